@@ -1,0 +1,164 @@
+//! A versioned, immutable snapshot of the warehouse's own catalog.
+//!
+//! In: rows of `pg_catalog`, read through the catalog connection. Out: [`Catalog`]. Must never: guess; what was not read does not exist.
+
+use crate::types::{Oid, QualifiedName};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The snapshot.
+#[derive(Debug, Clone, Default)]
+pub struct Catalog {
+    /// Increases with every change seen.
+    pub version: u64,
+    /// `server_version_num`, e.g. 150018.
+    pub server_version: u32,
+    /// Database the snapshot is of.
+    pub database: String,
+    /// Relations (tables, views, materialized views, foreign and partitioned tables) of every schema, system ones included.
+    pub relations: HashMap<QualifiedName, Arc<Relation>>,
+    /// Types by OID.
+    pub types: HashMap<Oid, Arc<TypeInfo>>,
+    /// Types by name.
+    pub type_names: HashMap<QualifiedName, Oid>,
+    /// Functions of `pg_catalog` by name: all overloads.
+    pub functions: HashMap<String, Vec<Function>>,
+    /// Operators of `pg_catalog` by name: all overloads.
+    pub operators: HashMap<String, Vec<Operator>>,
+    /// Schemas by name.
+    pub schemas: HashMap<String, Oid>,
+}
+
+/// `pg_class.relkind` of the relations kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum RelationKind {
+    Table,
+    Partitioned,
+    View,
+    MaterializedView,
+    Foreign,
+}
+
+/// A relation.
+#[derive(Debug, Clone)]
+pub struct Relation {
+    /// `pg_class.oid`.
+    pub oid: Oid,
+    /// Schema and name.
+    pub name: QualifiedName,
+    /// Kind.
+    pub kind: RelationKind,
+    /// OID of the relation's row type.
+    pub row_type: Oid,
+    /// Live columns in order.
+    pub columns: Vec<Column>,
+    /// Column names of the primary key, in key order; empty = none (or deferrable).
+    pub primary_key: Vec<String>,
+    /// Its indexes.
+    pub indexes: Vec<Index>,
+    /// Its constraints.
+    pub constraints: Vec<Constraint>,
+}
+
+/// A column.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Column {
+    /// Name.
+    pub name: String,
+    /// `attnum`.
+    pub number: i16,
+    /// Type.
+    pub type_oid: Oid,
+    /// `atttypmod`, -1 for none.
+    pub typmod: i32,
+    /// NOT NULL.
+    pub not_null: bool,
+    /// Collation, 0 for none.
+    pub collation: Oid,
+}
+
+/// An index, for the virtual catalog.
+#[derive(Debug, Clone)]
+pub struct Index {
+    /// `pg_class.oid` of the index.
+    pub oid: Oid,
+    /// Columns; `None` when the index has an expression or a predicate.
+    pub columns: Option<Vec<String>>,
+}
+
+/// A constraint, for the virtual catalog.
+#[derive(Debug, Clone)]
+pub struct Constraint {
+    /// `pg_constraint.oid`.
+    pub oid: Oid,
+    /// Columns of this relation it names; `None` when it holds an expression (CHECK).
+    pub columns: Option<Vec<String>>,
+    /// Referenced relation (foreign key), 0 for none.
+    pub references: Oid,
+    /// Referenced columns.
+    pub referenced_columns: Vec<String>,
+}
+
+/// A type.
+#[derive(Debug, Clone)]
+pub struct TypeInfo {
+    /// `pg_type.oid`.
+    pub oid: Oid,
+    /// Schema and name.
+    pub name: QualifiedName,
+    /// `typtype`: b base, c composite, d domain, e enum, p pseudo, r range, m multirange.
+    pub kind: char,
+    /// `typcategory`.
+    pub category: char,
+    /// Element type of arrays, else 0.
+    pub element: Oid,
+    /// Array type of this type, else 0.
+    pub array: Oid,
+    /// Base type of a domain, else 0.
+    pub base: Oid,
+    /// Relation of a composite type, else 0.
+    pub relation: Oid,
+    /// SQL text that names the type, schema-qualified outside `pg_catalog` (`format_type(oid, NULL)` with an empty path).
+    pub sql: String,
+}
+
+/// A function of `pg_catalog`.
+#[derive(Debug, Clone)]
+pub struct Function {
+    /// `pg_proc.oid`.
+    pub oid: Oid,
+    /// Argument types (input only).
+    pub args: Vec<Oid>,
+    /// Number of arguments with defaults.
+    pub defaults: usize,
+    /// Variadic element type, 0 for none.
+    pub variadic: Oid,
+    /// Result type.
+    pub result: Oid,
+    /// `provolatile`: i, s, v.
+    pub volatility: char,
+    /// `prokind`: f function, a aggregate, w window, p procedure.
+    pub kind: char,
+    /// `proleakproof`.
+    pub leakproof: bool,
+    /// Language name.
+    pub language: String,
+    /// Returns a set.
+    pub returns_set: bool,
+}
+
+/// An operator of `pg_catalog`.
+#[derive(Debug, Clone)]
+pub struct Operator {
+    /// Left type, 0 for prefix operators.
+    pub left: Oid,
+    /// Right type.
+    pub right: Oid,
+    /// Result type.
+    pub result: Oid,
+    /// OID of the implementing function.
+    pub function: Oid,
+    /// Whether that function is `proleakproof`.
+    pub leakproof: bool,
+}

@@ -1,0 +1,469 @@
+//! The declared world, validated by itself (names that documents use among themselves exist) but not yet bound to a
+//! warehouse catalog. Source of every shape: the V2 API of the seeds; of every meaning: `docs/semantics` of the project.
+
+use crate::types::QualifiedName;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Where a thing was declared, for diagnostics.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Origin {
+    /// The document's file.
+    pub file: Arc<PathBuf>,
+    /// 1-based line.
+    pub line: usize,
+    /// 1-based column.
+    pub column: usize,
+}
+
+/// Everything the governance directory declares.
+#[derive(Debug, Clone, Default)]
+pub struct Declared {
+    /// Data documents, one per `connectionKey`.
+    pub data: Vec<DataDocument>,
+    /// Known tags (dotted paths), explicitly declared. Tags used by documents must be declared here or be a descendant or
+    /// ancestor of a declared one; `Discovered` and `New` are built in.
+    pub tags: BTreeSet<String>,
+    /// Policies in order of `policyKey`.
+    pub policies: Vec<Policy>,
+    /// Purposes and sub-purposes, by dotted name.
+    pub purposes: Vec<Purpose>,
+    /// Projects.
+    pub projects: Vec<Project>,
+    /// Explicit subscriptions.
+    pub grants: Vec<Grant>,
+}
+
+/// One `data` document: the data sources of one connection.
+#[derive(Debug, Clone)]
+pub struct DataDocument {
+    /// `connectionKey`: names a connection of the configuration.
+    pub connection_key: String,
+    /// `server` string for the `server` circumstance, `user@host:port/db`, when the document gives a connection.
+    pub server: Option<String>,
+    /// Name templates.
+    pub name_template: NameTemplate,
+    /// `options.tableTags`: put on every data source of the document.
+    pub table_tags: Vec<String>,
+    /// Document-wide owners.
+    pub owners: Vec<Owner>,
+    /// `sources`; `None` when absent = every table of the connection.
+    pub sources: Option<Vec<Source>>,
+    /// Where.
+    pub origin: Origin,
+}
+
+/// `nameTemplate`: formats with `<tablename>`, `<schema>`, `<database>`.
+#[derive(Debug, Clone, Default)]
+pub struct NameTemplate {
+    /// Data source name.
+    pub data_source: Option<String>,
+    /// Logical schema.
+    pub schema: Option<String>,
+    /// Logical table.
+    pub table: Option<String>,
+    /// Schema project name (kept, not used).
+    pub schema_project: Option<String>,
+}
+
+/// An owner of a data source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    /// A group when true, a user otherwise.
+    pub is_group: bool,
+    /// Its name.
+    pub name: String,
+    /// Identity provider, when restricted.
+    pub iam: Option<String>,
+}
+
+/// One entry of `sources`.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// `all: true`: every table not named otherwise.
+    All {
+        /// Where.
+        origin: Origin,
+    },
+    /// `table` in `schema`.
+    Table(Box<TableSource>),
+}
+
+/// A registered table.
+#[derive(Debug, Clone)]
+pub struct TableSource {
+    /// Remote relation.
+    pub remote: QualifiedName,
+    /// `naming.datasource`.
+    pub data_source: Option<String>,
+    /// `naming.schema`: logical schema.
+    pub logical_schema: Option<String>,
+    /// `naming.table`: logical table.
+    pub logical_table: Option<String>,
+    /// Pinned columns: when given, only these exist in the data source.
+    pub columns: Option<Vec<DeclaredColumn>>,
+    /// `tags.table`.
+    pub table_tags: Vec<String>,
+    /// `tags.columns`: column name → tags.
+    pub column_tags: Vec<(String, Vec<String>)>,
+    /// Owners; replaces the document's when present.
+    pub owners: Option<Vec<Owner>>,
+    /// `eventTime` column role.
+    pub event_time: Option<String>,
+    /// `highCardinality` column role.
+    pub high_cardinality: Option<String>,
+    /// Creation instant of the data source (for the `time` circumstance), when declared (`createdAt`).
+    pub created_at: Option<jiff::Timestamp>,
+    /// Where.
+    pub origin: Origin,
+}
+
+/// A pinned column.
+#[derive(Debug, Clone)]
+pub struct DeclaredColumn {
+    /// Name (remote and logical are the same in this version).
+    pub name: String,
+    /// Declared type, checked against the warehouse when present.
+    pub data_type: Option<String>,
+}
+
+/// A policy.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// `policyKey`: unique.
+    pub key: Arc<str>,
+    /// `name`.
+    pub name: String,
+    /// `staged`: listed, not enforced.
+    pub staged: bool,
+    /// `circumstances`.
+    pub circumstances: Circumstances,
+    /// `ownerRestrictions`: applies only to data sources owned by one of these.
+    pub owner_restrictions: Vec<Owner>,
+    /// What it does.
+    pub body: PolicyBody,
+    /// Where.
+    pub origin: Origin,
+}
+
+/// `type` and `actions`.
+#[derive(Debug, Clone)]
+pub enum PolicyBody {
+    /// `type: subscription`.
+    Subscription(Subscription),
+    /// `type: data`: several independent actions, each an otherwise-chain of rules.
+    Data(Vec<Action>),
+}
+
+/// Where a policy applies.
+#[derive(Debug, Clone)]
+pub enum Circumstances {
+    /// `circumstances` absent: every data source.
+    Everywhere,
+    /// Explicit `null`: nowhere, until an owner applies it.
+    OwnerApplied,
+    /// A list with its operator.
+    When {
+        /// True = all must hold; false (default) = any.
+        all: bool,
+        /// The list.
+        list: Vec<Circumstance>,
+    },
+}
+
+/// One circumstance.
+#[derive(Debug, Clone)]
+pub enum Circumstance {
+    /// `tags`: the data source carries the tag (or a descendant).
+    Tag(String),
+    /// `columnTags`: a column carries the tag (or a descendant).
+    ColumnTag(String),
+    /// `columnRegex`: a column's name matches.
+    ColumnRegex(Arc<regex::Regex>),
+    /// `anyTag`: some column carries some tag.
+    AnyTag,
+    /// `noTags`: no column carries any tag.
+    NoTags,
+    /// `time`: the data source was created in the interval.
+    Time {
+        /// Inclusive start.
+        start: Option<jiff::Timestamp>,
+        /// Inclusive end.
+        end: Option<jiff::Timestamp>,
+    },
+    /// `server`: the connection string equals this.
+    Server(String),
+}
+
+/// A subscription policy.
+#[derive(Debug, Clone)]
+pub struct Subscription {
+    /// Who.
+    pub kind: SubscriptionKind,
+    /// `automaticSubscription`: satisfied users are subscribed without asking. Default true for `anyone` and `entitlements`.
+    pub automatic: bool,
+    /// `allowDiscovery`: others get 42501 with a hint instead of 42P01.
+    pub allow_discovery: bool,
+    /// `shareResponsibility`: one of the sharers is enough.
+    pub share_responsibility: bool,
+    /// True when `accessGrant: WRITE`.
+    pub write: bool,
+}
+
+/// `actions.type` of a subscription policy.
+#[derive(Debug, Clone)]
+pub enum SubscriptionKind {
+    /// `anyone`.
+    Anyone,
+    /// `entitlements` with lists.
+    Entitlements(Audience),
+    /// `manual`: explicit grants only.
+    Manual,
+}
+
+/// Conditions over groups, attributes and purposes.
+#[derive(Debug, Clone, Default)]
+pub struct Audience {
+    /// True = all conditions must hold; false (default) = any.
+    pub all: bool,
+    /// Groups.
+    pub groups: Vec<GroupCondition>,
+    /// Attributes.
+    pub attributes: Vec<AttributeCondition>,
+    /// Purposes the caller acts under (a child satisfies its parent).
+    pub purposes: Vec<String>,
+}
+
+/// `member of group`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupCondition {
+    /// Group name.
+    pub name: String,
+    /// Identity provider, when restricted.
+    pub iam: Option<String>,
+}
+
+/// `attribute has value`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttributeCondition {
+    /// Attribute name.
+    pub name: String,
+    /// Value.
+    pub value: String,
+    /// Identity provider, when restricted.
+    pub iam: Option<String>,
+}
+
+/// One action: rules tried in order, the first whose audience holds the caller is applied and ends the chain.
+#[derive(Debug, Clone)]
+pub struct Action {
+    /// The chain.
+    pub rules: Vec<Rule>,
+    /// Free text.
+    pub description: Option<String>,
+}
+
+/// One rule of a data policy.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    /// What it does.
+    pub kind: RuleKind,
+    /// For everyone except these.
+    pub exceptions: Option<Audience>,
+    /// Only for these.
+    pub inclusions: Option<Audience>,
+    /// Where.
+    pub origin: Origin,
+}
+
+/// `type` and `config` of a rule.
+#[derive(Debug, Clone)]
+pub enum RuleKind {
+    /// `Masking`.
+    Masking {
+        /// Which columns.
+        fields: Vec<FieldSelector>,
+        /// How.
+        mask: Mask,
+        /// `conditionalPredicate`, as written.
+        conditional: Option<String>,
+    },
+    /// `Row Restriction By User Entitlements`.
+    RowByEntitlement {
+        /// True = every match must hold; false = any.
+        all: bool,
+        /// The matches.
+        matches: Vec<EntitlementMatch>,
+    },
+    /// `Row Restriction by Custom Where Clause`: the predicate as written.
+    RowByWhere(String),
+    /// `Time Restriction`.
+    Time {
+        /// True: rows newer than; false: older than.
+        newer: bool,
+        /// Seconds.
+        seconds: u64,
+    },
+    /// `Minimization`: percent of rows kept, 0–100.
+    Minimization(u8),
+    /// `Purpose Restriction`.
+    Purpose {
+        /// True = all; false = any.
+        all: bool,
+        /// Purposes; the single entry `<ANY PURPOSE>` means any at all.
+        purposes: Vec<String>,
+    },
+}
+
+/// One match of a row restriction by entitlements.
+#[derive(Debug, Clone)]
+pub struct EntitlementMatch {
+    /// `None`: the caller's groups; `Some(name)`: the values of that attribute.
+    pub attribute: Option<String>,
+    /// The compared column.
+    pub column: ColumnSelector,
+    /// Identity provider, when restricted.
+    pub iam: Option<String>,
+}
+
+/// A column by tag or by name.
+#[derive(Debug, Clone)]
+pub enum ColumnSelector {
+    /// The columns carrying the tag (or a descendant).
+    Tag(String),
+    /// The column of that name.
+    Name(String),
+}
+
+/// `config.fields[]`.
+#[derive(Debug, Clone)]
+pub enum FieldSelector {
+    /// `columnTags`.
+    ColumnTag(String),
+    /// `columnRegex`.
+    ColumnRegex(Arc<regex::Regex>),
+    /// `anyTag`.
+    AnyTag,
+    /// `noTags`.
+    NoTags,
+    /// `allColumns`.
+    AllColumns,
+}
+
+/// `maskingConfig`.
+#[derive(Debug, Clone)]
+pub enum Mask {
+    /// `Null`.
+    Null,
+    /// `Constant`: text cast to the column's type.
+    Constant(String),
+    /// `Hash`.
+    Hash,
+    /// `Regular Expression`.
+    Regex {
+        /// POSIX/JS-style pattern, as written.
+        regex: String,
+        /// Replacement with `$1`.
+        replacement: String,
+        /// Ignore case.
+        case_insensitive: bool,
+        /// Every match, not the first.
+        global: bool,
+    },
+    /// `Grouping` by number; the bucket as decimal text, validated > 0.
+    GroupingNumber(String),
+    /// `Grouping` by time.
+    GroupingTime(TimePrecision),
+}
+
+/// `timePrecision`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum TimePrecision {
+    Minute,
+    Hour,
+    Day,
+    Week,
+    Month,
+    Quarter,
+    Year,
+}
+
+/// A purpose or sub-purpose.
+#[derive(Debug, Clone)]
+pub struct Purpose {
+    /// Dotted name.
+    pub name: String,
+    /// Text to accept; `None` inherits or has none.
+    pub acknowledgement: Option<String>,
+    /// Where.
+    pub origin: Origin,
+}
+
+/// A project.
+#[derive(Debug, Clone)]
+pub struct Project {
+    /// `projectKey`.
+    pub key: String,
+    /// Name.
+    pub name: String,
+    /// Purposes by dotted name.
+    pub purposes: Vec<String>,
+    /// Data sources by name; `None` = not restricted.
+    pub data_sources: Vec<String>,
+    /// Members.
+    pub members: Vec<Owner>,
+    /// Anyone may act in it.
+    pub open_to_anyone: bool,
+    /// Members by entitlement (`subscriptionPolicy: entitlements`).
+    pub entitlements: Option<Audience>,
+    /// `allowMaskedJoins`.
+    pub allow_masked_joins: bool,
+    /// Where.
+    pub origin: Origin,
+}
+
+/// An explicit subscription (`POST /dataSource/{id}/access` of the seeds, as a document).
+#[derive(Debug, Clone)]
+pub struct Grant {
+    /// Data source name.
+    pub data_source: String,
+    /// To whom.
+    pub grantee: Owner,
+    /// State.
+    pub state: GrantState,
+    /// WRITE rather than READ.
+    pub write: bool,
+    /// Not valid at or after this instant.
+    pub expiration: Option<jiff::Timestamp>,
+    /// Where.
+    pub origin: Origin,
+}
+
+/// State of a grant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum GrantState {
+    Subscribed,
+    Owner,
+    Expert,
+    Ingest,
+    Pending,
+    Denied,
+}
+
+impl GrantState {
+    /// Whether the state gives access.
+    pub fn gives_access(self) -> bool {
+        match self {
+            Self::Subscribed | Self::Owner | Self::Expert | Self::Ingest => true,
+            Self::Pending | Self::Denied => false,
+        }
+    }
+}
+
+/// True when `carried` is `selector` or a descendant of it (`A.B` matches selector `A`), per dotted segments.
+pub fn tag_matches(selector: &str, carried: &str) -> bool {
+    carried == selector || carried.strip_prefix(selector).is_some_and(|rest| rest.starts_with('.'))
+}

@@ -1,0 +1,36 @@
+//! Who is calling: users with verifiers, groups, attributes; the SCRAM exchange.
+//!
+//! In: the identity file, a login attempt. Out: a [`Caller`]. Must never: keep a password, tell an unknown user from a wrong password.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// A principal as the policy sees it, for one session at one moment. Immutable; a change makes a new one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Caller {
+    /// Login name.
+    pub user: Arc<str>,
+    /// Identity provider id (`iamid`).
+    pub iam: Arc<str>,
+    /// Groups, each with the provider that supplied it.
+    pub groups: BTreeSet<Entitlement>,
+    /// Attribute name → values, each with the provider that supplied it. Group attributes already inherited.
+    pub attributes: BTreeMap<String, BTreeSet<Entitlement>>,
+    /// The project acted under, by key.
+    pub project: Option<Arc<str>>,
+    /// The purposes of that project.
+    pub purposes: BTreeSet<String>,
+}
+
+/// A group name or attribute value and who vouches for it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Entitlement {
+    /// The group's name or the attribute's value.
+    pub value: String,
+    /// Identity provider.
+    pub iam: Arc<str>,
+}
+
+/// Users, groups, attributes and projects as one immutable set.
+#[derive(Debug, Default)]
+pub struct Directory {}

@@ -1,0 +1,2 @@
+//! The `sqlveil` binary: arguments in, exit code out.
+fn main() {}

@@ -1,0 +1,172 @@
+//! From text to what is sent: the pure middle `sql → resolve → policy → rewrite → seal`, and its cache.
+//!
+//! In: a statement string and [`PlanInputs`]. Out: one [`Plan`] per statement. Must never: be computed from anything that is not in
+//! [`PlanInputs`] (INVARIANT complete-key).
+
+use crate::error::Refusal;
+use crate::identity::Caller;
+use crate::seal::Sealed;
+use crate::types::Oid;
+use crate::world::World;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// Every input of a plan besides the statement's text. The cache key is all of it.
+#[derive(Clone)]
+pub struct PlanInputs {
+    /// Parameter types declared in Parse; empty for the simple protocol.
+    pub param_types: Vec<Oid>,
+    /// Who asks, acting under which project.
+    pub caller: Arc<Caller>,
+    /// Snapshot of catalog, policies and identities.
+    pub world: Arc<World>,
+    /// The session as the statement sees it.
+    pub session: Arc<SessionView>,
+}
+
+/// What of a session changes the meaning of a statement. The proxy holds these settings itself; upstream's own
+/// `search_path` stays pinned to `pg_catalog`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SessionView {
+    /// `search_path` as set (text for SHOW).
+    pub search_path_text: String,
+    /// `search_path` parsed: schema names in order, `"$user"` already replaced by the login name.
+    pub search_path: Vec<String>,
+    /// Database name as the client gave it.
+    pub database: String,
+    /// `sqlveil.project`, empty when none.
+    pub project: String,
+    /// Process id given in BackendKeyData (for `pg_backend_pid()`).
+    pub backend_pid: i32,
+}
+
+/// What is sent for one statement and how its answer is treated.
+#[derive(Debug)]
+pub struct Plan {
+    /// The only text that may go upstream.
+    pub sealed: Sealed,
+    /// What the statement does to the session once it completes.
+    pub effect: Effect,
+    /// When set, the verb of CommandComplete is replaced by this whole tag (`SHOW` for a SHOW answered by a SELECT).
+    pub tag: Option<&'static str>,
+    /// Rewritten positions back to the caller's text.
+    pub positions: PositionMap,
+    /// How errors of the warehouse are shown.
+    pub errors: ErrorPolicy,
+    /// Notices to send once per session and data source: (data source, message).
+    pub notices: Vec<(Arc<str>, String)>,
+    /// Data sources read, for the audit record.
+    pub sources: Vec<Arc<str>>,
+    /// True when the statement returns rows (Describe answers RowDescription).
+    pub returns_rows: bool,
+    /// `World::version` decided under.
+    pub world_version: u64,
+    /// The decision holds until this instant (exclusive).
+    pub valid_until: Option<SystemTime>,
+}
+
+/// How errors of the warehouse are shown for a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ErrorPolicy {
+    /// Some relation hides something: DETAIL, table/column/constraint fields are dropped.
+    pub hides: bool,
+    /// A mask or predicate may itself raise: data errors (class 22, and others that may quote values) become one canonical text.
+    pub canonical_data_errors: bool,
+}
+
+/// Pairs of (byte offset in the rewritten statement, byte offset in the caller's whole string), sorted by the first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PositionMap {
+    pub(crate) pairs: Vec<(u32, u32)>,
+}
+
+impl PositionMap {
+    /// The caller's byte offset for a byte offset in the sealed text: exact when known, else none.
+    pub fn to_caller(&self, rewritten: usize) -> Option<usize> {
+        let key = u32::try_from(rewritten).ok()?;
+        let found = self.pairs.binary_search_by_key(&key, |p| p.0).ok()?;
+        self.pairs.get(found).map(|p| p.1 as usize)
+    }
+}
+
+/// What a completed statement does to the proxy's own picture of the session. Applied when its CommandComplete arrives;
+/// settings follow the transaction (undone by ROLLBACK) as in PostgreSQL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing the proxy keeps.
+    None,
+    /// A setting the proxy holds (`search_path`, `sqlveil.project`): new value, `None` = default.
+    Set {
+        /// Lower-case name.
+        name: &'static str,
+        /// Value as text.
+        value: Option<String>,
+        /// SET LOCAL.
+        local: bool,
+    },
+    /// RESET ALL: every setting the proxy holds goes back to its default.
+    ResetAll,
+    /// DISCARD ALL: settings, prepared statements, cursors.
+    DiscardAll,
+    /// BEGIN / START TRANSACTION.
+    Begin,
+    /// COMMIT / END.
+    Commit,
+    /// ROLLBACK / ABORT (with AND CHAIN the next transaction begins at once; status comes from upstream).
+    Rollback,
+    /// SAVEPOINT.
+    Savepoint(String),
+    /// ROLLBACK TO.
+    RollbackTo(String),
+    /// RELEASE.
+    Release(String),
+    /// PREPARE: the inner statement's text (of the caller), to be decided again at EXECUTE, and its declared parameter types.
+    Prepare {
+        /// Statement name.
+        name: String,
+        /// The whole PREPARE statement as the caller wrote it.
+        sql: String,
+    },
+    /// EXECUTE of a statement made by PREPARE (or Parse) earlier: the session re-decides it before sending.
+    Execute {
+        /// Statement name.
+        name: String,
+    },
+    /// DEALLOCATE one, or all.
+    Deallocate(Option<String>),
+    /// DECLARE CURSOR: the whole statement as the caller wrote it, to be decided again at FETCH.
+    Declare {
+        /// Cursor name.
+        name: String,
+        /// The whole DECLARE statement.
+        sql: String,
+    },
+    /// FETCH or MOVE: the session re-decides the cursor's statement before sending.
+    Fetch {
+        /// Cursor name.
+        name: String,
+    },
+    /// CLOSE one cursor, or all.
+    CloseCursor(Option<String>),
+}
+
+/// The session's side while a string of several statements is planned: what each statement sees, and a chance to refuse.
+pub trait Progress {
+    /// Inputs for the next statement, after the effects of those before it.
+    fn inputs(&self) -> Result<PlanInputs, Refusal>;
+    /// Takes note of a planned statement's effect on the statements after it; refuses what cannot be admitted
+    /// (EXECUTE of an unknown or no longer valid statement).
+    fn admit(&mut self, plan: &Arc<Plan>) -> Result<(), Refusal>;
+}
+
+/// Plans statements; owns the cache. Shared by all sessions of a proxy.
+#[derive(Debug, Default)]
+pub struct Planner {}
+
+impl Planner {
+    /// Plans every statement of `sql` (INVARIANT all-statements): either all are planned or the first refusal is returned
+    /// and nothing may be sent. An empty string gives an empty list.
+    pub fn plan_string(&self, _sql: &str, _progress: &mut dyn Progress) -> Result<Vec<Arc<Plan>>, Refusal> {
+        Err(Refusal::unsupported("planning is not wired yet"))
+    }
+}

@@ -1,0 +1,120 @@
+//! The decision for one caller and one relation: the one value that the rewriter, `explain` and the audit record read.
+
+use crate::types::{Oid, QualifiedName};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// The alias under which every predicate and mask expression refers to the relation's own columns: `_sv."column"`.
+pub const ROW_ALIAS: &str = "_sv";
+
+/// What a caller may see of one relation.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Access {
+    /// Not registered, or not to be seen: 42P01.
+    Hidden,
+    /// Registered, not subscribed, discoverable: 42501 and a hint how to get access.
+    Discoverable {
+        /// What to do to get access.
+        hint: String,
+    },
+    /// The relation's policy cannot be evaluated (invalid): 42501, refuse until mended.
+    Invalid,
+    /// Visible under this decision.
+    Visible(Arc<RelationDecision>),
+}
+
+/// How a visible relation is seen.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RelationDecision {
+    /// Data source name, or the catalog relation's name for system catalogs.
+    pub source: Arc<str>,
+    /// Name callers write.
+    pub logical: QualifiedName,
+    /// Relation in the warehouse.
+    pub remote: QualifiedName,
+    /// OID in the warehouse at this catalog version.
+    pub oid: Oid,
+    /// The dictionary, in order.
+    pub columns: Vec<ColumnDecision>,
+    /// Row predicates, ANDed. Empty = every row.
+    pub rows: Vec<RowPredicate>,
+    /// Purposes that would satisfy an unmet purpose restriction (a NOTICE names them); empty = none unmet.
+    pub unmet_purposes: Vec<String>,
+    /// The decision holds until this instant (grant expiry); `None` = until something changes.
+    pub valid_until: Option<SystemTime>,
+    /// Every rule considered, in order.
+    pub trace: Vec<RuleTrace>,
+}
+
+impl RelationDecision {
+    /// Whether anything of the relation is hidden: rows, or a column's values.
+    pub fn hides_anything(&self) -> bool {
+        !self.rows.is_empty() || self.columns.iter().any(|c| c.mask.is_some())
+    }
+    /// Whether a predicate or mask may itself raise a data error, so that data errors must be canonical.
+    pub fn may_raise(&self) -> bool {
+        self.rows.iter().any(|r| !r.total) || self.columns.iter().filter_map(|c| c.mask.as_ref()).any(|m| !m.total)
+    }
+}
+
+/// One column of the dictionary.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ColumnDecision {
+    /// Name callers write, and the warehouse's.
+    pub name: String,
+    /// Type OID.
+    pub type_oid: Oid,
+    /// Type modifier, -1 for none.
+    pub typmod: i32,
+    /// The mask in force.
+    pub mask: Option<MaskDecision>,
+}
+
+/// A mask on a column.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MaskDecision {
+    /// SQL expression of the column's own type and typmod, over `_sv."col"` ([`ROW_ALIAS`]). Contains secrets (salts): never shown.
+    pub sql: Arc<str>,
+    /// What to call it: `Hash`, `Null`, …
+    pub kind: &'static str,
+    /// Never raises on any row.
+    pub total: bool,
+    /// The policy that decided.
+    pub policy: Arc<str>,
+    /// `dataTypeMismatch`: the mask did not fit the type and became NULL.
+    pub type_mismatch: bool,
+    /// The value does not depend on the row at all (NULL, constant).
+    pub constant: bool,
+}
+
+/// One row predicate.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RowPredicate {
+    /// SQL boolean expression over `_sv."col"`. May contain caller values: never shown to other callers.
+    pub sql: Arc<str>,
+    /// Never raises on any row.
+    pub total: bool,
+    /// Holds a sub-query (the planner may turn it into a join).
+    pub has_subquery: bool,
+    /// The policy that decided.
+    pub policy: Arc<str>,
+    /// One line for `explain`, without secrets.
+    pub summary: String,
+}
+
+/// One rule considered, for `explain` and the audit record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RuleTrace {
+    /// The policy.
+    pub policy: Arc<str>,
+    /// 0-based action and rule, when the policy has rules.
+    pub rule: Option<(usize, usize)>,
+    /// What kind of rule: `Masking (Hash)`, `subscription entitlements`, …
+    pub kind: String,
+    /// Columns it concerns.
+    pub columns: Vec<String>,
+    /// Whether it shaped the decision.
+    pub applied: bool,
+    /// Why, or why not.
+    pub why: String,
+}
