@@ -4,3 +4,4 @@
 //! or the full list of problems, each with file, line and remedy. Must never: evaluate a policy, talk to the warehouse.
 
 pub mod model;
+pub mod problem;

@@ -115,6 +115,10 @@ pub struct TableSource {
     pub high_cardinality: Option<String>,
     /// Creation instant of the data source (for the `time` circumstance), when declared (`createdAt`).
     pub created_at: Option<jiff::Timestamp>,
+    /// `description`.
+    pub description: Option<String>,
+    /// `columnDescriptions`: column name → text.
+    pub column_descriptions: Vec<(String, String)>,
     /// Where.
     pub origin: Origin,
 }
@@ -143,8 +147,23 @@ pub struct Policy {
     pub owner_restrictions: Vec<Owner>,
     /// What it does.
     pub body: PolicyBody,
+    /// `certification`: kept for the API, without effect on enforcement.
+    pub certification: Option<Certification>,
     /// Where.
     pub origin: Origin,
+}
+
+/// `certification` of a policy: who applies it must certify the text.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Certification {
+    /// What is certified.
+    pub text: String,
+    /// Short label.
+    pub label: Option<String>,
+    /// Tags put on certified data sources.
+    pub tags: Vec<String>,
+    /// Ask again on change.
+    pub recertify: bool,
 }
 
 /// `type` and `actions`.
@@ -209,6 +228,8 @@ pub struct Subscription {
     pub share_responsibility: bool,
     /// True when `accessGrant: WRITE`.
     pub write: bool,
+    /// Free text.
+    pub description: Option<String>,
 }
 
 /// `actions.type` of a subscription policy.
@@ -420,6 +441,8 @@ pub struct Project {
     pub entitlements: Option<Audience>,
     /// `allowMaskedJoins`.
     pub allow_masked_joins: bool,
+    /// `description`.
+    pub description: Option<String>,
     /// Where.
     pub origin: Origin,
 }
