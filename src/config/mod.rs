@@ -1,1 +1,132 @@
-//! (room config)
+//! The configuration file of the proxy.
+//!
+//! In: one YAML or JSON file, secrets from the environment or from files it names. Out: one validated, immutable [`Config`], or every
+//! problem at once, each with file, line and remedy. Must never: show a secret in Debug output or in a problem, talk to the warehouse.
+
+mod secret;
+pub mod tls;
+
+pub use secret::Secret;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The whole configuration, validated. Paths are absolute or relative to the working directory, ready to open.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The file it came from.
+    pub file: PathBuf,
+    /// Addresses to listen on; at least one.
+    pub listen: Vec<SocketAddr>,
+    /// TLS towards clients; `None` answers SSLRequest with `N`.
+    pub tls: Option<Arc<tls::ServerTls>>,
+    /// Directory of governance documents.
+    pub governance: PathBuf,
+    /// The identity file.
+    pub identity: PathBuf,
+    /// Master secret: salts of data sources and mock logins are derived from it.
+    pub secret: Secret,
+    /// Connections by `connectionKey`; at least one.
+    pub connections: BTreeMap<Arc<str>, Arc<Connection>>,
+    /// Database names clients use → connection key. Every connection is reachable by at least one name.
+    pub databases: BTreeMap<String, Arc<str>>,
+    /// How often the warehouse catalog is read again.
+    pub catalog_refresh: Duration,
+    /// Bounds of what a client may send and hold.
+    pub limits: Limits,
+}
+
+impl Config {
+    /// The connection behind the database name a client gave.
+    pub fn connection_of(&self, database: &str) -> Option<&Arc<Connection>> {
+        self.connections.get(self.databases.get(database)?)
+    }
+}
+
+/// One warehouse database and the service login to it.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    /// `connectionKey`.
+    pub key: Arc<str>,
+    /// Where.
+    pub host: Host,
+    /// TCP port, or the number in the Unix socket's name.
+    pub port: u16,
+    /// Database name in the warehouse.
+    pub database: String,
+    /// The service login.
+    pub user: String,
+    /// Its password; `None` = the warehouse asks for none.
+    pub password: Option<Secret>,
+    /// TLS towards the warehouse.
+    pub tls: tls::ClientTls,
+    /// Bounds of the pool.
+    pub pool: PoolLimits,
+    /// Longest time to connect and log in.
+    pub connect_timeout: Duration,
+    /// `statement_timeout` every session starts with; `None` = off.
+    pub query_timeout: Option<Duration>,
+}
+
+/// Where a warehouse listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Host {
+    /// Host name or address.
+    Tcp(String),
+    /// Directory of the Unix socket.
+    Unix(PathBuf),
+}
+
+/// Bounds of one connection's pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolLimits {
+    /// Most sessions open at once.
+    pub max: usize,
+    /// Most sessions kept open while nobody uses them.
+    pub idle: usize,
+    /// A session unused for longer is closed.
+    pub idle_timeout: Duration,
+    /// A session older than this is closed instead of being used again.
+    pub max_lifetime: Duration,
+    /// Longest wait for a free session.
+    pub wait: Duration,
+}
+
+/// Bounds of what a client may send and hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest message from a client.
+    pub message_bytes: usize,
+    /// Largest SQL text.
+    pub statement_bytes: usize,
+    /// Most client sessions at once.
+    pub sessions: usize,
+    /// Most sessions of one user at once.
+    pub sessions_per_user: usize,
+    /// Prepared statements of one session.
+    pub prepared_statements: usize,
+    /// Open portals of one session.
+    pub portals: usize,
+    /// Startup, TLS and authentication together take no longer.
+    pub handshake_timeout: Duration,
+    /// A session without a statement for so long is ended; `None` = never.
+    pub idle_timeout: Option<Duration>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message_bytes: 64 << 20,
+            statement_bytes: 1 << 20,
+            sessions: 1000,
+            sessions_per_user: 200,
+            prepared_statements: 1000,
+            portals: 1000,
+            handshake_timeout: Duration::from_secs(30),
+            idle_timeout: None,
+        }
+    }
+}

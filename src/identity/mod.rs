@@ -2,6 +2,8 @@
 //!
 //! In: the identity file, a login attempt. Out: a [`Caller`]. Must never: keep a password, tell an unknown user from a wrong password.
 
+pub mod scram;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

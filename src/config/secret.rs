@@ -1,0 +1,47 @@
+//! A value that must not be seen.
+//!
+//! In: bytes from the environment or a file. Out: the bytes, to whoever asks by name. Must never: appear in Debug or Display output.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// A password or key. Debug shows `***`; there is no Display.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Arc<[u8]>);
+
+impl Secret {
+    /// Wraps bytes.
+    pub fn new(bytes: impl AsRef<[u8]>) -> Self {
+        Self(Arc::from(bytes.as_ref()))
+    }
+
+    /// The bytes, for the one place that needs them.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// A key for one use, derived by HMAC-SHA-256: `label` says which, and different labels give unrelated keys.
+    pub fn derive(&self, label: &str) -> Secret {
+        Secret::new(crate::identity::scram::hmac(&self.0, &[label.as_bytes()]))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_hides_and_labels_differ() {
+        let secret = Secret::new("hunter2");
+        assert_eq!(format!("{secret:?} {:?}", Some(&secret)), "*** Some(***)");
+        assert_eq!(secret.derive("a"), secret.derive("a"));
+        assert_ne!(secret.derive("a"), secret.derive("b"));
+        assert_ne!(secret.derive("a"), Secret::new("hunter3").derive("a"));
+    }
+}
