@@ -15,7 +15,7 @@ impl fmt::Display for Oid {
 }
 
 /// A `schema.name` pair, unquoted, as the catalog stores it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct QualifiedName {
     /// The schema, unquoted.
     pub schema: String,

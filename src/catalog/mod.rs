@@ -1,6 +1,21 @@
 //! A versioned, immutable snapshot of the warehouse's own catalog.
 //!
 //! In: rows of `pg_catalog`, read through the catalog connection. Out: [`Catalog`]. Must never: guess; what was not read does not exist.
+//!
+//! What is built on it: [`functions`] classes every callable name, [`guard`] and [`reg`] give the checked form of functions and casts that
+//! look things up by OID or name, [`system`] is the virtual catalog, [`total`] tells what never raises, [`visibility`] what one caller sees.
+
+pub mod functions;
+pub mod guard;
+pub mod load;
+pub mod reg;
+pub mod system;
+pub mod total;
+pub mod visibility;
+
+pub use functions::{FunctionClass, Identity};
+pub use load::LoadError;
+pub use visibility::Visibility;
 
 use crate::types::{Oid, QualifiedName};
 use std::collections::HashMap;
@@ -27,12 +42,43 @@ pub struct Catalog {
     pub operators: HashMap<String, Vec<Operator>>,
     /// Schemas by name.
     pub schemas: HashMap<String, Oid>,
+    /// Casts by (source, target).
+    pub casts: HashMap<(Oid, Oid), Cast>,
+}
+
+impl Catalog {
+    /// Whether two snapshots describe the same warehouse; `version` is not compared.
+    pub fn same_contents(&self, other: &Self) -> bool {
+        // Taken apart without `..` so that a new field cannot be forgotten here.
+        let Self {
+            version: _,
+            server_version,
+            database,
+            relations,
+            types,
+            type_names,
+            functions,
+            operators,
+            schemas,
+            casts,
+        } = self;
+        *server_version == other.server_version
+            && *database == other.database
+            && *schemas == other.schemas
+            && *type_names == other.type_names
+            && *relations == other.relations
+            && *types == other.types
+            && *casts == other.casts
+            && *functions == other.functions
+            && *operators == other.operators
+    }
 }
 
 /// `pg_class.relkind` of the relations kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[allow(missing_docs)]
 pub enum RelationKind {
+    #[default]
     Table,
     Partitioned,
     View,
@@ -41,7 +87,7 @@ pub enum RelationKind {
 }
 
 /// A relation.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Relation {
     /// `pg_class.oid`.
     pub oid: Oid,
@@ -62,7 +108,7 @@ pub struct Relation {
 }
 
 /// A column.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Column {
     /// Name.
     pub name: String,
@@ -76,22 +122,30 @@ pub struct Column {
     pub not_null: bool,
     /// Collation, 0 for none.
     pub collation: Oid,
+    /// `GENERATED ALWAYS AS (…)`: its expression names other columns.
+    pub generated: bool,
 }
 
 /// An index, for the virtual catalog.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Index {
     /// `pg_class.oid` of the index.
     pub oid: Oid,
-    /// Columns; `None` when the index has an expression or a predicate.
+    /// Name (its schema is the relation's).
+    pub name: String,
+    /// Columns, included ones too; `None` when the index has an expression or a predicate.
     pub columns: Option<Vec<String>>,
 }
 
 /// A constraint, for the virtual catalog.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Constraint {
     /// `pg_constraint.oid`.
     pub oid: Oid,
+    /// Name.
+    pub name: String,
+    /// `contype`: c check, f foreign key, n not null, p primary key, u unique, t trigger, x exclusion.
+    pub kind: char,
     /// Columns of this relation it names; `None` when it holds an expression (CHECK).
     pub columns: Option<Vec<String>>,
     /// Referenced relation (foreign key), 0 for none.
@@ -101,7 +155,7 @@ pub struct Constraint {
 }
 
 /// A type.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct TypeInfo {
     /// `pg_type.oid`.
     pub oid: Oid,
@@ -124,7 +178,7 @@ pub struct TypeInfo {
 }
 
 /// A function of `pg_catalog`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Function {
     /// `pg_proc.oid`.
     pub oid: Oid,
@@ -149,7 +203,7 @@ pub struct Function {
 }
 
 /// An operator of `pg_catalog`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Operator {
     /// Left type, 0 for prefix operators.
     pub left: Oid,
@@ -160,5 +214,18 @@ pub struct Operator {
     /// OID of the implementing function.
     pub function: Oid,
     /// Whether that function is `proleakproof`.
+    pub leakproof: bool,
+}
+
+/// A cast.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Cast {
+    /// `pg_cast.castfunc`, 0 for none (binary coercible, or through text input and output).
+    pub function: Oid,
+    /// `castcontext`: e explicit, a assignment, i implicit.
+    pub context: char,
+    /// `castmethod`: f function, b binary coercible, i input/output.
+    pub method: char,
+    /// Whether the function is `proleakproof` (true when none is needed: binary coercible).
     pub leakproof: bool,
 }

@@ -1,0 +1,298 @@
+//! Reads the warehouse's catalog into a [`Catalog`].
+//!
+//! In: an open connection. Out: a snapshot taken in one `REPEATABLE READ READ ONLY` transaction with a dozen set-based queries
+//! (PostgreSQL 13 to 18). Must never: read user data, or hand out a snapshot of a database whose text is not UTF-8.
+
+use super::{Cast, Catalog, Column, Constraint, Function, Index, Operator, Relation, RelationKind, TypeInfo};
+use crate::types::{Oid, QualifiedName};
+use std::collections::HashMap;
+use std::sync::Arc;
+use tokio_postgres::{Client, Row};
+
+/// Why no snapshot could be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The warehouse refused or went away.
+    #[error("cannot read the catalog of the warehouse: {0}")]
+    Postgres(#[from] tokio_postgres::Error),
+    /// The server is older than what the queries are written for.
+    #[error("the warehouse runs PostgreSQL {0}; 13 or later is needed")]
+    TooOld(u32),
+    /// The database's encoding is not UTF8.
+    #[error("database \"{database}\" is encoded in {encoding}; only UTF8 databases are supported")]
+    Encoding {
+        /// The database.
+        database: String,
+        /// Its encoding.
+        encoding: String,
+    },
+}
+
+const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\
+    SET LOCAL search_path = pg_catalog;\
+    SET LOCAL statement_timeout = 0";
+
+const DATABASE: &str = "SELECT current_setting('server_version_num')::int4, d.datname::text, pg_encoding_to_char(d.encoding)::text \
+    FROM pg_database d WHERE d.datname = current_database()";
+
+/// Schemas kept: not TOAST, not temporary ones of sessions. Users cannot make schemas whose name begins with `pg_`.
+const SCHEMAS: &str = "SELECT oid, nspname::text FROM pg_namespace WHERE nspname::text !~ '^pg_(toast|temp_)'";
+
+const RELATIONS: &str = "SELECT c.oid, c.relnamespace, c.relname::text, c.relkind, c.reltype FROM pg_class c \
+    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')";
+
+const COLUMNS: &str = "SELECT a.attrelid, a.attname::text, a.attnum, a.atttypid, a.atttypmod, a.attnotnull, a.attcollation, \
+    a.attgenerated <> ''::\"char\" \
+    FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid \
+    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attrelid, a.attnum";
+
+const INDEXES: &str = "SELECT i.indrelid, i.indexrelid, c.relname::text, i.indkey::int2[], \
+    i.indexprs IS NOT NULL OR i.indpred IS NOT NULL \
+    FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid ORDER BY i.indrelid, i.indexrelid";
+
+const CONSTRAINTS: &str = "SELECT conrelid, oid, conname::text, contype, conkey, confrelid, confkey, condeferrable, conindid \
+    FROM pg_constraint WHERE conrelid <> 0 ORDER BY conrelid, oid";
+
+const TYPES: &str = "SELECT t.oid, t.typnamespace, t.typname::text, t.typtype, t.typcategory, \
+    CASE WHEN t.typlen = -1 THEN t.typelem ELSE 0::oid END, t.typarray, t.typbasetype, t.typrelid, format_type(t.oid, NULL) \
+    FROM pg_type t";
+
+const FUNCTIONS: &str = "SELECT p.proname::text, p.oid, p.proargtypes::oid[], p.pronargdefaults, p.provariadic, p.prorettype, p.provolatile, \
+    p.prokind, p.proleakproof, l.lanname::text, p.proretset \
+    FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang WHERE p.pronamespace = 'pg_catalog'::regnamespace ORDER BY p.oid";
+
+const OPERATORS: &str = "SELECT o.oprname::text, o.oprleft, o.oprright, o.oprresult, o.oprcode::oid, coalesce(p.proleakproof, false) \
+    FROM pg_operator o LEFT JOIN pg_proc p ON p.oid = o.oprcode \
+    WHERE o.oprnamespace = 'pg_catalog'::regnamespace ORDER BY o.oid";
+
+const CASTS: &str = "SELECT c.castsource, c.casttarget, c.castfunc, c.castcontext, c.castmethod, \
+    coalesce(p.proleakproof, c.castmethod = 'b') FROM pg_cast c LEFT JOIN pg_proc p ON p.oid = c.castfunc";
+
+impl Catalog {
+    /// Takes a snapshot; `version` is left 0 for the holder to set.
+    ///
+    /// Not cancel safe: a dropped future may leave the connection inside a transaction; drop the connection with it.
+    pub async fn load(client: &Client) -> Result<Self, LoadError> {
+        client.batch_execute(BEGIN).await?;
+        let read = read(client).await;
+        // The transaction only read: a failure to end it is a failure of the connection.
+        let ended = client.batch_execute("ROLLBACK").await;
+        let catalog = read?;
+        ended?;
+        Ok(catalog)
+    }
+}
+
+async fn read(client: &Client) -> Result<Catalog, LoadError> {
+    let mut catalog = Catalog::default();
+    read_database(client, &mut catalog).await?;
+    let schemas = read_schemas(client, &mut catalog).await?;
+    let mut relations = read_relations(client, &schemas).await?;
+    read_columns(client, &mut relations).await?;
+    let index_columns = read_indexes(client, &mut relations).await?;
+    read_constraints(client, &mut relations, &index_columns).await?;
+    catalog.relations = relations.into_values().map(|r| (r.name.clone(), Arc::new(r))).collect();
+    read_types(client, &schemas, &mut catalog).await?;
+    read_functions(client, &mut catalog).await?;
+    read_operators(client, &mut catalog).await?;
+    read_casts(client, &mut catalog).await?;
+    Ok(catalog)
+}
+
+async fn read_database(client: &Client, catalog: &mut Catalog) -> Result<(), LoadError> {
+    let row = client.query_one(DATABASE, &[]).await?;
+    let version: i32 = row.try_get(0)?;
+    let database: String = row.try_get(1)?;
+    let encoding: String = row.try_get(2)?;
+    if encoding != "UTF8" {
+        return Err(LoadError::Encoding { database, encoding });
+    }
+    let version = u32::try_from(version).unwrap_or_default();
+    if version < 130_000 {
+        return Err(LoadError::TooOld(version / 10_000));
+    }
+    catalog.server_version = version;
+    catalog.database = database;
+    Ok(())
+}
+
+async fn read_schemas(client: &Client, catalog: &mut Catalog) -> Result<HashMap<Oid, String>, LoadError> {
+    let mut by_oid = HashMap::new();
+    for row in client.query(SCHEMAS, &[]).await? {
+        let (id, name) = (oid(&row, 0)?, row.try_get::<_, String>(1)?);
+        catalog.schemas.insert(name.clone(), id);
+        by_oid.insert(id, name);
+    }
+    Ok(by_oid)
+}
+
+async fn read_relations(client: &Client, schemas: &HashMap<Oid, String>) -> Result<HashMap<Oid, Relation>, LoadError> {
+    let mut relations = HashMap::new();
+    for row in client.query(RELATIONS, &[]).await? {
+        let Some(schema) = schemas.get(&oid(&row, 1)?) else { continue };
+        let kind = match letter(&row, 3)? {
+            'p' => RelationKind::Partitioned,
+            'v' => RelationKind::View,
+            'm' => RelationKind::MaterializedView,
+            'f' => RelationKind::Foreign,
+            _ => RelationKind::Table,
+        };
+        let id = oid(&row, 0)?;
+        let name = QualifiedName::new(schema.clone(), row.try_get::<_, String>(2)?);
+        relations.insert(id, Relation { oid: id, name, kind, row_type: oid(&row, 4)?, ..Relation::default() });
+    }
+    Ok(relations)
+}
+
+async fn read_columns(client: &Client, relations: &mut HashMap<Oid, Relation>) -> Result<(), LoadError> {
+    for row in client.query(COLUMNS, &[]).await? {
+        let Some(relation) = relations.get_mut(&oid(&row, 0)?) else { continue };
+        relation.columns.push(Column {
+            name: row.try_get(1)?,
+            number: row.try_get(2)?,
+            type_oid: oid(&row, 3)?,
+            typmod: row.try_get(4)?,
+            not_null: row.try_get(5)?,
+            collation: oid(&row, 6)?,
+            generated: row.try_get(7)?,
+        });
+    }
+    Ok(())
+}
+
+/// Returns the columns of every index by its OID, for the constraints that stand on one.
+async fn read_indexes(
+    client: &Client,
+    relations: &mut HashMap<Oid, Relation>,
+) -> Result<HashMap<Oid, Option<Vec<String>>>, LoadError> {
+    let mut by_oid = HashMap::new();
+    for row in client.query(INDEXES, &[]).await? {
+        let Some(relation) = relations.get_mut(&oid(&row, 0)?) else { continue };
+        let id = oid(&row, 1)?;
+        let keys: Vec<i16> = row.try_get(3)?;
+        let computed: bool = row.try_get(4)?;
+        let columns = if computed { None } else { column_names(relation, &keys) };
+        by_oid.insert(id, columns.clone());
+        relation.indexes.push(Index { oid: id, name: row.try_get(2)?, columns });
+    }
+    Ok(by_oid)
+}
+
+async fn read_constraints(
+    client: &Client,
+    relations: &mut HashMap<Oid, Relation>,
+    indexes: &HashMap<Oid, Option<Vec<String>>>,
+) -> Result<(), LoadError> {
+    for row in client.query(CONSTRAINTS, &[]).await? {
+        let target = oid(&row, 0)?;
+        let kind = letter(&row, 3)?;
+        let keys: Vec<i16> = row.try_get::<_, Option<_>>(4)?.unwrap_or_default();
+        let references = oid(&row, 5)?;
+        let referenced_keys: Vec<i16> = row.try_get::<_, Option<_>>(6)?.unwrap_or_default();
+        let deferrable: bool = row.try_get(7)?;
+        let index = oid(&row, 8)?;
+        let referenced_columns =
+            relations.get(&references).and_then(|r| column_names(r, &referenced_keys)).unwrap_or_default();
+        let Some(relation) = relations.get_mut(&target) else { continue };
+        let columns = match kind {
+            // Their index may include further columns, which the definition names.
+            'p' | 'u' | 'x' => indexes.get(&index).cloned().flatten(),
+            'f' | 'n' => column_names(relation, &keys),
+            _ => None,
+        };
+        if kind == 'p' && !deferrable {
+            relation.primary_key = column_names(relation, &keys).unwrap_or_default();
+        }
+        relation.constraints.push(Constraint {
+            oid: oid(&row, 1)?,
+            name: row.try_get(2)?,
+            kind,
+            columns,
+            references,
+            referenced_columns,
+        });
+    }
+    Ok(())
+}
+
+async fn read_types(client: &Client, schemas: &HashMap<Oid, String>, catalog: &mut Catalog) -> Result<(), LoadError> {
+    for row in client.query(TYPES, &[]).await? {
+        let Some(schema) = schemas.get(&oid(&row, 1)?) else { continue };
+        let info = TypeInfo {
+            oid: oid(&row, 0)?,
+            name: QualifiedName::new(schema.clone(), row.try_get::<_, String>(2)?),
+            kind: letter(&row, 3)?,
+            category: letter(&row, 4)?,
+            element: oid(&row, 5)?,
+            array: oid(&row, 6)?,
+            base: oid(&row, 7)?,
+            relation: oid(&row, 8)?,
+            sql: row.try_get(9)?,
+        };
+        catalog.type_names.insert(info.name.clone(), info.oid);
+        catalog.types.insert(info.oid, Arc::new(info));
+    }
+    Ok(())
+}
+
+async fn read_functions(client: &Client, catalog: &mut Catalog) -> Result<(), LoadError> {
+    for row in client.query(FUNCTIONS, &[]).await? {
+        let name: String = row.try_get(0)?;
+        let args: Vec<u32> = row.try_get(2)?;
+        let defaults: i16 = row.try_get(3)?;
+        catalog.functions.entry(name).or_default().push(Function {
+            oid: oid(&row, 1)?,
+            args: args.into_iter().map(Oid).collect(),
+            defaults: usize::try_from(defaults).unwrap_or_default(),
+            variadic: oid(&row, 4)?,
+            result: oid(&row, 5)?,
+            volatility: letter(&row, 6)?,
+            kind: letter(&row, 7)?,
+            leakproof: row.try_get(8)?,
+            language: row.try_get(9)?,
+            returns_set: row.try_get(10)?,
+        });
+    }
+    Ok(())
+}
+
+async fn read_operators(client: &Client, catalog: &mut Catalog) -> Result<(), LoadError> {
+    for row in client.query(OPERATORS, &[]).await? {
+        let name: String = row.try_get(0)?;
+        catalog.operators.entry(name).or_default().push(Operator {
+            left: oid(&row, 1)?,
+            right: oid(&row, 2)?,
+            result: oid(&row, 3)?,
+            function: oid(&row, 4)?,
+            leakproof: row.try_get(5)?,
+        });
+    }
+    Ok(())
+}
+
+async fn read_casts(client: &Client, catalog: &mut Catalog) -> Result<(), LoadError> {
+    for row in client.query(CASTS, &[]).await? {
+        let cast = Cast {
+            function: oid(&row, 2)?,
+            context: letter(&row, 3)?,
+            method: letter(&row, 4)?,
+            leakproof: row.try_get(5)?,
+        };
+        catalog.casts.insert((oid(&row, 0)?, oid(&row, 1)?), cast);
+    }
+    Ok(())
+}
+
+/// Names of the columns with these numbers, in that order; `None` when one is not a column (0: an expression).
+fn column_names(relation: &Relation, numbers: &[i16]) -> Option<Vec<String>> {
+    numbers.iter().map(|n| relation.columns.iter().find(|c| c.number == *n).map(|c| c.name.clone())).collect()
+}
+
+fn oid(row: &Row, index: usize) -> Result<Oid, tokio_postgres::Error> {
+    row.try_get::<_, u32>(index).map(Oid)
+}
+
+/// A value of type `"char"`; every letter the catalog uses is ASCII.
+fn letter(row: &Row, index: usize) -> Result<char, tokio_postgres::Error> {
+    row.try_get::<_, i8>(index).map(|b| u8::try_from(b).map_or('?', char::from))
+}
