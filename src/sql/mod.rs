@@ -1,1 +1,180 @@
-//! (room sql)
+//! Text ⇄ tree: parsing, printing, walking and bounding of SQL. The only room that imports `pg_query`.
+//!
+//! In: statement text. Out: [`Parsed`], every statement of the string as PostgreSQL's own grammar reads it; printed text of a
+//! tree. Must never: repair text, drop a statement, or know a policy.
+
+pub mod build;
+pub mod limits;
+pub mod names;
+pub mod tree;
+pub mod walk;
+
+pub use pg_query::NodeEnum;
+pub use pg_query::protobuf as pb;
+
+use crate::error::{Family, Refusal, SqlState};
+
+/// All statements of one string.
+#[derive(Debug, Clone)]
+pub struct Parsed {
+    /// In order.
+    pub statements: Vec<Statement>,
+}
+
+/// One statement of a string.
+#[derive(Debug, Clone)]
+pub struct Statement {
+    /// Its tree. Locations are byte offsets into the whole string.
+    pub node: NodeEnum,
+    /// Byte range of the statement in the whole string, without the semicolon.
+    pub range: std::ops::Range<usize>,
+}
+
+/// Parses a string of zero or more statements.
+///
+/// # Errors
+/// 42601 with PostgreSQL's own message and position; 54001 for text nested too deeply.
+pub fn parse(text: &str) -> Result<Parsed, Refusal> {
+    if text.as_bytes().contains(&0) {
+        return Err(Refusal::new(
+            Family::Caller,
+            SqlState::CHARACTER_NOT_IN_REPERTOIRE,
+            "invalid byte sequence for encoding \"UTF8\": 0x00",
+        ));
+    }
+    let result = pg_query::parse(text, 0).map_err(|error| syntax_refusal(text, &error))?;
+    let mut statements = Vec::with_capacity(result.protobuf.stmts.len());
+    for raw in result.protobuf.stmts {
+        let start = usize::try_from(raw.stmt_location).unwrap_or(0);
+        let len = usize::try_from(raw.stmt_len).unwrap_or(0);
+        let end = if len == 0 { text.len() } else { start.saturating_add(len) };
+        let node = raw
+            .stmt
+            .and_then(|node| node.node)
+            .ok_or_else(|| Refusal::internal("the parser returned a statement without a tree"))?;
+        let skipped = text.get(start..end).map_or(0, |s| s.len() - s.trim_start().len());
+        statements.push(Statement { node, range: start.saturating_add(skipped)..end });
+    }
+    Ok(Parsed { statements })
+}
+
+/// Parses one expression, as it would stand in a target list. For SQL made by the policy room, never for callers' text.
+///
+/// # Errors
+/// XX000 when the text is not exactly one expression.
+pub fn parse_expression(text: &str) -> Result<pb::Node, Refusal> {
+    let broken = || Refusal::internal("a policy expression does not parse");
+    let parsed = parse(&format!("SELECT ({text})")).map_err(|_| broken())?;
+    let mut statements = parsed.statements.into_iter();
+    match (statements.next().map(|s| s.node), statements.next()) {
+        (Some(NodeEnum::SelectStmt(select)), None) => {
+            let select = *select;
+            let bare = select.from_clause.is_empty()
+                && select.where_clause.is_none()
+                && select.group_clause.is_empty()
+                && select.having_clause.is_none()
+                && select.sort_clause.is_empty()
+                && select.limit_count.is_none()
+                && select.limit_offset.is_none()
+                && select.locking_clause.is_empty()
+                && select.with_clause.is_none()
+                && select.into_clause.is_none()
+                && select.larg.is_none();
+            let mut targets = select.target_list.into_iter();
+            match (targets.next().and_then(|n| n.node), targets.next()) {
+                (Some(NodeEnum::ResTarget(target)), None) if bare && target.name.is_empty() => {
+                    target.val.map(|boxed| *boxed).ok_or_else(broken)
+                }
+                _ => Err(broken()),
+            }
+        }
+        _ => Err(broken()),
+    }
+}
+
+/// Prints one statement.
+///
+/// # Errors
+/// XX000 when the tree cannot be printed: a defect of ours, the caller's tree always can.
+pub fn print(node: NodeEnum) -> Result<String, Refusal> {
+    let result = pb::ParseResult {
+        version: 0,
+        stmts: vec![pb::RawStmt { stmt: Some(Box::new(pb::Node { node: Some(node) })), stmt_location: 0, stmt_len: 0 }],
+    };
+    pg_query::deparse(&result, pg_query::DeparseOptions::default())
+        .map_err(|_| Refusal::internal("a statement could not be printed"))
+}
+
+/// Turns a parser error into PostgreSQL's own words, with the position found again.
+fn syntax_refusal(text: &str, error: &pg_query::Error) -> Refusal {
+    let pg_query::Error::Parse(message) = error else {
+        return Refusal::new(Family::Caller, SqlState::SYNTAX_ERROR, "syntax error");
+    };
+    if message.contains("stack depth") || message.contains("out of memory") {
+        return limits::too_complex();
+    }
+    let refusal = Refusal::new(Family::Caller, SqlState::SYNTAX_ERROR, message.clone());
+    match error_offset(text, message) {
+        Some(offset) => Refusal { position: Some(offset), ..refusal },
+        None => refusal,
+    }
+}
+
+/// The parser's binding drops the cursor position, so it is found again: the grammar stops at the first token it cannot take,
+/// hence the offending occurrence of the token named by the message is the first whose prefix fails in the same way.
+fn error_offset(text: &str, message: &str) -> Option<usize> {
+    if message.ends_with("at end of input") {
+        return Some(text.trim_end().len());
+    }
+    let (_, rest) = message.split_once(" at or near \"")?;
+    let token = rest.strip_suffix('"')?;
+    if token.is_empty() {
+        return None;
+    }
+    // A token that does not close (a string, a comment) has no occurrence of its own: it is what the text ends with.
+    let Ok(tokens) = pg_query::scan_tokens(text) else { return text.rfind(token) };
+    let spans = tokens.iter().filter_map(|t| {
+        let span = usize::try_from(t.start).ok()?..usize::try_from(t.end).ok()?;
+        (text.get(span.clone())? == token).then_some(span)
+    });
+    spans.take(32).find_map(|span| {
+        let prefix = text.get(..span.end)?;
+        matches!(pg_query::parse(prefix, 0), Err(pg_query::Error::Parse(m)) if m == message).then_some(span.start)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_have_ranges_and_trees() {
+        let text = "select 1; /* two */ select 'é' ;";
+        let parsed = parse(text).unwrap();
+        let ranges: Vec<_> = parsed.statements.iter().map(|s| text[s.range.clone()].to_owned()).collect();
+        assert_eq!(ranges, ["select 1", "select 'é' "]);
+        assert!(parse("").unwrap().statements.is_empty());
+        assert!(parse(" ; ; -- nothing\n").unwrap().statements.is_empty());
+    }
+
+    #[test]
+    fn syntax_errors_carry_the_position() {
+        let refusal = parse("select sel from t where sel sel from x").unwrap_err();
+        assert_eq!(refusal.message, "syntax error at or near \"sel\"");
+        assert_eq!(refusal.position, Some(28));
+        assert_eq!(parse("select 1 +").unwrap_err().message, "syntax error at end of input");
+    }
+
+    #[test]
+    fn nul_is_refused() {
+        assert_eq!(parse("select 1\0").unwrap_err().code, SqlState::CHARACTER_NOT_IN_REPERTOIRE);
+    }
+
+    #[test]
+    fn expressions_must_stand_alone() {
+        assert!(parse_expression("_sv.\"a\" = 1 AND x IS NULL").is_ok());
+        for bad in ["1) FROM t; SELECT (2", "1) FROM t --", "1), (2", "1) AS x, (2", ""] {
+            assert!(parse_expression(bad).is_err(), "{bad}");
+        }
+    }
+}

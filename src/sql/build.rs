@@ -1,0 +1,91 @@
+//! Makers of small tree parts, so that passes read as what they mean.
+
+use super::{NodeEnum, pb};
+
+/// Wraps a kind.
+pub fn node(kind: NodeEnum) -> pb::Node {
+    pb::Node { node: Some(kind) }
+}
+
+/// A name part.
+pub fn string(text: &str) -> pb::Node {
+    node(NodeEnum::String(pb::String { sval: text.to_owned() }))
+}
+
+/// `a.b.c` as a column reference.
+pub fn column(path: &[&str]) -> pb::Node {
+    node(NodeEnum::ColumnRef(pb::ColumnRef { fields: path.iter().map(|p| string(p)).collect(), location: -1 }))
+}
+
+/// A string constant.
+pub fn text_constant(value: &str) -> pb::Node {
+    node(NodeEnum::AConst(pb::AConst {
+        isnull: false,
+        location: -1,
+        val: Some(pb::a_const::Val::Sval(pb::String { sval: value.to_owned() })),
+    }))
+}
+
+/// An integer constant.
+pub fn integer_constant(value: i32) -> pb::Node {
+    node(NodeEnum::AConst(pb::AConst {
+        isnull: false,
+        location: -1,
+        val: Some(pb::a_const::Val::Ival(pb::Integer { ival: value })),
+    }))
+}
+
+/// `value::pg_catalog.type`.
+pub fn cast(value: pb::Node, type_name: &str) -> pb::Node {
+    node(NodeEnum::TypeCast(Box::new(pb::TypeCast {
+        arg: Some(Box::new(value)),
+        type_name: Some(pb::TypeName {
+            names: vec![string("pg_catalog"), string(type_name)],
+            type_oid: 0,
+            setof: false,
+            pct_type: false,
+            typmods: Vec::new(),
+            typemod: -1,
+            array_bounds: Vec::new(),
+            location: -1,
+        }),
+        location: -1,
+    })))
+}
+
+/// A target, named or not.
+pub fn target(value: pb::Node, name: &str) -> pb::Node {
+    node(NodeEnum::ResTarget(Box::new(pb::ResTarget {
+        name: name.to_owned(),
+        indirection: Vec::new(),
+        val: Some(Box::new(value)),
+        location: -1,
+    })))
+}
+
+/// All of `parts` ANDed; one part stands alone, none gives nothing.
+pub fn all_of(mut parts: Vec<pb::Node>) -> Option<pb::Node> {
+    if parts.len() > 1 {
+        return Some(node(NodeEnum::BoolExpr(Box::new(pb::BoolExpr {
+            xpr: None,
+            boolop: pb::BoolExprType::AndExpr as i32,
+            args: parts,
+            location: -1,
+        }))));
+    }
+    parts.pop()
+}
+
+/// An alias without column names.
+pub fn alias(name: &str) -> pb::Alias {
+    pb::Alias { aliasname: name.to_owned(), colnames: Vec::new() }
+}
+
+/// An empty SELECT, to be filled.
+pub fn select() -> pb::SelectStmt {
+    pb::SelectStmt {
+        limit_option: pb::LimitOption::Default as i32,
+        op: pb::SetOperation::SetopNone as i32,
+        ..pb::SelectStmt::default()
+    }
+}
