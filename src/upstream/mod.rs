@@ -1,1 +1,19 @@
-//! (room upstream)
+//! The warehouse's side: connect, log in, pool, send, cancel.
+//!
+//! In: a [`crate::config::Connection`], sealed SQL. Out: sessions with two byte halves, logged in, with pinned settings; a client for
+//! the catalog leg. INVARIANT(no-caller-sql): SQL goes out only as [`crate::seal::Sealed`], through [`message`]. Must never: show a
+//! secret, hand one caller's session to another before it was reset.
+
+mod cancel;
+mod catalog;
+mod failure;
+mod login;
+pub mod message;
+mod pool;
+mod stream;
+
+pub use cancel::{CancelTarget, cancel};
+pub use catalog::catalog_client;
+pub use message::Fixed;
+pub use pool::{Lease, Occupancy, Pool, Session};
+pub use stream::{ReadHalf, WriteHalf};

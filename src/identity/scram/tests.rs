@@ -4,8 +4,12 @@ use proptest::prelude::*;
 
 const CERT_HASH: &[u8] = &[7; 32];
 
+/// Made once: 4096 iterations are slow in a debug build.
 fn verifier() -> Verifier {
-    Verifier::from_password(b"pencil", 4096, &STANDARD.decode("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap())
+    static MADE: std::sync::LazyLock<Verifier> = std::sync::LazyLock::new(|| {
+        Verifier::from_password(b"pencil", 4096, &STANDARD.decode("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap())
+    });
+    MADE.clone()
 }
 
 fn login() -> LoginVerifier {

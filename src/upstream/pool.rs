@@ -1,0 +1,341 @@
+//! Sessions with one warehouse, shared in turn by clients.
+//!
+//! In: a [`Connection`]. Out: a [`Session`] for as long as a client holds it. Between two holders the session is reset with
+//! `DISCARD ALL` or closed. There is no state that a lost warehouse could poison: each acquire looks at what is there and connects when
+//! there is nothing. Must never: hand on a session that was not proven clean, open more than `pool.max`.
+
+use super::cancel::{self, CancelTarget};
+use super::failure::Failure;
+use super::login::{Leg, LoggedIn, login};
+use super::message::{self, Fixed};
+use super::stream::{ReadHalf, WriteHalf, dial};
+use crate::config::Connection;
+use crate::error::{Family, Refusal, SqlState};
+use bytes::BytesMut;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// A session that has not answered `DISCARD ALL` by then is closed.
+const RESET_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often unused sessions are looked at.
+const PRUNE_EVERY: Duration = Duration::from_secs(15);
+/// Longest message accepted while resetting.
+const RESET_MESSAGE: usize = 64 * 1024;
+
+/// The sessions of one connection key.
+#[derive(Debug)]
+pub struct Pool {
+    connection: Arc<Connection>,
+    permits: Arc<Semaphore>,
+    /// Proven clean; the one used last is at the end and taken first.
+    idle: Mutex<Vec<Idle>>,
+}
+
+#[derive(Debug)]
+struct Idle {
+    session: Open,
+    since: Instant,
+}
+
+/// An open session, whoever holds it.
+#[derive(Debug)]
+struct Open {
+    read: ReadHalf,
+    write: WriteHalf,
+    about: Arc<About>,
+}
+
+#[derive(Debug)]
+struct About {
+    parameters: Vec<(String, String)>,
+    cancel: Option<CancelTarget>,
+    born: Instant,
+}
+
+/// How many sessions there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Occupancy {
+    /// Held by clients (or being reset).
+    pub held: usize,
+    /// Ready for the next client.
+    pub idle: usize,
+    /// The bound on both together.
+    pub max: usize,
+}
+
+/// A session held by one client. Dropping it instead of releasing it cancels what it is doing and closes it.
+#[derive(Debug)]
+pub struct Session {
+    /// From the warehouse.
+    pub read: ReadHalf,
+    /// To the warehouse.
+    pub write: WriteHalf,
+    lease: Lease,
+}
+
+/// The right to a session while its halves are elsewhere (see [`Session::into_parts`]). Dropping it cancels what the session is doing;
+/// the halves must be dropped too.
+#[derive(Debug)]
+pub struct Lease {
+    pool: Arc<Pool>,
+    about: Arc<About>,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Pool {
+    /// An empty pool; sessions are opened as they are asked for. Inside a tokio runtime, unused sessions are closed in the background
+    /// until the pool is dropped.
+    pub fn new(connection: Arc<Connection>) -> Arc<Self> {
+        let permits = Arc::new(Semaphore::new(connection.pool.max.clamp(1, Semaphore::MAX_PERMITS)));
+        let pool = Arc::new(Self { connection, permits, idle: Mutex::new(Vec::new()) });
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(prune(Arc::downgrade(&pool)));
+        }
+        pool
+    }
+
+    /// What the pool connects to.
+    pub fn connection(&self) -> &Arc<Connection> {
+        &self.connection
+    }
+
+    /// The deadline the configuration sets for an acquire that begins now.
+    pub fn deadline(&self) -> Instant {
+        Instant::now() + self.connection.pool.wait
+    }
+
+    /// How many sessions there are.
+    pub fn occupancy(&self) -> Occupancy {
+        let max = self.connection.pool.max;
+        Occupancy { held: max.saturating_sub(self.permits.available_permits()), idle: self.idle().len(), max }
+    }
+
+    /// A clean session: an unused one that is still alive, or a new one. 53300 when none becomes free before the deadline; 08006 (or
+    /// 57P03, 53300 of the warehouse) when it cannot be opened.
+    ///
+    /// Cancel safe: dropping the future gives everything back.
+    pub async fn acquire(self: &Arc<Self>, deadline: Instant) -> Result<Session, Refusal> {
+        let key: &str = &self.connection.key;
+        let permit = match timeout_at(deadline, Arc::clone(&self.permits).acquire_owned()).await {
+            Ok(Ok(permit)) => permit,
+            Ok(Err(_)) => return Err(Refusal::internal("the pool is closed")),
+            Err(_) => {
+                tracing::warn!(connection = key, max = self.connection.pool.max, "no free session with the warehouse");
+                return Err(Refusal::new(
+                    Family::Upstream,
+                    SqlState::TOO_MANY_CONNECTIONS,
+                    format!("too many connections to warehouse \"{key}\""),
+                )
+                .with_hint("try again later"));
+            }
+        };
+        let open = match self.take_idle() {
+            Some(open) => open,
+            None => {
+                let limit = deadline.min(Instant::now() + self.connection.connect_timeout);
+                let opened = timeout_at(limit, self.open()).await;
+                opened.unwrap_or(Err(Failure::Timeout)).map_err(|failure| failure.logged(key))?
+            }
+        };
+        let Open { read, write, about } = open;
+        Ok(Session { read, write, lease: Lease { pool: Arc::clone(self), about, permit: Some(permit) } })
+    }
+
+    /// Closes the sessions nobody uses. For shutdown, and after the warehouse was seen to restart.
+    pub fn close_idle(&self) {
+        let closed = std::mem::take(&mut *self.idle());
+        for idle in closed {
+            hang_up(idle.session.write);
+        }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn too_old(&self, about: &About) -> bool {
+        about.born.elapsed() >= self.connection.pool.max_lifetime
+    }
+
+    fn take_idle(&self) -> Option<Open> {
+        loop {
+            let Idle { session, .. } = self.idle().pop()?;
+            if !self.too_old(&session.about) && session.read.is_quiet() {
+                return Some(session);
+            }
+            hang_up(session.write);
+        }
+    }
+
+    async fn open(&self) -> Result<Open, Failure> {
+        let dialed = dial(&self.connection, None).await?;
+        let LoggedIn { read, write, peer, parameters, key } = login(dialed, &self.connection, Leg::Relay).await?;
+        let connection = Arc::clone(&self.connection);
+        let cancel = key.map(|key| CancelTarget { connection, peer, key });
+        Ok(Open { read, write, about: Arc::new(About { parameters, cancel, born: Instant::now() }) })
+    }
+
+    /// Resets a session and keeps it, or closes it. The permit goes back last, so that who waits for it finds the session.
+    async fn take_back(self: Arc<Self>, mut open: Open, permit: OwnedSemaphorePermit) {
+        let clean = !self.too_old(&open.about)
+            && matches!(timeout(RESET_TIMEOUT, reset(&mut open)).await, Ok(Ok(())))
+            && open.read.is_quiet();
+        let refused = if clean { self.keep(open) } else { Some(open) };
+        if let Some(open) = refused {
+            hang_up(open.write);
+        }
+        drop(permit);
+    }
+
+    /// Keeps a clean session, or gives it back when there are enough.
+    fn keep(&self, session: Open) -> Option<Open> {
+        let mut idle = self.idle();
+        if idle.len() >= self.connection.pool.idle {
+            return Some(session);
+        }
+        idle.push(Idle { session, since: Instant::now() });
+        None
+    }
+
+    /// Closes the sessions that are too long unused, too old, or closed by the warehouse.
+    fn prune(&self) {
+        let mut stale = Vec::new();
+        {
+            let mut idle = self.idle();
+            for entry in std::mem::take(&mut *idle) {
+                let unused = entry.since.elapsed() >= self.connection.pool.idle_timeout;
+                if unused || self.too_old(&entry.session.about) || !entry.session.read.is_quiet() {
+                    stale.push(entry);
+                } else {
+                    idle.push(entry);
+                }
+            }
+        }
+        for entry in stale {
+            hang_up(entry.session.write);
+        }
+    }
+}
+
+async fn prune(pool: Weak<Pool>) {
+    loop {
+        tokio::time::sleep(PRUNE_EVERY).await;
+        let Some(pool) = pool.upgrade() else { return };
+        pool.prune();
+    }
+}
+
+/// Terminate and close, in the background. A write half that blocks is given up.
+fn hang_up(mut write: WriteHalf) {
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+    runtime.spawn(async move {
+        let mut out = BytesMut::new();
+        message::terminate(&mut out);
+        let _ = timeout(RESET_TIMEOUT, async {
+            write.write_all(&out).await?;
+            write.shutdown().await
+        })
+        .await;
+    });
+}
+
+/// `DISCARD ALL`, and the exact answer to it: anything else means that the session was not clean.
+async fn reset(open: &mut Open) -> Result<(), Failure> {
+    let mut out = BytesMut::new();
+    message::fixed(Fixed::DiscardAll, &mut out).map_err(|_| Failure::Protocol("reset"))?;
+    open.write.write_all(&out).await.map_err(Failure::Lost)?;
+    open.write.flush().await.map_err(Failure::Lost)?;
+    let mut completed = false;
+    loop {
+        let tag = open.read.read_u8().await.map_err(Failure::Lost)?;
+        let length = open.read.read_i32().await.map_err(Failure::Lost)?;
+        let length = usize::try_from(length).ok().and_then(|l| l.checked_sub(4)).filter(|l| *l <= RESET_MESSAGE);
+        let mut body = vec![0; length.ok_or(Failure::Protocol("a message of impossible length"))?];
+        open.read.read_exact(&mut body).await.map_err(Failure::Lost)?;
+        match (tag, body.as_slice(), completed) {
+            // NoticeResponse, ParameterStatus, NotificationResponse may come at any time (55.2.7).
+            (b'N' | b'S' | b'A', _, _) => {}
+            (b'C', b"DISCARD ALL\0", false) => completed = true,
+            (b'Z', b"I", true) => return Ok(()),
+            _ => return Err(Failure::Protocol("the session was not clean")),
+        }
+    }
+}
+
+impl Session {
+    /// ParameterStatus values the warehouse reported at login, in its order.
+    pub fn parameters(&self) -> &[(String, String)] {
+        self.lease.parameters()
+    }
+
+    /// What to pass to [`super::cancel`] to cancel this session's statement; `None` when the warehouse gave no key.
+    pub fn cancel_key(&self) -> Option<CancelTarget> {
+        self.lease.cancel_key()
+    }
+
+    /// The halves and the lease, to use them in different tasks. Give them back with [`Lease::release`] or [`Lease::close`].
+    pub fn into_parts(self) -> (ReadHalf, WriteHalf, Lease) {
+        (self.read, self.write, self.lease)
+    }
+
+    /// Both halves at once.
+    pub fn halves(&mut self) -> (&mut ReadHalf, &mut WriteHalf) {
+        (&mut self.read, &mut self.write)
+    }
+
+    /// Gives the session back. `clean` = ReadyForQuery `I` was the last message and everything sent was answered; it is then reset in
+    /// the background and used again. Otherwise it is cancelled and closed.
+    pub fn release(self, clean: bool) {
+        if clean {
+            self.lease.release(self.read, self.write);
+        }
+    }
+
+    /// Closes the session: it is known to have ended, or to hold nothing worth cancelling.
+    pub fn close(self) {
+        self.lease.close(self.write);
+    }
+}
+
+impl Lease {
+    /// As [`Session::parameters`].
+    pub fn parameters(&self) -> &[(String, String)] {
+        &self.about.parameters
+    }
+
+    /// As [`Session::cancel_key`].
+    pub fn cancel_key(&self) -> Option<CancelTarget> {
+        self.about.cancel.clone()
+    }
+
+    /// Gives a clean session back: ReadyForQuery `I` was the last message and everything sent was answered. It is reset in the
+    /// background; one that turns out not to be clean is closed.
+    pub fn release(mut self, read: ReadHalf, write: WriteHalf) {
+        let Some(permit) = self.permit.take() else { return };
+        let open = Open { read, write, about: Arc::clone(&self.about) };
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(Arc::clone(&self.pool).take_back(open, permit));
+        }
+    }
+
+    /// Closes the session without a cancel.
+    pub fn close(mut self, write: WriteHalf) {
+        drop(self.permit.take());
+        hang_up(write);
+    }
+}
+
+impl Drop for Lease {
+    /// Given up in the middle: the warehouse would go on with the statement until it tries to write, so it is told.
+    fn drop(&mut self) {
+        let (Some(permit), Some(target)) = (self.permit.take(), self.about.cancel.clone()) else { return };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        runtime.spawn(async move {
+            cancel::abandon(&target).await;
+            drop(permit);
+        });
+    }
+}

@@ -1,0 +1,214 @@
+//! One byte stream to a warehouse: TCP, TLS over TCP, or a Unix socket, in two halves.
+//!
+//! In: a [`Connection`]. Out: [`ReadHalf`] and [`WriteHalf`], the hash for channel binding, the peer to send cancels to. Must never:
+//! send a byte in the clear when the sslmode asks for TLS, read a byte behind the answer to SSLRequest before TLS has begun.
+
+use super::failure::Failure;
+use crate::config::tls::{SslMode, end_point};
+use crate::config::{Connection, Host};
+use rustls::pki_types::ServerName;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::{TcpStream, UnixStream, tcp, unix};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// SSLRequest (PostgreSQL manual, 55.7): length 8, code 80877103.
+const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
+
+/// What comes from the warehouse.
+#[derive(Debug)]
+pub enum ReadHalf {
+    /// Plain TCP.
+    Tcp(tcp::OwnedReadHalf),
+    /// Unix socket.
+    Unix(unix::OwnedReadHalf),
+    /// TLS; beside it a duplicate of the socket, to look whether the peer has closed.
+    Tls(tokio::io::ReadHalf<TlsStream<TcpStream>>, socket2::Socket),
+}
+
+/// What goes to the warehouse.
+#[derive(Debug)]
+pub enum WriteHalf {
+    /// Plain TCP.
+    Tcp(tcp::OwnedWriteHalf),
+    /// Unix socket.
+    Unix(unix::OwnedWriteHalf),
+    /// TLS.
+    Tls(tokio::io::WriteHalf<TlsStream<TcpStream>>),
+}
+
+impl AsyncRead for ReadHalf {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(half) => Pin::new(half).poll_read(cx, buf),
+            Self::Unix(half) => Pin::new(half).poll_read(cx, buf),
+            Self::Tls(half, _) => Pin::new(half).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for WriteHalf {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(half) => Pin::new(half).poll_write(cx, buf),
+            Self::Unix(half) => Pin::new(half).poll_write(cx, buf),
+            Self::Tls(half) => Pin::new(half).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(half) => Pin::new(half).poll_flush(cx),
+            Self::Unix(half) => Pin::new(half).poll_flush(cx),
+            Self::Tls(half) => Pin::new(half).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(half) => Pin::new(half).poll_shutdown(cx),
+            Self::Unix(half) => Pin::new(half).poll_shutdown(cx),
+            Self::Tls(half) => Pin::new(half).poll_shutdown(cx),
+        }
+    }
+}
+
+impl ReadHalf {
+    /// Whether nothing has come from the peer since the last read: neither its end nor a message. Asks the socket itself, so that an
+    /// end the runtime has not noticed yet is seen. For sessions nobody uses.
+    pub(super) fn is_quiet(&self) -> bool {
+        use socket2::SockRef;
+        let mut byte = [std::mem::MaybeUninit::uninit(); 1];
+        // The sockets are non-blocking; `peek` reads without taking.
+        let peeked = match self {
+            Self::Tcp(half) => SockRef::from(half.as_ref()).peek(&mut byte),
+            Self::Unix(half) => SockRef::from(half.as_ref()).peek(&mut byte),
+            Self::Tls(_, socket) => socket.peek(&mut byte),
+        };
+        matches!(peeked, Err(e) if e.kind() == io::ErrorKind::WouldBlock)
+    }
+}
+
+/// Where a session really went: the address a CancelRequest has to go to as well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Peer {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+/// A stream before login.
+pub(super) struct Dialed {
+    pub(super) read: ReadHalf,
+    pub(super) write: WriteHalf,
+    pub(super) peer: Peer,
+    /// On TLS.
+    pub(super) secure: bool,
+    /// `tls-server-end-point` of the warehouse's certificate, when on TLS and defined.
+    pub(super) end_point: Option<Vec<u8>>,
+}
+
+/// Connects, to one known peer or to whichever address of the host answers, and begins TLS as the mode says. No time limit of its own.
+///
+/// Cancel safe: dropping the future closes what was opened.
+pub(super) async fn dial(connection: &Connection, peer: Option<&Peer>) -> Result<Dialed, Failure> {
+    match (peer, &connection.host) {
+        (Some(Peer::Unix(path)), _) => dial_unix(path.clone()).await,
+        (None, Host::Unix(directory)) => dial_unix(directory.join(format!(".s.PGSQL.{}", connection.port))).await,
+        (Some(Peer::Tcp(address)), _) => dial_tcp(connection, &[*address]).await,
+        (None, Host::Tcp(host)) => {
+            let found = tokio::net::lookup_host((host.as_str(), connection.port)).await;
+            let addresses: Vec<SocketAddr> = found.map_err(|_| Failure::UnknownHost)?.collect();
+            dial_tcp(connection, &addresses).await
+        }
+    }
+}
+
+async fn dial_unix(path: PathBuf) -> Result<Dialed, Failure> {
+    let stream = UnixStream::connect(&path).await.map_err(Failure::Connect)?;
+    let (read, write) = stream.into_split();
+    let (read, write) = (ReadHalf::Unix(read), WriteHalf::Unix(write));
+    Ok(Dialed { read, write, peer: Peer::Unix(path), secure: false, end_point: None })
+}
+
+async fn dial_tcp(connection: &Connection, addresses: &[SocketAddr]) -> Result<Dialed, Failure> {
+    let tls = &connection.tls;
+    let (stream, address) = open(addresses).await?;
+    let (Some(config), true) = (&tls.config, tls.mode != SslMode::Disable) else {
+        return Ok(plain(stream, address));
+    };
+    match begin_tls(stream, connection, config.clone()).await {
+        Ok(Begun::Tls(stream)) => secured(*stream, address),
+        Ok(Begun::NotOffered(stream)) if tls.mode == SslMode::Prefer => Ok(plain(stream, address)),
+        Ok(Begun::NotOffered(_)) => Err(Failure::TlsNotOffered),
+        // As libpq does: a handshake that fails under `prefer` is tried again without TLS.
+        Err(_) if tls.mode == SslMode::Prefer => open(&[address]).await.map(|(stream, peer)| plain(stream, peer)),
+        Err(failure) => Err(failure),
+    }
+}
+
+async fn open(addresses: &[SocketAddr]) -> Result<(TcpStream, SocketAddr), Failure> {
+    let mut last = Failure::UnknownHost;
+    for address in addresses {
+        match TcpStream::connect(address).await {
+            Ok(stream) => {
+                settle(&stream).map_err(Failure::Connect)?;
+                return Ok((stream, *address));
+            }
+            Err(error) => last = Failure::Connect(error),
+        }
+    }
+    Err(last)
+}
+
+/// Small messages at once, and dead peers noticed.
+fn settle(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let keepalive =
+        socket2::TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15));
+    socket2::SockRef::from(stream).set_tcp_keepalive(&keepalive)
+}
+
+fn plain(stream: TcpStream, address: SocketAddr) -> Dialed {
+    let (read, write) = stream.into_split();
+    let (read, write) = (ReadHalf::Tcp(read), WriteHalf::Tcp(write));
+    Dialed { read, write, peer: Peer::Tcp(address), secure: false, end_point: None }
+}
+
+fn secured(stream: TlsStream<TcpStream>, address: SocketAddr) -> Result<Dialed, Failure> {
+    let (socket, session) = stream.get_ref();
+    let probe = socket2::SockRef::from(socket).try_clone().map_err(Failure::Connect)?;
+    let end_point = session.peer_certificates().and_then(<[_]>::first).and_then(|c| end_point(c));
+    let (read, write) = tokio::io::split(stream);
+    let (read, write) = (ReadHalf::Tls(read, probe), WriteHalf::Tls(write));
+    Ok(Dialed { read, write, peer: Peer::Tcp(address), secure: true, end_point })
+}
+
+enum Begun {
+    Tls(Box<TlsStream<TcpStream>>),
+    NotOffered(TcpStream),
+}
+
+/// SSLRequest and the handshake (PostgreSQL manual, 55.2.10).
+async fn begin_tls(
+    mut stream: TcpStream,
+    connection: &Connection,
+    config: std::sync::Arc<rustls::ClientConfig>,
+) -> Result<Begun, Failure> {
+    stream.write_all(&SSL_REQUEST).await.map_err(Failure::Lost)?;
+    // One byte and no more: what stands behind it belongs to TLS.
+    match stream.read_u8().await.map_err(Failure::Lost)? {
+        b'S' => {}
+        b'N' => return Ok(Begun::NotOffered(stream)),
+        _ => return Err(Failure::Protocol("unexpected answer to SSLRequest")),
+    }
+    let Host::Tcp(host) = &connection.host else { return Err(Failure::Protocol("TLS on a Unix socket")) };
+    let name = ServerName::try_from(host.clone()).map_err(|_| Failure::UnknownHost)?;
+    let stream = TlsConnector::from(config).connect(name, stream).await.map_err(Failure::Tls)?;
+    Ok(Begun::Tls(Box::new(stream)))
+}
