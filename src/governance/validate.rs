@@ -1,0 +1,120 @@
+//! What documents owe each other: unique keys, and names that exist.
+//!
+//! In: everything read, and every name used. Out: problems. Must never: look at the warehouse or at identities; groups and
+//! attributes live there.
+
+use crate::governance::model::{Declared, Origin, Source, tag_matches};
+use crate::governance::problem::Problem;
+use crate::governance::reader::{Reference, Target, closest};
+use crate::governance::tags;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Checks the whole set.
+pub fn check(declared: &Declared, references: &[Reference]) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let policies = declared.policies.iter().map(|p| (p.key.to_string(), &p.origin));
+    unique(&mut problems, "policyKey", policies);
+    unique(&mut problems, "projectKey", declared.projects.iter().map(|p| (p.key.clone(), &p.origin)));
+    unique(&mut problems, "purpose", declared.purposes.iter().map(|p| (p.name.clone(), &p.origin)));
+    unique(&mut problems, "connectionKey", declared.data.iter().map(|d| (d.connection_key.clone(), &d.origin)));
+    let sources = sources(&mut problems, declared);
+    grants(&mut problems, declared);
+    names(&mut problems, declared, references, sources.as_ref());
+    problems
+}
+
+/// Reports each key that was declared before.
+fn unique<'a>(problems: &mut Vec<Problem>, what: &str, keys: impl Iterator<Item = (String, &'a Origin)>) {
+    let mut seen: BTreeMap<String, &Origin> = BTreeMap::new();
+    for (key, origin) in keys {
+        match seen.get(&key) {
+            Some(first) => problems.push(Problem::error(
+                origin,
+                format!("the {what} `{key}` is declared twice"),
+                format!("it stands first at {first}; each must be unique"),
+            )),
+            None => {
+                seen.insert(key, origin);
+            }
+        }
+    }
+}
+
+/// Checks the sources; gives the names of all data sources when they can be known without the warehouse.
+fn sources(problems: &mut Vec<Problem>, declared: &Declared) -> Option<BTreeSet<String>> {
+    let mut complete = true;
+    let mut names = Vec::new();
+    for document in &declared.data {
+        complete &=
+            document.name_template.data_source.as_deref().is_none_or(|f| !f.to_lowercase().contains("<database>"));
+        let Some(list) = &document.sources else {
+            complete = false;
+            continue;
+        };
+        let mut every = Vec::new();
+        let mut tables = Vec::new();
+        for source in list {
+            match source {
+                Source::All { origin } => every.push(("all".to_owned(), origin)),
+                Source::Table(table) => {
+                    tables.push((table.remote.to_string(), &table.origin));
+                    names.push((table.data_source_name(document, ""), &table.origin));
+                }
+            }
+        }
+        complete &= every.is_empty();
+        unique(problems, "source", every.into_iter());
+        unique(problems, "table", tables.into_iter());
+    }
+    unique(problems, "data source", names.iter().map(|(name, origin)| (name.clone(), *origin)));
+    complete.then(|| names.into_iter().map(|(name, _)| name).collect())
+}
+
+/// Two grants for the same grantee, data source and kind of access contradict each other or are one too many.
+fn grants(problems: &mut Vec<Problem>, declared: &Declared) {
+    let keys = declared.grants.iter().map(|grant| {
+        let kind = if grant.grantee.is_group { "group" } else { "user" };
+        let iam = grant.grantee.iam.as_deref().map(|iam| format!(" of {iam}")).unwrap_or_default();
+        let access = if grant.write { "WRITE" } else { "READ" };
+        (format!("{access} on {} to {kind} {}{iam}", grant.data_source, grant.grantee.name), &grant.origin)
+    });
+    unique(problems, "grant of", keys);
+}
+
+fn names(
+    problems: &mut Vec<Problem>,
+    declared: &Declared,
+    references: &[Reference],
+    sources: Option<&BTreeSet<String>>,
+) {
+    for Reference { target, name, origin } in references {
+        let (known, what, candidates, remedy): (bool, _, Vec<&str>, _) = match target {
+            Target::Tag => (
+                tags::known(&declared.tags, name),
+                "tag",
+                declared.tags.iter().map(String::as_str).collect(),
+                "declare it in a document under tags/",
+            ),
+            Target::Purpose => (
+                declared.purposes.iter().any(|p| p.name == *name || tag_matches(name, &p.name)),
+                "purpose",
+                declared.purposes.iter().map(|p| p.name.as_str()).collect(),
+                "declare it in a document under purposes/",
+            ),
+            Target::DataSource => (
+                sources.is_none_or(|names| names.contains(name)),
+                "data source",
+                sources.into_iter().flatten().map(String::as_str).collect(),
+                "register it in a document under data/",
+            ),
+        };
+        if known {
+            continue;
+        }
+        let help = match closest(name, &candidates) {
+            Some(near) => format!("did you mean `{near}`? Otherwise {remedy}"),
+            None => remedy.to_owned(),
+        };
+        problems.push(Problem::error(origin, format!("the {what} `{name}` is not declared"), help));
+    }
+}
