@@ -1,0 +1,49 @@
+# sqlveil: the commands people type. `make` alone lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+CARGO ?= cargo
+PORT ?= 6432
+# Arguments for `make pgbench`, e.g. make pgbench ARGS='--seconds 10 --rounds 5'
+ARGS ?=
+
+.PHONY: help setup build demo test test-long bench pgbench fmt lint ci
+
+help: ## List the commands
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+setup: ## Install what is missing: PostgreSQL, libclang, gcc, pkg-config
+	@.ci/setup
+
+build: setup ## Build the release binary
+	$(CARGO) build --release --locked
+
+demo: build ## Start the demo: the same queries, answered differently (PORT=6432)
+	./target/release/sqlveil demo --port $(PORT)
+
+test: setup ## Run every test against a private PostgreSQL
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
+	    $(CARGO) nextest run --workspace --locked --no-fail-fast && $(CARGO) test --workspace --locked --doc; \
+	else \
+	    $(CARGO) test --workspace --locked --no-fail-fast; \
+	fi
+
+test-long: setup ## Run every test with the long settings of the generated ones
+	SQLVEIL_TEST_LONG=1 PROPTEST_CASES=5000 $(CARGO) test --workspace --locked --no-fail-fast
+
+bench: setup ## Time the stages of a statement (criterion)
+	$(CARGO) bench --locked
+
+pgbench: build ## Compare direct, PgBouncer and sqlveil with pgbench
+	benches/pgbench/run $(ARGS)
+
+fmt: ## Format the code
+	$(CARGO) fmt --all
+
+lint: setup ## Check formatting and lints, as CI does
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+ci: ## What CI runs
+	@.ci/run
