@@ -16,6 +16,10 @@ help: ## List the commands
 setup: ## Install what is missing: PostgreSQL, libclang, gcc, pkg-config
 	@.ci/setup
 
+.PHONY: setup-bench
+setup-bench:
+	@.ci/setup --bench
+
 build: setup ## Build the release binary
 	$(CARGO) build --release --locked
 
@@ -35,7 +39,7 @@ test-long: setup ## Run every test with the long settings of the generated ones
 bench: setup ## Time the stages of a statement (criterion)
 	$(CARGO) bench --locked
 
-pgbench: build ## Compare direct, PgBouncer and sqlveil with pgbench
+pgbench: setup-bench build ## Compare direct, PgBouncer and sqlveil with pgbench
 	benches/pgbench/run $(ARGS)
 
 fmt: ## Format the code
