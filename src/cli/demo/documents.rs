@@ -1,7 +1,10 @@
-//! The governance documents of the demo, the same files as the commented samples under `config/governance`.
+//! The documents of the demo, the same files as the commented samples under `config/`.
 //!
-//! In: a folder. Out: the documents written into it. Must never: hold a password or a secret.
+//! In: a folder, the passwords of the run. Out: the documents written into it. Must never: write a password where a verifier
+//! will do.
 
+use crate::identity::scram::Verifier;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
@@ -17,6 +20,29 @@ pub const GOVERNANCE: [(&str, &str); 9] = [
     ("projects/fraud.yaml", include_str!("../../../config/governance/projects/fraud.yaml")),
     ("grants/grants.yaml", include_str!("../../../config/governance/grants/grants.yaml")),
 ];
+
+/// The sample of identities.
+pub const IDENTITY: &str = include_str!("../../../config/identity.yaml");
+
+/// The sample of identities with the verifier of every user named in `passwords` replaced.
+pub fn identity(passwords: &BTreeMap<&str, String>) -> String {
+    let mut out = String::with_capacity(IDENTITY.len());
+    let mut password = None;
+    for line in IDENTITY.lines() {
+        if let Some(name) = line.trim_start().strip_prefix("- name: ") {
+            password = passwords.get(name.trim());
+        }
+        match (line.split_once("verifier: "), password) {
+            (Some((indent, _)), Some(password)) => {
+                let verifier = Verifier::generate(password.as_bytes());
+                out.push_str(&format!("{indent}verifier: {verifier}"));
+            }
+            _ => out.push_str(line),
+        }
+        out.push('\n');
+    }
+    out
+}
 
 /// Writes documents, given as path below `directory` and content, making folders as needed.
 pub fn write(directory: &Path, documents: &[(&str, &str)]) -> io::Result<()> {
@@ -47,6 +73,20 @@ mod tests {
             assert_eq!(loaded.declared.data.len(), 1);
             assert_eq!(loaded.declared.grants.len(), 1);
         }
+    }
+
+    #[test]
+    fn each_user_gets_the_verifier_of_the_run() {
+        let passwords = BTreeMap::from([("support", "one".to_owned()), ("outsider", "two".to_owned())]);
+        let text = identity(&passwords);
+        let verifiers = |text: &str| -> Vec<Verifier> {
+            text.lines().filter_map(|line| Some(line.split_once("verifier: ")?.1.parse().unwrap())).collect()
+        };
+        let (old, new) = (verifiers(IDENTITY), verifiers(&text));
+        assert_eq!((old.len(), new.len()), (4, 4));
+        let changed: Vec<bool> = old.iter().zip(&new).map(|(old, new)| old.to_string() != new.to_string()).collect();
+        assert_eq!(changed, [false, true, false, true]);
+        assert!(!text.contains("one\n"));
     }
 
     #[test]

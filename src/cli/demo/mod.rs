@@ -5,4 +5,6 @@
 
 pub mod documents;
 pub mod private_postgres;
+pub mod questions;
+pub mod table;
 pub mod warehouse;
