@@ -100,7 +100,7 @@ fn read(folder: &'static str, reader: &mut Reader, node: &Node, declared: &mut D
 
 /// Every document file of a directory with its folder, in a fixed order. Hidden files and folders, and files with other
 /// extensions, are not documents.
-fn files(directory: &Path, problems: &mut Vec<Problem>) -> Vec<(&'static str, PathBuf)> {
+pub fn files(directory: &Path, problems: &mut Vec<Problem>) -> Vec<(&'static str, PathBuf)> {
     let mut found = Vec::new();
     for path in entries(directory, problems) {
         let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default().to_owned();
