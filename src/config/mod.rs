@@ -3,14 +3,17 @@
 //! In: one YAML or JSON file, secrets from the environment or from files it names. Out: one validated, immutable [`Config`], or every
 //! problem at once, each with file, line and remedy. Must never: show a secret in Debug output or in a problem, talk to the warehouse.
 
+mod load;
+pub(crate) mod reader;
 mod secret;
 pub mod tls;
 
 pub use secret::Secret;
 
+use crate::governance::problem::Problem;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,9 +40,19 @@ pub struct Config {
     pub catalog_refresh: Duration,
     /// Bounds of what a client may send and hold.
     pub limits: Limits,
+    /// What somebody should look at; nothing that keeps the proxy from running.
+    pub warnings: Vec<Problem>,
 }
 
 impl Config {
+    /// Reads and validates the file and everything it names except governance documents and identities.
+    ///
+    /// # Errors
+    /// Every problem found, each with file, line and remedy.
+    pub fn load(path: &Path) -> Result<Self, Vec<Problem>> {
+        load::load(path, &|name| std::env::var_os(name))
+    }
+
     /// The connection behind the database name a client gave.
     pub fn connection_of(&self, database: &str) -> Option<&Arc<Connection>> {
         self.connections.get(self.databases.get(database)?)

@@ -2,7 +2,13 @@
 //!
 //! In: the identity file, a login attempt. Out: a [`Caller`]. Must never: keep a password, tell an unknown user from a wrong password.
 
+mod directory;
+pub mod file;
 pub mod scram;
+
+pub use directory::Directory;
+pub use file::Identities;
+pub use scram::{LoginVerifier, ServerExchange, Verifier};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -32,7 +38,3 @@ pub struct Entitlement {
     /// Identity provider.
     pub iam: Arc<str>,
 }
-
-/// Users, groups, attributes and projects as one immutable set.
-#[derive(Debug, Default)]
-pub struct Directory {}

@@ -1,0 +1,444 @@
+//! From the text of the configuration file to a [`Config`].
+//!
+//! In: the file, the environment. Out: [`Config`] or every problem. Must never: put the value of a secret into a problem.
+
+use super::reader::{Entries, Reader};
+use super::tls::{ClientTls, ServerTls, SslMode, TlsError};
+use super::{Config, Connection, Host, Limits, PoolLimits, Secret};
+use crate::governance::model::Origin;
+use crate::governance::problem::Problem;
+use crate::governance::tree::Node;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where PostgreSQL clients look for a pooler by habit.
+const DEFAULT_PORT: u16 = 6432;
+/// Fewer bytes than this are guessed.
+const SHORTEST_MASTER: usize = 16;
+/// `sslrootcert: system`, as libpq spells it.
+const SYSTEM_ROOTS: &str = "system";
+
+/// Connections by key, and where each was declared.
+type Connections = BTreeMap<Arc<str>, (Origin, Arc<Connection>)>;
+
+type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+pub(super) fn load(path: &Path, environment: Environment<'_>) -> Result<Config, Vec<Problem>> {
+    let base = path.parent().map(Path::to_path_buf).unwrap_or_default();
+    let context = Context { base, environment };
+    let (mut config, warnings) = Reader::open(path, |reader, top| context.config(reader, top, path))?;
+    config.warnings = warnings;
+    Ok(config)
+}
+
+struct Context<'a> {
+    /// Relative paths are relative to this directory.
+    base: PathBuf,
+    environment: Environment<'a>,
+}
+
+impl Context<'_> {
+    fn config(&self, reader: &mut Reader, top: &mut Entries<'_>, file: &Path) -> Option<Config> {
+        let listen = self.listen(reader, top);
+        let tls = reader.optional(top, "tls").and_then(|node| self.server_tls(reader, node));
+        let governance = reader.required(top, "governance").and_then(|node| self.path(reader, node));
+        let identity = reader.required(top, "identity").and_then(|node| self.path(reader, node));
+        let secret = reader.required(top, "secret").and_then(|node| self.master(reader, node));
+        let (declared, connections) = self.connections(reader, top);
+        let databases = databases(reader, top, &declared, &connections);
+        let catalog_refresh = catalog_refresh(reader, top);
+        let limits = limits(reader, top);
+        Some(Config {
+            file: file.to_path_buf(),
+            listen,
+            tls: tls.map(Arc::new),
+            governance: governance?,
+            identity: identity?,
+            secret: secret?,
+            connections: connections.into_iter().map(|(key, (_, connection))| (key, connection)).collect(),
+            databases,
+            catalog_refresh,
+            limits,
+            warnings: Vec::new(),
+        })
+    }
+
+    fn listen(&self, reader: &mut Reader, top: &mut Entries<'_>) -> Vec<SocketAddr> {
+        let Some(node) = reader.optional(top, "listen") else {
+            return vec![SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT))];
+        };
+        let mut addresses = Vec::new();
+        let items = reader.list(node);
+        for item in items {
+            let Some(text) = reader.string(item) else { continue };
+            let origin = reader.origin(item);
+            match text.parse::<SocketAddr>() {
+                Ok(address) if addresses.contains(&address) => {
+                    reader.error(&origin, format!("{address} is listed twice"), "keep one of them");
+                }
+                Ok(address) => addresses.push(address),
+                Err(_) => reader.error(
+                    &origin,
+                    "not an address to listen on",
+                    "write \"ADDRESS:PORT\" with a numeric address, such as \"127.0.0.1:6432\" or \"[::]:6432\"",
+                ),
+            }
+        }
+        if items.is_empty() {
+            let origin = reader.origin(node);
+            reader.error(&origin, "no address to listen on", "write at least one, such as \"127.0.0.1:6432\"");
+        }
+        addresses
+    }
+
+    fn path(&self, reader: &mut Reader, node: &Node) -> Option<PathBuf> {
+        reader.string(node).map(|text| self.base.join(text))
+    }
+
+    fn server_tls(&self, reader: &mut Reader, node: &Node) -> Option<ServerTls> {
+        let mut entries = reader.map(node)?;
+        let certificate = reader.required(&mut entries, "certificate").and_then(|node| self.path(reader, node));
+        let key = reader.required(&mut entries, "key").and_then(|node| self.path(reader, node));
+        let required = reader.optional(&mut entries, "required").and_then(|node| reader.boolean(node)).unwrap_or(false);
+        let origin = entries.origin.clone();
+        reader.close(entries);
+        let (certificate, key) = (certificate?, key?);
+        warn_if_open(reader, &origin, &key);
+        let loaded = ServerTls::load(&certificate, &key, required);
+        tls_result(reader, &origin, loaded, "check the two PEM files of `tls`")
+    }
+
+    /// The master secret.
+    fn master(&self, reader: &mut Reader, node: &Node) -> Option<Secret> {
+        let secret = self.secret(reader, node)?;
+        if secret.expose().len() < SHORTEST_MASTER {
+            let origin = reader.origin(node);
+            let message = format!("the secret has fewer than {SHORTEST_MASTER} bytes");
+            reader.error(&origin, message, "make one with `openssl rand -hex 32`");
+            return None;
+        }
+        Some(secret)
+    }
+
+    /// `{env: NAME}` or `{file: PATH}`. A secret is never written into the configuration itself.
+    fn secret(&self, reader: &mut Reader, node: &Node) -> Option<Secret> {
+        const HOW: &str = "write {env: VARIABLE} or {file: PATH}; secrets are not written into this file";
+        let origin = reader.origin(node);
+        if !matches!(node.value, crate::governance::tree::Value::Map(_)) {
+            reader.error(&origin, "where the secret is kept is expected here", HOW);
+            return None;
+        }
+        let mut entries = reader.map(node)?;
+        let env = reader.optional(&mut entries, "env");
+        let file = reader.optional(&mut entries, "file");
+        reader.close(entries);
+        let bytes = match (env, file) {
+            (Some(node), None) => {
+                let name = reader.string(node)?;
+                let Some(value) = (self.environment)(&name) else {
+                    let origin = reader.origin(node);
+                    reader.error(&origin, format!("environment variable {name} is not set"), "set it, or use a file");
+                    return None;
+                };
+                value.into_encoded_bytes()
+            }
+            (None, Some(node)) => {
+                let path = self.path(reader, node)?;
+                let origin = reader.origin(node);
+                let read = std::fs::read(&path);
+                warn_if_open(reader, &origin, &path);
+                match read {
+                    Ok(bytes) => without_newline(bytes),
+                    Err(error) => {
+                        let message = format!("{} cannot be read: {}", path.display(), error.kind());
+                        reader.error(&origin, message, "check the path and its permissions");
+                        return None;
+                    }
+                }
+            }
+            (None, None) | (Some(_), Some(_)) => {
+                reader.error(&origin, "a secret has one of `env` and `file`", HOW);
+                return None;
+            }
+        };
+        if bytes.is_empty() || bytes.contains(&0) {
+            reader.error(&origin, "the secret is empty or holds a NUL", "put the secret there, and nothing else");
+            return None;
+        }
+        Some(Secret::new(bytes))
+    }
+
+    /// The keys that are declared, and the connections that are good.
+    fn connections(&self, reader: &mut Reader, top: &mut Entries<'_>) -> (BTreeSet<String>, Connections) {
+        let (mut declared, mut connections) = (BTreeSet::new(), BTreeMap::new());
+        let Some(node) = reader.required(top, "connections") else { return (declared, connections) };
+        let named = reader.named(node);
+        if named.is_empty() {
+            let origin = reader.origin(node);
+            reader.error(&origin, "no connection", "name at least one warehouse database under `connections`");
+        }
+        for (key, origin, node) in named {
+            declared.insert(key.to_owned());
+            if let Some(connection) = self.connection(reader, key, node) {
+                connections.insert(Arc::clone(&connection.key), (origin, Arc::new(connection)));
+            }
+        }
+        (declared, connections)
+    }
+
+    fn connection(&self, reader: &mut Reader, key: &str, node: &Node) -> Option<Connection> {
+        let mut entries = reader.map(node)?;
+        let host = reader.required(&mut entries, "host").and_then(|node| read_host(reader, node));
+        let port = reader.optional(&mut entries, "port").and_then(|node| reader.integer(node, 1, 65_535));
+        let database = reader.required(&mut entries, "database").and_then(|node| startup_text(reader, node));
+        let user = reader.required(&mut entries, "user").and_then(|node| startup_text(reader, node));
+        let password = reader.optional(&mut entries, "password");
+        let password_given = password.is_some();
+        let password = password.and_then(|node| self.secret(reader, node));
+        let tls = self.client_tls(reader, &mut entries, host.as_ref());
+        let pool = reader.optional(&mut entries, "pool").map_or(Some(PoolLimits::default()), |node| pool(reader, node));
+        let connect_timeout = reader.optional(&mut entries, "connect_timeout");
+        let connect_timeout = connect_timeout.map_or(Some(Duration::from_secs(5)), |node| reader.some_duration(node));
+        let query_timeout = reader.optional(&mut entries, "query_timeout");
+        let query_timeout = query_timeout.map_or(Some(Duration::ZERO), |node| reader.duration(node));
+        if let (Some(timeout), origin) = (query_timeout, entries.origin.clone())
+            && i32::try_from(timeout.as_millis()).is_err()
+        {
+            reader.error(&origin, "query_timeout is above 24 days", "PostgreSQL's statement_timeout ends there");
+        }
+        reader.close(entries);
+        Some(Connection {
+            key: key.into(),
+            host: host?,
+            port: port.map_or(Some(5432), |p| u16::try_from(p).ok())?,
+            database: database?,
+            user: user?,
+            password: if password_given { Some(password?) } else { None },
+            tls: tls?,
+            pool: pool?,
+            connect_timeout: connect_timeout?,
+            query_timeout: query_timeout.map(|t| Some(t).filter(|t| !t.is_zero()))?,
+        })
+    }
+
+    fn client_tls(&self, reader: &mut Reader, entries: &mut Entries<'_>, host: Option<&Host>) -> Option<ClientTls> {
+        let mode_node = reader.optional(entries, "sslmode");
+        let roots_node = reader.optional(entries, "sslrootcert");
+        let unix = matches!(host, Some(Host::Unix(_)));
+        let mode = match mode_node {
+            None if unix => SslMode::Disable,
+            None => SslMode::Prefer,
+            Some(node) => read_mode(reader, node)?,
+        };
+        let origin = mode_node.or(roots_node).map_or_else(|| entries.origin.clone(), |node| reader.origin(node));
+        if unix && !matches!(mode, SslMode::Disable | SslMode::Prefer) {
+            reader.error(&origin, "TLS over a Unix socket does not exist", "remove sslmode or use a TCP host");
+            return None;
+        }
+        if unix {
+            return Some(ClientTls::disabled());
+        }
+        let roots = match roots_node {
+            None => None,
+            Some(node) if matches!(mode, SslMode::Disable | SslMode::Prefer) => {
+                let origin = reader.origin(node);
+                reader.error(
+                    &origin,
+                    "sslrootcert has no effect with this sslmode",
+                    "use sslmode verify-full (or verify-ca, require), or remove sslrootcert",
+                );
+                return None;
+            }
+            Some(node) => match reader.string(node)? {
+                text if text == SYSTEM_ROOTS => None,
+                text => Some(self.base.join(text)),
+            },
+        };
+        tls_result(reader, &origin, ClientTls::load(mode, roots.as_deref()), "name a PEM file of root certificates")
+    }
+}
+
+fn tls_result<T>(reader: &mut Reader, origin: &Origin, loaded: Result<T, TlsError>, help: &str) -> Option<T> {
+    loaded.map_err(|error| reader.error(origin, error.to_string(), help)).ok()
+}
+
+fn without_newline(mut bytes: Vec<u8>) -> Vec<u8> {
+    if bytes.last() == Some(&b'\n') {
+        bytes.pop();
+        if bytes.last() == Some(&b'\r') {
+            bytes.pop();
+        }
+    }
+    bytes
+}
+
+/// A secret file that others may read.
+fn warn_if_open(reader: &mut Reader, origin: &Origin, path: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    if std::fs::metadata(path).is_ok_and(|m| m.permissions().mode() & 0o007 != 0) {
+        let message = format!("{} may be read by everybody on this machine", path.display());
+        reader.warning(origin, message, "chmod 600");
+    }
+}
+
+fn read_host(reader: &mut Reader, node: &Node) -> Option<Host> {
+    let text = reader.string(node)?;
+    if text.starts_with('/') {
+        return Some(Host::Unix(text.into()));
+    }
+    // What rustls and the resolver take: a name or an address, no port, no URL.
+    let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(&text);
+    if bare.parse::<std::net::IpAddr>().is_err() && rustls::pki_types::DnsName::try_from(bare).is_err() {
+        let origin = reader.origin(node);
+        reader.error(
+            &origin,
+            "not a host name, an address or an absolute directory",
+            "the port stands under `port`; a Unix socket is named by its directory, such as /run/postgresql",
+        );
+        return None;
+    }
+    Some(Host::Tcp(bare.to_owned()))
+}
+
+fn startup_text(reader: &mut Reader, node: &Node) -> Option<String> {
+    let text = reader.string(node)?;
+    if text.len() > 63 || text.chars().any(char::is_control) {
+        let origin = reader.origin(node);
+        reader.error(&origin, "a name of PostgreSQL has at most 63 bytes and no control characters", "correct it");
+        return None;
+    }
+    Some(text)
+}
+
+fn read_mode(reader: &mut Reader, node: &Node) -> Option<SslMode> {
+    match reader.string(node)?.as_str() {
+        "disable" => Some(SslMode::Disable),
+        "prefer" => Some(SslMode::Prefer),
+        "require" => Some(SslMode::Require),
+        "verify-ca" => Some(SslMode::VerifyCa),
+        "verify-full" => Some(SslMode::VerifyFull),
+        _ => {
+            let origin = reader.origin(node);
+            reader.error(&origin, "unknown sslmode", "one of disable, prefer, require, verify-ca, verify-full");
+            None
+        }
+    }
+}
+
+impl Default for PoolLimits {
+    fn default() -> Self {
+        Self {
+            max: 100,
+            idle: 10,
+            idle_timeout: Duration::from_secs(600),
+            max_lifetime: Duration::from_secs(3600),
+            wait: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Reads an optional value into its place; one that does not fit is reported and leaves the default.
+macro_rules! set {
+    ($reader:ident, $entries:ident, $into:expr, $name:literal, $read:expr) => {
+        if let Some(node) = $reader.optional(&mut $entries, $name)
+            && let Some(value) = $read(&mut *$reader, node)
+        {
+            $into = value;
+        }
+    };
+}
+
+fn pool(reader: &mut Reader, node: &Node) -> Option<PoolLimits> {
+    let mut pool = PoolLimits::default();
+    let mut entries = reader.map(node)?;
+    let idle_given = reader.optional(&mut entries, "idle");
+    set!(reader, entries, pool.max, "max", |r: &mut Reader, n| r.count(n, 1, 100_000));
+    set!(reader, entries, pool.idle_timeout, "idle_timeout", Reader::some_duration);
+    set!(reader, entries, pool.max_lifetime, "max_lifetime", Reader::some_duration);
+    set!(reader, entries, pool.wait, "wait", Reader::duration);
+    pool.idle = match idle_given {
+        Some(node) => {
+            let idle = reader.count(node, 0, 100_000)?;
+            if idle > pool.max {
+                let origin = reader.origin(node);
+                reader.error(&origin, "`idle` is above `max`", "keep no more sessions than may be open");
+            }
+            idle
+        }
+        None => pool.idle.min(pool.max),
+    };
+    reader.close(entries);
+    Some(pool)
+}
+
+fn catalog_refresh(reader: &mut Reader, top: &mut Entries<'_>) -> Duration {
+    let mut refresh = Duration::from_secs(60);
+    if let Some(mut entries) = reader.optional(top, "catalog").and_then(|node| reader.map(node)) {
+        set!(reader, entries, refresh, "refresh", Reader::some_duration);
+        reader.close(entries);
+    }
+    refresh
+}
+
+fn limits(reader: &mut Reader, top: &mut Entries<'_>) -> Limits {
+    let mut limits = Limits::default();
+    let Some(mut entries) = reader.optional(top, "limits").and_then(|node| reader.map(node)) else { return limits };
+    // PostgreSQL's own bound on a message is 1 GB (`PQ_LARGE_MESSAGE_LIMIT`).
+    set!(reader, entries, limits.message_bytes, "message_bytes", |r: &mut Reader, n| r.bytes(n, 16_384, 1 << 30));
+    set!(reader, entries, limits.statement_bytes, "statement_bytes", |r: &mut Reader, n| r.bytes(n, 1024, 64 << 20));
+    set!(reader, entries, limits.sessions, "sessions", |r: &mut Reader, n| r.count(n, 1, 1_000_000));
+    set!(reader, entries, limits.sessions_per_user, "sessions_per_user", |r: &mut Reader, n| r.count(n, 1, 1_000_000));
+    set!(reader, entries, limits.prepared_statements, "prepared_statements", |r: &mut Reader, n| r
+        .count(n, 1, 1_000_000));
+    set!(reader, entries, limits.portals, "portals", |r: &mut Reader, n| r.count(n, 1, 1_000_000));
+    set!(reader, entries, limits.handshake_timeout, "handshake_timeout", Reader::some_duration);
+    set!(reader, entries, limits.idle_timeout, "idle_timeout", |r: &mut Reader, n| r
+        .duration(n)
+        .map(|d| Some(d).filter(|d| !d.is_zero())));
+    reader.close(entries);
+    limits
+}
+
+/// Names clients use for connections: those listed, and for every other connection its own database's name.
+fn databases(
+    reader: &mut Reader,
+    top: &mut Entries<'_>,
+    declared: &BTreeSet<String>,
+    connections: &Connections,
+) -> BTreeMap<String, Arc<str>> {
+    let mut databases: BTreeMap<String, Arc<str>> = BTreeMap::new();
+    let listed = reader.optional(top, "databases");
+    for (name, _, node) in listed.map(|node| reader.named(node)).unwrap_or_default() {
+        let Some(key) = reader.string(node) else { continue };
+        match connections.get_key_value(key.as_str()) {
+            Some((key, _)) => {
+                databases.insert(name.to_owned(), Arc::clone(key));
+            }
+            // Declared and wrong in itself: that is reported where it stands.
+            None if declared.contains(&key) => {}
+            None => {
+                let origin = reader.origin(node);
+                reader.error(&origin, format!("connection `{key}` is not declared"), "name a key of `connections`");
+            }
+        }
+    }
+    for (key, (origin, connection)) in connections {
+        if databases.values().any(|used| used == key) {
+            continue;
+        }
+        if let Some(other) = databases.get(&connection.database) {
+            let message = format!("database name `{}` already leads to connection `{other}`", connection.database);
+            reader.error(origin, message, format!("give `{key}` a name of its own under `databases`"));
+            continue;
+        }
+        databases.insert(connection.database.clone(), Arc::clone(key));
+    }
+    databases
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,288 @@
+//! Users, groups, attributes and projects as one immutable set, and what follows for one caller.
+//!
+//! In: [`Identities`], the declared projects and purposes. Out: [`LoginVerifier`] for a login, [`Caller`] for a statement. Asked again for
+//! every statement, so that a user disabled or expired since is refused. Must never: tell an unknown user from a known one, or a project
+//! that does not exist from one the caller is not in.
+
+use super::file::{Identities, User};
+use super::scram::{DEFAULT_ITERATIONS, LoginVerifier, SALT_LENGTH};
+use super::{Caller, Entitlement};
+use crate::config::Secret;
+use crate::error::{Family, Refusal, SqlState};
+use crate::governance::model::{Audience, Owner, Project, Purpose};
+use crate::governance::problem::Problem;
+use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Users, groups, attributes and projects as one immutable set.
+#[derive(Debug)]
+pub struct Directory {
+    identities: Identities,
+    projects: BTreeMap<Arc<str>, ProjectEntry>,
+    mock: Mock,
+}
+
+/// How the login of nobody looks: like that of most.
+#[derive(Debug)]
+struct Mock {
+    secret: Secret,
+    iterations: u32,
+    salt_length: usize,
+}
+
+#[derive(Debug)]
+struct ProjectEntry {
+    purposes: BTreeSet<String>,
+    members: Vec<Owner>,
+    open_to_anyone: bool,
+    entitlements: Option<Audience>,
+    acknowledgements: Vec<(String, String)>,
+}
+
+impl Default for Directory {
+    /// Nobody, and logins that lead nowhere.
+    fn default() -> Self {
+        let mut key = [0u8; 32];
+        rand::RngCore::fill_bytes(&mut rand::rng(), &mut key);
+        Self {
+            identities: Identities::default(),
+            projects: BTreeMap::new(),
+            mock: Mock { secret: Secret::new(key), iterations: DEFAULT_ITERATIONS, salt_length: SALT_LENGTH },
+        }
+    }
+}
+
+impl Directory {
+    /// Reads the identity file and joins it with the declared projects. `secret` is the master secret of the configuration: the salts
+    /// shown to unknown users are derived from it, so that they survive a restart. Warnings come along.
+    ///
+    /// # Errors
+    /// Every problem of the file, and every project member that does not exist.
+    pub fn load(
+        path: &Path,
+        projects: &[Project],
+        purposes: &[Purpose],
+        secret: &Secret,
+    ) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
+        let (identities, warnings) = super::file::load(path)?;
+        Self::new(identities, projects, purposes, secret).map(|directory| (directory, warnings))
+    }
+
+    /// Joins identities with projects.
+    ///
+    /// # Errors
+    /// A project member, group or condition that names somebody who is not declared.
+    pub fn new(
+        identities: Identities,
+        projects: &[Project],
+        purposes: &[Purpose],
+        secret: &Secret,
+    ) -> Result<Self, Vec<Problem>> {
+        let problems = unknown_members(&identities, projects);
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let mock = Mock::like(&identities, secret);
+        let projects = projects.iter().map(|project| (project.key.as_str().into(), entry(project, purposes))).collect();
+        Ok(Self { identities, projects, mock })
+    }
+
+    /// What a login under this name is checked against. A name that may not log in gets a mock that always fails, at the same point and
+    /// with the same words as a wrong password.
+    pub fn verifier(&self, user: &str) -> LoginVerifier {
+        self.verifier_at(user, Timestamp::now())
+    }
+
+    fn verifier_at(&self, name: &str, now: Timestamp) -> LoginVerifier {
+        match self.identities.users.get_key_value(name) {
+            Some((name, user)) => match &user.verifier {
+                Some(verifier) if may_log_in(user, now) => LoginVerifier::real(Arc::clone(name), verifier.clone()),
+                // The salt a client has seen stays the same: a change would tell that the user was disabled.
+                Some(verifier) => LoginVerifier::barred(Arc::clone(name), verifier.clone()),
+                None => self.mock.of(name),
+            },
+            None => self.mock.of(name),
+        }
+    }
+
+    /// Splits a login name into user and project: `analyst+KEY` acts under project `KEY`, unless a user of exactly that name exists.
+    pub fn split_login<'a>(&self, login: &'a str) -> (&'a str, Option<&'a str>) {
+        if self.identities.users.contains_key(login) {
+            return (login, None);
+        }
+        match login.rsplit_once('+') {
+            Some((user, project)) if !user.is_empty() && !project.is_empty() => (user, Some(project)),
+            _ => (login, None),
+        }
+    }
+
+    /// The caller as policies see him now. 28000 for a user who is unknown, disabled or expired; 42501 for a project that does not exist
+    /// or that he is not in (the same text for both).
+    pub fn caller(&self, user: &str, project: Option<&str>) -> Result<Caller, Refusal> {
+        self.caller_at(user, project, Timestamp::now())
+    }
+
+    fn caller_at(&self, name: &str, project: Option<&str>, now: Timestamp) -> Result<Caller, Refusal> {
+        let found = self.identities.users.get_key_value(name).filter(|(_, user)| may_log_in(user, now));
+        let Some((name, user)) = found else {
+            return Err(Refusal::new(
+                Family::Denied,
+                SqlState::INVALID_AUTHORIZATION,
+                format!("role \"{name}\" is not permitted to log in"),
+            ));
+        };
+        let mut caller = Caller {
+            user: Arc::clone(name),
+            iam: Arc::clone(&user.iam),
+            groups: user.groups.clone(),
+            attributes: user.attributes.clone(),
+            project: None,
+            purposes: BTreeSet::new(),
+        };
+        if let Some(key) = project {
+            let found = self.projects.get_key_value(key).filter(|(_, entry)| is_member(&caller, entry));
+            let Some((key, entry)) = found else {
+                return Err(Refusal::denied(format!("permission denied for project \"{key}\"")));
+            };
+            caller.project = Some(Arc::clone(key));
+            caller.purposes = entry.purposes.clone();
+        }
+        Ok(caller)
+    }
+
+    /// The texts to accept before acting under a project, as (purpose, text); empty when there are none or no such project.
+    pub fn acknowledgements(&self, project: &str) -> &[(String, String)] {
+        self.projects.get(project).map(|entry| entry.acknowledgements.as_slice()).unwrap_or_default()
+    }
+
+    /// Login names of all users, in order.
+    pub fn users(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.identities.users.keys()
+    }
+
+    /// All groups, in order.
+    pub fn groups(&self) -> impl Iterator<Item = &Entitlement> {
+        self.identities.groups.keys()
+    }
+
+    /// Whether a user or group of that name (and provider, when given) is declared.
+    pub fn knows(&self, owner: &Owner) -> bool {
+        knows(&self.identities, owner)
+    }
+}
+
+impl Mock {
+    /// The iteration count and salt length most verifiers have.
+    fn like(identities: &Identities, secret: &Secret) -> Self {
+        let mut shapes: BTreeMap<(u32, usize), usize> = BTreeMap::new();
+        for verifier in identities.users.values().filter_map(|user| user.verifier.as_ref()) {
+            *shapes.entry((verifier.iterations(), verifier.salt_length())).or_default() += 1;
+        }
+        let most = shapes.into_iter().max_by_key(|(_, count)| *count).map(|(shape, _)| shape);
+        let (iterations, salt_length) = most.unwrap_or((DEFAULT_ITERATIONS, SALT_LENGTH));
+        Self { secret: secret.derive("mock login"), iterations, salt_length }
+    }
+
+    fn of(&self, name: &str) -> LoginVerifier {
+        LoginVerifier::mock(name, self.secret.expose(), self.iterations, self.salt_length)
+    }
+}
+
+fn may_log_in(user: &User, now: Timestamp) -> bool {
+    !user.disabled && user.expires.is_none_or(|end| now < end)
+}
+
+fn entry(project: &Project, purposes: &[Purpose]) -> ProjectEntry {
+    let mut acknowledgements: Vec<(String, String)> = Vec::new();
+    for name in &project.purposes {
+        if let Some((of, text)) = acknowledgement(name, purposes)
+            && !acknowledgements.iter().any(|(known, _)| known == of)
+        {
+            acknowledgements.push((of.to_owned(), text.to_owned()));
+        }
+    }
+    ProjectEntry {
+        purposes: project.purposes.iter().cloned().collect(),
+        members: project.members.clone(),
+        open_to_anyone: project.open_to_anyone,
+        entitlements: project.entitlements.clone(),
+        acknowledgements,
+    }
+}
+
+/// The text of a purpose, or of its nearest ancestor that has one.
+fn acknowledgement<'a>(name: &str, purposes: &'a [Purpose]) -> Option<(&'a str, &'a str)> {
+    let mut name = name;
+    loop {
+        let found = purposes.iter().find(|p| p.name == name);
+        if let Some((found, text)) = found.and_then(|p| Some((p, p.acknowledgement.as_ref()?))) {
+            return Some((&found.name, text));
+        }
+        (name, _) = name.rsplit_once('.')?;
+    }
+}
+
+fn is_member(caller: &Caller, project: &ProjectEntry) -> bool {
+    let named = |owner: &Owner| {
+        let from = |iam: &str| owner.iam.as_deref().is_none_or(|wanted| wanted == iam);
+        if owner.is_group {
+            caller.groups.iter().any(|group| group.value == owner.name && from(&group.iam))
+        } else {
+            *owner.name == *caller.user && from(&caller.iam)
+        }
+    };
+    project.open_to_anyone
+        || project.members.iter().any(named)
+        || project.entitlements.as_ref().is_some_and(|audience| satisfies(caller, audience))
+}
+
+/// Whether the caller meets the conditions for joining a project. One without conditions is met by nobody. Purposes are those of the
+/// project he acts under so far: none.
+fn satisfies(caller: &Caller, audience: &Audience) -> bool {
+    let from = |wanted: &Option<String>, iam: &str| wanted.as_deref().is_none_or(|wanted| wanted == iam);
+    let groups = audience
+        .groups
+        .iter()
+        .map(|condition| caller.groups.iter().any(|g| g.value == condition.name && from(&condition.iam, &g.iam)));
+    let attributes = audience.attributes.iter().map(|condition| {
+        let values = caller.attributes.get(&condition.name);
+        values.into_iter().flatten().any(|v| v.value == condition.value && from(&condition.iam, &v.iam))
+    });
+    let purposes = audience.purposes.iter().map(|wanted| {
+        let below =
+            |own: &String| own.strip_prefix(wanted.as_str()).is_some_and(|r| r.is_empty() || r.starts_with('.'));
+        caller.purposes.iter().any(below)
+    });
+    let met: Vec<bool> = groups.chain(attributes).chain(purposes).collect();
+    if audience.all { !met.is_empty() && met.iter().all(|m| *m) } else { met.iter().any(|m| *m) }
+}
+
+fn knows(identities: &Identities, owner: &Owner) -> bool {
+    let from = |iam: &str| owner.iam.as_deref().is_none_or(|wanted| wanted == iam);
+    if owner.is_group {
+        identities.groups.keys().any(|group| group.value == owner.name && from(&group.iam))
+    } else {
+        identities.users.get(owner.name.as_str()).is_some_and(|user| from(&user.iam))
+    }
+}
+
+/// Members nobody is: a misspelt name would quietly keep somebody out, or let somebody in the day the name is taken.
+fn unknown_members(identities: &Identities, projects: &[Project]) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for project in projects {
+        for member in project.members.iter().filter(|member| !knows(identities, member)) {
+            let kind = if member.is_group { "group" } else { "user" };
+            problems.push(Problem::error(
+                &project.origin,
+                format!("project \"{}\" has a member that is not declared: {kind} \"{}\"", project.key, member.name),
+                format!("declare the {kind} in the identity file or correct the name"),
+            ));
+        }
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests;
