@@ -1,3 +1,4 @@
 //! (room cli)
 
+pub mod check;
 pub mod demo;

@@ -4,7 +4,9 @@
 //! one; the files are read between two equal fingerprints.
 
 use crate::config::Config;
-use crate::governance::model::{DataDocument, Declared, Origin};
+use crate::governance::model::{
+    Audience, DataDocument, Declared, Origin, Owner, PolicyBody, Source, Subscription, SubscriptionKind,
+};
 use crate::governance::problem::{Problem, any_error};
 use crate::governance::store;
 use crate::identity::Directory;
@@ -29,11 +31,14 @@ pub struct Documents {
 }
 
 /// What was read.
+#[derive(Default)]
 pub struct Read {
     /// The set, unless a problem is an error.
     pub documents: Option<Documents>,
-    /// What governance declares as far as it could be read, for counting.
+    /// Policies read.
     pub policies: usize,
+    /// Users read.
+    pub users: usize,
     /// Errors and warnings.
     pub problems: Vec<Problem>,
     /// Of the files read.
@@ -44,20 +49,20 @@ pub struct Read {
 pub fn read(config: &Config) -> Read {
     let mut before = fingerprint(config);
     for _ in 0..ATTEMPTS {
-        let (documents, policies, problems) = read_once(config);
+        let read = read_once(config);
         let after = fingerprint(config);
         if before == after {
-            return Read { documents, policies, problems, fingerprint: after };
+            return Read { fingerprint: after, ..read };
         }
         before = after;
         std::thread::sleep(PAUSE);
     }
     let help = "wait until it is written completely, then reload";
     let problem = Problem::in_file(&config.governance, "the documents keep changing while they are read", help);
-    Read { documents: None, policies: 0, problems: vec![problem], fingerprint: before }
+    Read { problems: vec![problem], fingerprint: before, ..Read::default() }
 }
 
-fn read_once(config: &Config) -> (Option<Documents>, usize, Vec<Problem>) {
+fn read_once(config: &Config) -> Read {
     let loaded = store::load(&config.governance);
     let mut problems = loaded.problems;
     problems.extend(connections(config, &loaded.declared.data));
@@ -72,17 +77,60 @@ fn read_once(config: &Config) -> (Option<Documents>, usize, Vec<Problem>) {
         }
     };
     let policies = loaded.declared.policies.len();
-    match directory {
-        Some(directory) if !any_error(&problems) => {
-            (Some(Documents { declared: loaded.declared, directory }), policies, problems)
-        }
-        _ => (None, policies, problems),
-    }
+    let users = directory.as_ref().map_or(0, |directory| directory.users().count());
+    let documents = match directory {
+        Some(directory) if !any_error(&problems) => Some(Documents { declared: loaded.declared, directory }),
+        _ => None,
+    };
+    Read { documents, policies, users, problems, fingerprint: Fingerprint::default() }
 }
 
-fn directory(config: &Config, _declared: &Declared) -> Result<(Directory, Vec<Problem>), Vec<Problem>> {
-    crate::governance::document::read(&config.identity).map_err(|problem| vec![problem])?;
-    Ok((Directory::default(), Vec::new()))
+fn directory(config: &Config, declared: &Declared) -> Result<(Directory, Vec<Problem>), Vec<Problem>> {
+    let (directory, mut warnings) =
+        Directory::load(&config.identity, &declared.projects, &declared.purposes, &config.secret)?;
+    warnings.extend(strangers(&directory, declared));
+    Ok((directory, warnings))
+}
+
+/// Users and groups that documents name and identities do not know. Not an error: to take somebody out of the identity file must
+/// work at once, whatever still names him.
+fn strangers(directory: &Directory, declared: &Declared) -> Vec<Problem> {
+    let mut named: Vec<(Owner, &Origin)> = declared.grants.iter().map(|g| (g.grantee.clone(), &g.origin)).collect();
+    for document in &declared.data {
+        named.extend(document.owners.iter().map(|owner| (owner.clone(), &document.origin)));
+        for source in document.sources.iter().flatten() {
+            if let Source::Table(table) = source {
+                named.extend(table.owners.iter().flatten().map(|owner| (owner.clone(), &table.origin)));
+            }
+        }
+    }
+    for policy in &declared.policies {
+        named.extend(policy.owner_restrictions.iter().map(|owner| (owner.clone(), &policy.origin)));
+        match &policy.body {
+            PolicyBody::Subscription(Subscription { kind: SubscriptionKind::Entitlements(audience), .. }) => {
+                named.extend(groups(audience).map(|group| (group, &policy.origin)));
+            }
+            PolicyBody::Subscription(_) => {}
+            PolicyBody::Data(actions) => {
+                for rule in actions.iter().flat_map(|action| &action.rules) {
+                    let audiences = rule.exceptions.iter().chain(&rule.inclusions);
+                    named.extend(audiences.flat_map(groups).map(|group| (group, &rule.origin)));
+                }
+            }
+        }
+    }
+    let unknown = named.into_iter().filter(|(owner, _)| !directory.knows(owner));
+    let problem = |(owner, origin): (Owner, &Origin)| {
+        let kind = if owner.is_group { "group" } else { "user" };
+        let of = owner.iam.map(|iam| format!(" of `{iam}`")).unwrap_or_default();
+        let help = "correct the name here, or add it to the identity file";
+        Problem::warning(origin, format!("the {kind} `{}`{of} is not in the identity file", owner.name), help)
+    };
+    unknown.map(problem).collect()
+}
+
+fn groups(audience: &Audience) -> impl Iterator<Item = Owner> + '_ {
+    audience.groups.iter().map(|group| Owner { is_group: true, name: group.name.clone(), iam: group.iam.clone() })
 }
 
 /// Data documents and the configuration's connections must name each other.

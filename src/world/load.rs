@@ -21,6 +21,8 @@ pub struct Loaded {
     pub problems: Vec<Problem>,
     /// Policies read.
     pub policies: usize,
+    /// Users read.
+    pub users: usize,
     pub(super) documents: Option<Arc<Documents>>,
     pub(super) fingerprint: documents::Fingerprint,
     pub(super) warehouses: Vec<Warehouse>,
@@ -46,16 +48,13 @@ pub(super) async fn read_documents(config: &Arc<Config>) -> Read {
     let shared = Arc::clone(config);
     match tokio::task::spawn_blocking(move || documents::read(&shared)).await {
         Ok(read) => read,
-        Err(_) => Read {
-            documents: None,
-            policies: 0,
-            problems: vec![Problem::in_file(
-                &config.governance,
-                "reading the documents failed",
-                "this is a defect; report it",
-            )],
-            fingerprint: [0; 32],
-        },
+        Err(_) => {
+            let help = "this is a defect of sqlveil; report it";
+            Read {
+                problems: vec![Problem::in_file(&config.governance, "reading the documents failed", help)],
+                ..Read::default()
+            }
+        }
     }
 }
 
@@ -145,7 +144,7 @@ pub(super) async fn attempt_all(
 /// Loads everything once. Policies are bound only when the documents themselves have no error; warehouses are reached for in any
 /// case, so that all that can be known is told at once.
 pub async fn load(config: &Arc<Config>) -> Loaded {
-    let Read { documents, policies, mut problems, fingerprint } = read_documents(config).await;
+    let Read { documents, policies, users, mut problems, fingerprint } = read_documents(config).await;
     let documents = documents.map(Arc::new);
     let warehouses = config.connections.values().map(|c| Warehouse::new(Arc::clone(c), &config.file)).collect();
     let attempts = attempt_all(warehouses, documents.clone(), &salts(config), config).await;
@@ -167,7 +166,7 @@ pub async fn load(config: &Arc<Config>) -> Loaded {
         }
         reached.push(attempt.warehouse);
     }
-    let mut loaded = Loaded { worlds, problems, policies, documents, fingerprint, warehouses: reached };
+    let mut loaded = Loaded { worlds, problems, policies, users, documents, fingerprint, warehouses: reached };
     once(&mut loaded.problems);
     loaded
 }
