@@ -1,1 +1,12 @@
-//! (room session)
+//! A client's session: from its first byte to its last.
+//!
+//! In: a connection. Out: what its statements may see. Handshake, login, then [`engine`] and [`answers`] (pure) driven by [`pump`] (the
+//! only I/O after login). Must never: send the warehouse a byte of SQL that is not sealed, or hold more than bounded buffers.
+
+pub mod answers;
+pub mod cancel;
+pub mod deciding;
+pub mod engine;
+pub mod names;
+pub mod queue;
+pub mod settings;

@@ -1,0 +1,216 @@
+//! Errors and notices of the warehouse, made fit for the caller (threat model, row 5).
+//!
+//! In: the fields the warehouse sent and the plan of the statement. Out: an ErrorResponse or NoticeResponse with fewer fields, its
+//! position in the caller's own text. Must never: pass context or internal-query fields (they hold rewritten SQL), detail of a relation
+//! that hides something, or a text that may quote a hidden value.
+
+use crate::error::{Family, Refusal, SqlState};
+use crate::plan::{ErrorPolicy, Plan};
+use crate::wire::errors::{Fields, byte_offset, character_position, write_fields};
+use bytes::BytesMut;
+
+/// The text of every error that might quote a value while a policy's own expressions may raise.
+pub const DATA_ERROR: &str = "data error in a policy-protected relation";
+/// The text of 42501 of the warehouse: its own names the service account's view of things.
+pub const NO_PERMISSION: &str = "permission denied by the warehouse";
+
+/// What an error is about.
+#[derive(Debug, Clone, Copy)]
+pub struct About<'a> {
+    /// The caller's whole text.
+    pub caller_sql: &'a str,
+    /// What was sent for it.
+    pub sent: &'a str,
+    /// Where in `sent` the statement begins.
+    pub start: usize,
+    /// The statement's plan.
+    pub plan: &'a Plan,
+    /// How its errors are shown: the plan's own, and those of what it executes.
+    pub errors: ErrorPolicy,
+}
+
+/// How errors are shown that belong to no statement: closed.
+const UNKNOWN: ErrorPolicy = ErrorPolicy { hides: true, canonical_data_errors: true };
+
+/// Both policies at once.
+pub fn stricter(a: ErrorPolicy, b: ErrorPolicy) -> ErrorPolicy {
+    ErrorPolicy { hides: a.hides || b.hides, canonical_data_errors: a.canonical_data_errors || b.canonical_data_errors }
+}
+
+/// Whether a text under this code can quote values of rows: everything but the classes known not to (PostgreSQL manual, Appendix A).
+fn may_quote_values(code: &str) -> bool {
+    match code.get(..2) {
+        // Connection, invalid transaction state, rollback, syntax and names, resources, object state, operator intervention.
+        Some("08" | "25" | "26" | "28" | "34" | "3D" | "3F" | "40" | "42" | "53" | "55" | "57") => false,
+        _ => true,
+    }
+}
+
+/// The class of a code as a code of its own (`22P02` → `22000`): which error it was is itself a signal.
+fn class_code(code: &str) -> String {
+    match code.get(..2) {
+        Some("00" | "01") => code.get(..2).map(|c| format!("{c}000")).unwrap_or_default(),
+        Some(class) if class.bytes().all(|b| b.is_ascii_alphanumeric()) => format!("{class}000"),
+        _ => SqlState::INTERNAL_ERROR.0.to_owned(),
+    }
+}
+
+impl About<'_> {
+    /// 1-based character position in the sent text → the same in the caller's text.
+    fn position(&self, position: &str) -> Option<usize> {
+        let offset = byte_offset(self.sent, position.parse().ok()?)?.checked_sub(self.start)?;
+        character_position(self.caller_sql, self.plan.positions.to_caller(offset)?)
+    }
+}
+
+/// Appends an error (`E`) or notice (`N`) of the warehouse as the caller may see it. A notice that may quote hidden values is dropped.
+pub fn relay(out: &mut BytesMut, tag: u8, fields: &Fields<'_>, about: Option<&About<'_>>) {
+    let policy = about.map_or(UNKNOWN, |a| a.errors);
+    let code = fields.sqlstate();
+    let canonical = policy.canonical_data_errors && may_quote_values(code);
+    if canonical && tag == b'N' {
+        return;
+    }
+    let shown_code = if canonical { class_code(code) } else { code.to_owned() };
+    let position = fields.get(b'P').and_then(|p| about?.position(p)).map(|p| p.to_string());
+    let mut shown: Vec<(u8, &str)> = Vec::with_capacity(16);
+    for (kind, text) in fields.iter() {
+        match kind {
+            b'S' | b'V' => shown.push((kind, text)),
+            b'C' => shown.push((kind, &shown_code)),
+            b'M' if canonical => shown.push((kind, DATA_ERROR)),
+            b'M' if code == SqlState::INSUFFICIENT_PRIVILEGE.0 => shown.push((kind, NO_PERMISSION)),
+            b'M' => shown.push((kind, text)),
+            b'P' => shown.extend(position.as_deref().map(|p| (kind, p))),
+            // Detail, hint, schema, table, column, type, constraint.
+            b'D' | b'H' | b's' | b't' | b'c' | b'd' | b'n'
+                if !policy.hides && !canonical && code != SqlState::INSUFFICIENT_PRIVILEGE.0 =>
+            {
+                shown.push((kind, text));
+            }
+            // Source file, line, routine; which routine raised is as telling as the code.
+            b'F' | b'L' | b'R' if !canonical => shown.push((kind, text)),
+            // `p`, `q`, `W` always, and whatever later versions add.
+            _ => {}
+        }
+    }
+    write_fields(out, tag, shown.into_iter());
+}
+
+/// The end of the warehouse's session, as the client is told: 57P01 and its like stay, anything else is 08006.
+pub fn ended(fields: Option<&Fields<'_>>) -> Refusal {
+    let fatal = |code, message: &'static str| Refusal::new(Family::Upstream, SqlState(code), message);
+    match fields.map(Fields::sqlstate) {
+        Some("57P01") => fatal("57P01", "terminating connection due to administrator command"),
+        Some("57P05") => fatal("57P05", "terminating connection due to idle-session timeout"),
+        Some("25P03") => fatal("25P03", "terminating connection due to idle-in-transaction timeout"),
+        _ => Refusal::upstream("the warehouse closed the connection"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Effect, PositionMap};
+    use crate::seal::Sealed;
+
+    fn plan(errors: ErrorPolicy, pairs: &[(u32, u32)]) -> Plan {
+        Plan {
+            sealed: Sealed::empty(),
+            effect: Effect::None,
+            tag: None,
+            positions: PositionMap { pairs: pairs.to_vec() },
+            errors,
+            notices: Vec::new(),
+            sources: Vec::new(),
+            returns_rows: true,
+            world_version: 1,
+            valid_until: None,
+        }
+    }
+
+    fn shown(tag: u8, code: &str, plan: Option<(&Plan, &str, &str, usize)>) -> Vec<(u8, String)> {
+        let mut raw = BytesMut::new();
+        let fields = [
+            (b'S', "ERROR"),
+            (b'V', "ERROR"),
+            (b'C', code),
+            (b'M', "value \"secret\""),
+            (b'D', "row (secret)"),
+            (b'H', "try secret"),
+            (b'P', "16"),
+            (b'p', "3"),
+            (b'q', "rewritten"),
+            (b'W', "SQL function"),
+            (b't', "emp"),
+            (b'n', "emp_pkey"),
+            (b'R', "int4in"),
+            (b'Z', "later"),
+        ];
+        write_fields(&mut raw, b'E', fields.into_iter());
+        let fields = Fields::parse(&raw[5..]).unwrap();
+        let about =
+            plan.map(|(plan, caller_sql, sent, start)| About { caller_sql, sent, start, plan, errors: plan.errors });
+        let mut out = BytesMut::new();
+        relay(&mut out, tag, &fields, about.as_ref());
+        if out.is_empty() {
+            return Vec::new();
+        }
+        Fields::parse(&out[5..]).unwrap().iter().map(|(k, t)| (k, t.to_owned())).collect()
+    }
+
+    fn keys(fields: &[(u8, String)]) -> String {
+        fields.iter().map(|(k, _)| *k as char).collect()
+    }
+
+    fn value(fields: &[(u8, String)], key: u8) -> Option<&str> {
+        fields.iter().find(|(k, _)| *k == key).map(|(_, t)| t.as_str())
+    }
+
+    #[test]
+    fn open_plans_keep_what_the_caller_may_know() {
+        let p = plan(ErrorPolicy::default(), &[(7, 9)]);
+        // Character 16 of the sent text is byte 16 behind the two-byte "é": 7 within the statement.
+        let got = shown(b'E', "22P02", Some((&p, "sélect ß x", "'é';\nxxx select 'y'", 9)));
+        assert_eq!(keys(&got), "SVCMDHPtnR");
+        assert_eq!(value(&got, b'P'), Some("8"), "byte 9 of the caller's text is its 8th character");
+        assert_eq!(value(&got, b'C'), Some("22P02"));
+    }
+
+    #[test]
+    fn hiding_plans_drop_detail_and_unmapped_positions() {
+        let p = plan(ErrorPolicy { hides: true, canonical_data_errors: false }, &[]);
+        let got = shown(b'E', "22P02", Some((&p, "select", "select", 0)));
+        assert_eq!(keys(&got), "SVCMR");
+    }
+
+    #[test]
+    fn canonical_plans_say_the_class_only() {
+        let p = plan(ErrorPolicy { hides: true, canonical_data_errors: true }, &[]);
+        for code in ["22P02", "23505", "P0001", "XX000", "21000"] {
+            let got = shown(b'E', code, Some((&p, "select", "select", 0)));
+            assert_eq!(keys(&got), "SVCM", "{code}");
+            assert_eq!(value(&got, b'M'), Some(DATA_ERROR));
+            assert_eq!(value(&got, b'C'), Some(format!("{}000", &code[..2]).as_str()));
+        }
+        assert_eq!(value(&shown(b'E', "57014", Some((&p, "", "", 0))), b'C'), Some("57014"));
+        assert!(shown(b'N', "00000", Some((&p, "", "", 0))).is_empty());
+    }
+
+    #[test]
+    fn errors_of_no_statement_are_closed_and_42501_is_ours() {
+        assert_eq!(value(&shown(b'E', "23503", None), b'M'), Some(DATA_ERROR));
+        let p = plan(ErrorPolicy::default(), &[]);
+        let got = shown(b'E', "42501", Some((&p, "", "", 0)));
+        assert_eq!(keys(&got), "SVCMR");
+        assert_eq!(value(&got, b'M'), Some(NO_PERMISSION));
+    }
+
+    #[test]
+    fn the_end_of_the_warehouse_is_told_in_our_words() {
+        assert_eq!(ended(None).code.0, "08006");
+        let mut raw = BytesMut::new();
+        write_fields(&mut raw, b'E', [(b'V', "FATAL"), (b'C', "57P01"), (b'M', "x")].into_iter());
+        assert_eq!(ended(Some(&Fields::parse(&raw[5..]).unwrap())).code.0, "57P01");
+    }
+}

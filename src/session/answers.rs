@@ -1,0 +1,351 @@
+//! What a session does with what the warehouse answers (PostgreSQL manual, 55.2 Message Flow).
+//!
+//! In: the warehouse's bytes. Out: bytes for the client. Rows are never looked at: a message's header says how many bytes pass. Must
+//! never: let a message pass that nobody asked for.
+
+use super::deciding::Surroundings;
+use super::engine::{End, Engine};
+use super::queue::{Expect, Expected};
+use crate::audit::rows_of;
+use crate::error::Refusal;
+use crate::plan::{Effect, Plan};
+use crate::relay::errors::{ended, relay};
+use crate::relay::run::Run;
+use crate::wire::body::Body;
+use crate::wire::errors::{Fields, Severity, notice_response};
+use crate::wire::{Header, TransactionStatus, backend};
+use bytes::BytesMut;
+use std::sync::Arc;
+
+/// Longest message of the warehouse that is held to be looked at (errors, notices, tags, settings). Rows are not held.
+const MAX_HELD: usize = 16 << 20;
+
+/// Settings reported by the warehouse that are not the caller's business: who the service login is, and what the proxy holds itself.
+const OWN_PARAMETERS: [&str; 4] = ["session_authorization", "is_superuser", "role", "search_path"];
+
+fn out_of_step() -> End {
+    tracing::error!("the warehouse answered out of step");
+    End::Fatal(Refusal::upstream("lost synchronization with the warehouse"))
+}
+
+impl<A: Surroundings> Engine<A> {
+    /// Takes everything off `input` that can be dealt with, and appends what the client gets to `out`.
+    pub fn upstream(&mut self, input: &mut BytesMut, out: &mut BytesMut) -> Result<(), End> {
+        let mut run = Run::new(input, out);
+        let result = self.answers(&mut run);
+        run.finish();
+        result
+    }
+
+    fn answers(&mut self, run: &mut Run<'_>) -> Result<(), End> {
+        self.upstream_wants = 0;
+        loop {
+            if self.passing > 0 {
+                self.passing = run.pass(self.passing);
+                if self.passing > 0 {
+                    return Ok(());
+                }
+            }
+            let Some(header) = Header::scan(run.ahead()).map_err(|_| out_of_step())? else { return Ok(()) };
+            match header.tag {
+                // DataRow, CopyData.
+                b'D' | b'd' => {
+                    self.rows(run)?;
+                    self.passing = header.total();
+                }
+                b'T' => {
+                    self.row_description(run)?;
+                    self.passing = header.total();
+                }
+                // ParameterDescription.
+                b't' => {
+                    match self.queue.front().map(|e| &mut e.what) {
+                        Some(Expect::DescribeStatement { parameters }) if !*parameters => *parameters = true,
+                        _ => return Err(out_of_step()),
+                    }
+                    self.passing = header.total();
+                }
+                // CopyOutResponse, CopyDone.
+                b'H' | b'c' => {
+                    self.rows(run)?;
+                    self.passing = header.total();
+                }
+                b'1' | b'2' | b'3' | b'n' | b's' | b'I' => {
+                    if header.body != 0 {
+                        return Err(out_of_step());
+                    }
+                    self.bare(header.tag, run)?;
+                }
+                b'E' | b'N' | b'S' | b'C' | b'Z' | b'A' => {
+                    if header.body > MAX_HELD {
+                        return Err(out_of_step());
+                    }
+                    if run.ahead().len() < header.total() {
+                        self.upstream_wants = header.total();
+                        return Ok(());
+                    }
+                    self.held(header, run)?;
+                }
+                // CopyInResponse and CopyBothResponse included: nothing that asks for them is ever sent.
+                _ => return Err(out_of_step()),
+            }
+        }
+    }
+
+    /// Rows belong to what is at the front; its notices come before them.
+    fn rows(&mut self, run: &mut Run<'_>) -> Result<(), End> {
+        let Some(front) = self.queue.front() else { return Err(out_of_step()) };
+        match &mut front.what {
+            Expect::Execute(execution) => {
+                if !std::mem::replace(&mut execution.noticed, true) {
+                    let plans = [front.about.as_ref(), execution.inner.as_ref()];
+                    let plans = plans.into_iter().flatten().filter_map(|d| d.plan.as_deref());
+                    notices(&mut self.noticed, plans, run);
+                }
+                Ok(())
+            }
+            Expect::Query(queried) if !queried.failed => {
+                if !std::mem::replace(&mut queried.noticed, true)
+                    && let Some(part) = queried.parts.get(queried.at)
+                {
+                    let inner = part.inner.as_ref().and_then(|d| d.plan.as_deref());
+                    notices(&mut self.noticed, std::iter::once(&*part.plan).chain(inner), run);
+                }
+                Ok(())
+            }
+            _ => Err(out_of_step()),
+        }
+    }
+
+    fn row_description(&mut self, run: &mut Run<'_>) -> Result<(), End> {
+        match self.queue.front().map(|e| &e.what) {
+            Some(Expect::Query(_)) => self.rows(run),
+            Some(Expect::DescribePortal | Expect::DescribeStatement { parameters: true }) => {
+                self.queue.pop();
+                Ok(())
+            }
+            _ => Err(out_of_step()),
+        }
+    }
+
+    /// Messages without a body.
+    fn bare(&mut self, tag: u8, run: &mut Run<'_>) -> Result<(), End> {
+        let mut swallowed = false;
+        match (tag, self.queue.front().map(|e| &mut e.what)) {
+            (b'1', Some(Expect::Parse { swallow })) | (b'3', Some(Expect::Close { swallow })) => swallowed = *swallow,
+            (b'2', Some(Expect::Bind))
+            | (b'n', Some(Expect::DescribePortal | Expect::DescribeStatement { parameters: true })) => {}
+            (b's' | b'I', Some(Expect::Execute(execution))) => {
+                if let Some(record) = execution.record.take() {
+                    record.completed(None);
+                }
+            }
+            (b'I', Some(Expect::Query(queried))) if queried.parts.is_empty() => {
+                run.pass(Header::LEN);
+                return Ok(());
+            }
+            _ => return Err(out_of_step()),
+        }
+        self.queue.pop();
+        if swallowed {
+            run.replace(Header::LEN);
+        } else {
+            run.pass(Header::LEN);
+        }
+        Ok(())
+    }
+
+    /// Messages that are looked into, all of which have come whole.
+    fn held(&mut self, header: Header, run: &mut Run<'_>) -> Result<(), End> {
+        let body = run.ahead().get(Header::LEN..header.total()).unwrap_or_default();
+        match header.tag {
+            b'C' => {
+                let tag = Body::new(body).string().map_err(|_| out_of_step())?.to_owned();
+                self.rows(run)?;
+                match self.complete(&tag)? {
+                    Some(shown) => {
+                        let (_, out) = run.replace(header.total());
+                        backend::command_complete(out, shown);
+                    }
+                    None => {
+                        run.pass(header.total());
+                    }
+                }
+                Ok(())
+            }
+            b'Z' => {
+                let status = match body {
+                    [byte] => TransactionStatus::from_byte(*byte),
+                    _ => None,
+                };
+                self.ready(status.ok_or_else(out_of_step)?)?;
+                run.pass(header.total());
+                Ok(())
+            }
+            b'S' => {
+                if self.parameter_passes(body)? {
+                    run.pass(header.total());
+                } else {
+                    run.replace(header.total());
+                }
+                Ok(())
+            }
+            b'N' => {
+                let (message, out) = run.replace(header.total());
+                let body = message.get(Header::LEN..).unwrap_or_default();
+                let fields = Fields::parse(body).map_err(|_| out_of_step())?;
+                let about = self.queue.front().map(|e| &*e).and_then(Expected::about);
+                relay(out, b'N', &fields, about.as_ref());
+                Ok(())
+            }
+            b'E' => self.error(header, run),
+            // NotificationResponse: payloads of others; LISTEN is not supported.
+            _ => {
+                run.replace(header.total());
+                Ok(())
+            }
+        }
+    }
+
+    /// ParameterStatus: whether the client gets it. The pinned ones must stay as they are, or texts would be read otherwise than they
+    /// were checked.
+    fn parameter_passes(&self, body: &[u8]) -> Result<bool, End> {
+        let mut body = Body::new(body);
+        let (name, value) = (body.string().map_err(|_| out_of_step())?, body.string().map_err(|_| out_of_step())?);
+        let pinned = match name {
+            "client_encoding" => value == "UTF8",
+            "standard_conforming_strings" => value == "on",
+            _ => true,
+        };
+        if !pinned {
+            tracing::error!(parameter = name, "a pinned setting changed in the warehouse");
+            return Err(Refusal::internal("a pinned setting changed").into());
+        }
+        Ok(!OWN_PARAMETERS.contains(&name))
+    }
+
+    /// CommandComplete: the statement's consequences are now facts. Gives the tag to show instead, if any.
+    fn complete(&mut self, tag: &str) -> Result<Option<&'static str>, End> {
+        let Some(front) = self.queue.front() else { return Err(out_of_step()) };
+        let shown;
+        let mut rolled_back = None;
+        match &mut front.what {
+            Expect::Query(queried) => {
+                let Some(part) = queried.parts.get_mut(queried.at) else { return Err(out_of_step()) };
+                shown = part.plan.tag;
+                if let Some(record) = part.record.take() {
+                    record.completed(rows_of(tag));
+                }
+                let mut undo = std::mem::take(&mut part.undo);
+                if part.plan.effect == Effect::Commit && tag == "ROLLBACK" {
+                    rolled_back = Some(std::mem::take(&mut undo));
+                }
+                queried.at += 1;
+                queried.noticed = false;
+            }
+            Expect::Execute(execution) => {
+                if let Some(record) = execution.record.take() {
+                    record.completed(rows_of(tag));
+                }
+                let plan = front.about.as_ref().and_then(|d| d.plan.as_ref());
+                // The tag of PREPARE or DECLARE is not that of what it prepares.
+                shown = plan.and_then(|p| p.tag);
+                let commit = execution.effects && plan.is_some_and(|p| p.effect == Effect::Commit);
+                if commit && tag == "ROLLBACK" {
+                    rolled_back = Some(std::mem::take(&mut front.undo));
+                }
+                self.queue.pop();
+            }
+            _ => return Err(out_of_step()),
+        }
+        if let Some(mut undo) = rolled_back {
+            self.deciding.commit_was_rollback(&mut undo);
+        }
+        Ok(shown)
+    }
+
+    fn ready(&mut self, status: TransactionStatus) -> Result<(), End> {
+        let Some(front) = self.queue.pop() else { return Err(out_of_step()) };
+        let (effects, failed) = match &front.what {
+            Expect::Sync { effects, failed } => (*effects, *failed),
+            Expect::Query(queried) => (queried.effects, queried.failed),
+            _ => return Err(out_of_step()),
+        };
+        self.deciding.settle(front.batch, status, failed, effects);
+        Ok(())
+    }
+
+    fn error(&mut self, header: Header, run: &mut Run<'_>) -> Result<(), End> {
+        let (message, out) = run.replace(header.total());
+        let body = message.get(Header::LEN..).unwrap_or_default();
+        let fields = Fields::parse(body).map_err(|_| out_of_step())?;
+        if fields.is_fatal() {
+            tracing::warn!(code = fields.sqlstate(), "the warehouse ended a session");
+            return Err(End::Fatal(ended(Some(&fields))));
+        }
+        let Some(front) = self.queue.front() else { return Err(out_of_step()) };
+        match &mut front.what {
+            Expect::Poison { instead } => out.unsplit(std::mem::take(instead)),
+            _ => relay(out, b'E', &fields, front.about().as_ref()),
+        }
+        match &mut front.what {
+            Expect::Query(queried) => {
+                queried.failed = true;
+                let mut undo = Vec::new();
+                for (at, part) in queried.parts.iter_mut().enumerate().skip(queried.at) {
+                    undo.append(&mut part.undo);
+                    if let Some(record) = part.record.take()
+                        && at == queried.at
+                    {
+                        record.failed(fields.sqlstate());
+                    }
+                }
+                self.deciding.undo(undo, &mut self.queue.undo_lists());
+                Ok(())
+            }
+            Expect::Sync { failed, .. } => {
+                *failed = true;
+                Ok(())
+            }
+            Expect::Execute(execution) => {
+                if let Some(record) = execution.record.take() {
+                    record.failed(fields.sqlstate());
+                }
+                self.skip();
+                Ok(())
+            }
+            Expect::Parse { .. }
+            | Expect::Bind
+            | Expect::Close { .. }
+            | Expect::DescribeStatement { .. }
+            | Expect::DescribePortal
+            | Expect::Poison { .. } => {
+                self.skip();
+                Ok(())
+            }
+        }
+    }
+
+    fn skip(&mut self) {
+        let skipped = self.queue.skip_to_sync();
+        self.deciding.undo(skipped.undo, &mut self.queue.undo_lists());
+        if !skipped.synced {
+            self.skip_messages();
+        }
+    }
+}
+
+/// The notices of plans, each once per session and data source.
+fn notices<'p>(
+    sent: &mut std::collections::HashSet<Arc<str>>,
+    plans: impl Iterator<Item = &'p Plan>,
+    run: &mut Run<'_>,
+) {
+    for plan in plans {
+        for (source, text) in &plan.notices {
+            if sent.insert(Arc::clone(source)) {
+                notice_response(run.say(), Severity::Notice, text);
+            }
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Keys of live sessions: what a CancelRequest must show, and whom it then reaches (PostgreSQL manual, 55.2.8).
+//!
+//! In: sessions that begin and end, cancel requests. Out: the warehouse session to cancel. Must never: give a client a key of the
+//! warehouse, say whether a key was right, reach another session than the key's own.
+
+use crate::upstream::CancelTarget;
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+use rand::RngCore as _;
+use std::sync::Arc;
+use subtle::ConstantTimeEq as _;
+
+/// Every session that can be cancelled.
+#[derive(Debug, Default)]
+pub struct CancelKeys {
+    live: DashMap<i32, Live>,
+}
+
+struct Live {
+    secret: Vec<u8>,
+    target: Option<CancelTarget>,
+}
+
+impl std::fmt::Debug for Live {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Live(..)")
+    }
+}
+
+/// The key of one session; dropping it ends its validity.
+#[derive(Debug)]
+pub struct CancelKey {
+    keys: Arc<CancelKeys>,
+    /// Process id shown to the client.
+    pub pid: i32,
+    secret: Vec<u8>,
+}
+
+impl CancelKey {
+    /// The secret shown to the client.
+    pub fn secret(&self) -> &[u8] {
+        &self.secret
+    }
+}
+
+impl Drop for CancelKey {
+    fn drop(&mut self) {
+        self.keys.live.remove(&self.pid);
+    }
+}
+
+impl CancelKeys {
+    /// A fresh key for a session: four bytes of secret for protocol 3.0, 32 from 3.2 on.
+    pub fn issue(self: &Arc<Self>, minor: u16, target: Option<CancelTarget>) -> CancelKey {
+        let mut secret = vec![0; if minor >= 2 { 32 } else { 4 }];
+        rand::rng().fill_bytes(&mut secret);
+        loop {
+            let pid = (rand::rng().next_u32() >> 1) as i32;
+            if pid == 0 {
+                continue;
+            }
+            if let Entry::Vacant(slot) = self.live.entry(pid) {
+                slot.insert(Live { secret: secret.clone(), target });
+                return CancelKey { keys: Arc::clone(self), pid, secret };
+            }
+        }
+    }
+
+    /// Whom a cancel request reaches, when its key is right.
+    pub fn find(&self, pid: i32, secret: &[u8]) -> Option<CancelTarget> {
+        let live = self.live.get(&pid)?;
+        if bool::from(live.secret.as_slice().ct_eq(secret)) { live.target.clone() } else { None }
+    }
+
+    /// How many sessions there are.
+    pub fn len(&self) -> usize {
+        self.live.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.live.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_distinct_and_end_with_their_session() {
+        let keys = Arc::new(CancelKeys::default());
+        let a = keys.issue(0, None);
+        let b = keys.issue(2, None);
+        assert_ne!(a.pid, b.pid);
+        assert_eq!((a.secret().len(), b.secret().len()), (4, 32));
+        assert_eq!(keys.len(), 2);
+        assert!(keys.find(a.pid, b"").is_none());
+        drop(a);
+        assert_eq!(keys.len(), 1);
+    }
+}

@@ -1,0 +1,546 @@
+//! How a session comes to decisions: the newest world, the caller, the settings and names as they are now.
+//!
+//! In: a statement's text. Out: plans with what they change, or a refusal. Must never: send anything, or use a decision whose inputs
+//! have changed.
+
+use super::names::{Basis, Book, Change, Decided, Made};
+use super::settings::{Name, Settings, Values, split_search_path};
+use crate::audit::{Record, Who};
+use crate::error::{Family, Refusal, SqlState};
+use crate::identity::Caller;
+use crate::plan::{Effect, ErrorPolicy, Plan, PlanInputs, Progress, SessionView};
+use crate::relay::errors::stricter;
+use crate::types::Oid;
+use crate::wire::TransactionStatus;
+use crate::world::World;
+use std::sync::Arc;
+
+/// What a session stands on; the proxy's own, or a test's.
+pub trait Surroundings: Send + Sync + 'static {
+    /// The newest published world.
+    fn world(&self) -> Arc<World>;
+    /// The caller under a project. 28000 when the user is unknown or disabled, 42501 when not a member.
+    fn caller(&self, world: &World, user: &str, project: Option<&str>) -> Result<Arc<Caller>, Refusal>;
+    /// As [`crate::plan::Planner::plan_string`].
+    fn plan(&self, sql: &str, progress: &mut dyn Progress) -> Result<Vec<Arc<Plan>>, Refusal>;
+}
+
+/// Bounds of what one session may hold.
+#[derive(Debug, Clone, Copy)]
+pub struct Holding {
+    /// Prepared statements.
+    pub statements: usize,
+    /// Portals and cursors, each.
+    pub portals: usize,
+}
+
+/// How to undo one consequence of a statement that did not happen.
+#[derive(Debug)]
+pub enum Undo {
+    /// The settings as they were.
+    Settings(Box<Settings>),
+    /// A prepared statement's name.
+    Statement(Change),
+    /// A portal's name.
+    Portal(Change),
+    /// A cursor's name.
+    Cursor(Change),
+}
+
+/// One statement of a simple Query, planned and its consequences taken for granted.
+#[derive(Debug)]
+pub struct Part {
+    /// Its plan.
+    pub plan: Arc<Plan>,
+    /// How its errors are shown, those of what it executes included.
+    pub errors: ErrorPolicy,
+    /// What it executes or fetches from.
+    pub inner: Option<Arc<Decided>>,
+    /// How to undo it.
+    pub undo: Vec<Undo>,
+    /// Its audit record.
+    pub record: Option<Record>,
+}
+
+/// What a name stands for at this point.
+#[derive(Debug)]
+pub enum Found {
+    /// This.
+    Held(Arc<Decided>),
+    /// Nothing.
+    Missing,
+    /// Not known before the batches under way have been answered.
+    Unsettled,
+}
+
+/// What became of an earlier decision.
+#[derive(Debug)]
+pub enum Recheck {
+    /// It stands.
+    Same,
+    /// Decided again: the same text would be sent.
+    Renewed(Decided),
+    /// Decided again: another text would be sent.
+    Changed(Decided),
+}
+
+/// A session's state as far as decisions depend on it.
+pub struct Deciding<A> {
+    around: Arc<A>,
+    who: Who,
+    backend_pid: i32,
+    holding: Holding,
+    /// Settings, supposing that everything sent succeeds.
+    pub settings: Settings,
+    /// Prepared statements of both kinds.
+    pub statements: Book,
+    /// Portals made by Bind.
+    pub portals: Book,
+    /// Cursors made by DECLARE.
+    pub cursors: Book,
+    /// Transaction status of the last ReadyForQuery.
+    pub status: TransactionStatus,
+    /// The batch being sent; a batch ends with Sync or Query.
+    pub batch: u64,
+    /// The last batch whose ReadyForQuery has come.
+    pub settled: u64,
+    /// Set when a plan needs a name that is not settled: plan again later.
+    unsettled: bool,
+    view: Option<(Values, Arc<SessionView>)>,
+    caller: Option<(u64, Arc<str>, Arc<Caller>)>,
+}
+
+impl<A: Surroundings> Deciding<A> {
+    /// A session's state at its start.
+    pub fn new(around: Arc<A>, who: Who, settings: Settings, holding: Holding) -> Self {
+        Self {
+            around,
+            backend_pid: who.session,
+            who,
+            holding,
+            settings,
+            statements: Book::default(),
+            portals: Book::default(),
+            cursors: Book::default(),
+            status: TransactionStatus::Idle,
+            batch: 1,
+            settled: 0,
+            unsettled: false,
+            view: None,
+            caller: None,
+        }
+    }
+
+    /// Who the session is, for the audit records.
+    pub fn who(&self) -> &Who {
+        &self.who
+    }
+
+    /// The project in force, for the audit records.
+    pub fn project(&self) -> &Arc<str> {
+        &self.settings.current().project
+    }
+
+    fn view(&mut self) -> Result<Arc<SessionView>, Refusal> {
+        let now = self.settings.current();
+        if let Some((values, view)) = &self.view
+            && values == now
+        {
+            return Ok(Arc::clone(view));
+        }
+        let values = now.clone();
+        let search_path = split_search_path(&values.search_path, &self.who.user).ok_or_else(bad_search_path)?;
+        let view = Arc::new(SessionView {
+            search_path_text: values.search_path.as_ref().to_owned(),
+            search_path,
+            database: self.who.database.as_ref().to_owned(),
+            project: values.project.as_ref().to_owned(),
+            backend_pid: self.backend_pid,
+        });
+        self.view = Some((values, Arc::clone(&view)));
+        Ok(view)
+    }
+
+    fn caller(&mut self, world: &World) -> Result<Arc<Caller>, Refusal> {
+        let project = Arc::clone(&self.settings.current().project);
+        if let Some((version, of, caller)) = &self.caller
+            && *version == world.version
+            && *of == project
+        {
+            return Ok(Arc::clone(caller));
+        }
+        let asked = (!project.is_empty()).then_some(&*project);
+        let caller = self.around.caller(world, &self.who.user, asked)?;
+        self.caller = Some((world.version, project, Arc::clone(&caller)));
+        Ok(caller)
+    }
+
+    /// What a decision made now is made under: the newest world, the caller checked again.
+    fn basis(&mut self) -> Result<(Basis, Arc<World>), Refusal> {
+        let world = self.around.world();
+        let caller = self.caller(&world)?;
+        let view = self.view()?;
+        Ok((Basis { version: world.version, caller, view }, world))
+    }
+
+    /// Looks a name up in a book.
+    pub fn find(&self, book: &Book, name: &str) -> Found {
+        match book.get(name) {
+            Some(slot) if slot.batch != self.batch && slot.batch > self.settled => Found::Unsettled,
+            Some(slot) => slot.held.as_ref().map_or(Found::Missing, |d| Found::Held(Arc::clone(d))),
+            None if self.settled + 1 < self.batch => Found::Unsettled,
+            None => Found::Missing,
+        }
+    }
+
+    /// Whether planning stopped at a name that is not settled; asking clears it.
+    pub fn take_unsettled(&mut self) -> bool {
+        std::mem::take(&mut self.unsettled)
+    }
+
+    /// Plans a simple Query and takes its consequences for granted. On a refusal nothing has changed.
+    pub fn plan_query(&mut self, sql: &str) -> Result<Vec<Part>, Refusal> {
+        self.unsettled = false;
+        let around = Arc::clone(&self.around);
+        let under = self.basis()?;
+        let mut outlook = Outlook { deciding: self, params: &[], parts: Some(Vec::new()), under };
+        let planned = around.plan(sql, &mut outlook);
+        let mut parts = outlook.parts.take().unwrap_or_default();
+        let refusal = match planned {
+            Ok(plans) if plans.len() == parts.len() => {
+                for part in &mut parts {
+                    part.record = Some(Record::allowed(&self.who, self.project(), sql, Some(&part.plan)));
+                }
+                return Ok(parts);
+            }
+            Ok(_) => Refusal::internal("a statement was planned and not admitted"),
+            Err(refusal) => refusal,
+        };
+        for part in parts.into_iter().rev() {
+            self.undo(part.undo, &mut std::iter::empty());
+        }
+        if !self.unsettled {
+            Record::refused(&self.who, self.project(), sql, &refusal);
+        }
+        Err(refusal)
+    }
+
+    /// Plans one statement, or none, for Parse: nothing is taken for granted before Execute.
+    pub fn plan_parse(&mut self, sql: &str, params: &[Oid]) -> Result<Decided, Refusal> {
+        self.plan_again(&Arc::from(sql), &Arc::from(params), Made::Parse)
+            .inspect_err(|refusal| Record::refused(&self.who, self.project(), sql, refusal))
+    }
+
+    fn plan_again(&mut self, sql: &Arc<str>, params: &Arc<[Oid]>, made: Made) -> Result<Decided, Refusal> {
+        let around = Arc::clone(&self.around);
+        let under = self.basis()?;
+        let basis = under.0.clone();
+        let mut outlook = Outlook { deciding: self, params, parts: None, under };
+        let plans = around.plan(sql, &mut outlook)?;
+        let mut plans = plans.into_iter();
+        let plan = plans.next();
+        if plans.next().is_some() {
+            return Err(Refusal::new(
+                Family::Caller,
+                SqlState::SYNTAX_ERROR,
+                "cannot insert multiple commands into a prepared statement",
+            ));
+        }
+        Ok(Decided { sql: Arc::clone(sql), params: Arc::clone(params), plan, basis, made, present: true })
+    }
+
+    /// Decides again what was decided earlier, when anything it depends on has changed.
+    pub fn recheck(&mut self, earlier: &Decided) -> Result<Recheck, Refusal> {
+        let (now, _) = self.basis()?;
+        if earlier.holds(&now) {
+            return Ok(Recheck::Same);
+        }
+        let mut again = self.plan_again(&earlier.sql, &earlier.params, earlier.made).map_err(|mut refusal| {
+            // Its position counts in another text than the one the client is waiting for.
+            refusal.position = None;
+            Record::refused(&self.who, self.project(), &earlier.sql, &refusal);
+            refusal
+        })?;
+        again.present = earlier.present;
+        if earlier.same_text(again.plan.as_ref()) { Ok(Recheck::Renewed(again)) } else { Ok(Recheck::Changed(again)) }
+    }
+
+    /// Whether a statement with this effect may be sent now; gives what it executes or fetches from.
+    pub fn check(&mut self, effect: &Effect) -> Result<Option<Arc<Decided>>, Refusal> {
+        match effect {
+            Effect::Set { name, value, .. } => self.check_set(name, value.as_deref()).map(|()| None),
+            Effect::Execute { name } => {
+                let found = self.find(&self.statements, name);
+                let hint = "DEALLOCATE it and prepare it again";
+                self.check_named(found, hint, SqlState::INVALID_SQL_STATEMENT_NAME, "prepared statement", name)
+                    .map(Some)
+            }
+            Effect::Fetch { name } => {
+                let found = match self.find(&self.cursors, name) {
+                    Found::Missing => self.find(&self.portals, name),
+                    found => found,
+                };
+                let hint = "close it and declare it again";
+                self.check_named(found, hint, SqlState::INVALID_CURSOR_NAME, "cursor", name).map(Some)
+            }
+            Effect::Prepare { name, .. } if self.statements.get(name).is_none() => {
+                bounded(self.statements.len(), self.holding.statements, "prepared statements").map(|()| None)
+            }
+            Effect::Declare { name, .. } if self.cursors.get(name).is_none() => {
+                bounded(self.cursors.len(), self.holding.portals, "cursors").map(|()| None)
+            }
+            Effect::None
+            | Effect::ResetAll
+            | Effect::DiscardAll
+            | Effect::Begin
+            | Effect::Commit
+            | Effect::Rollback
+            | Effect::Savepoint(_)
+            | Effect::RollbackTo(_)
+            | Effect::Release(_)
+            | Effect::Prepare { .. }
+            | Effect::Deallocate(_)
+            | Effect::Declare { .. }
+            | Effect::CloseCursor(_) => Ok(None),
+        }
+    }
+
+    fn check_set(&mut self, name: &str, value: Option<&str>) -> Result<(), Refusal> {
+        match Name::of(name) {
+            Some(Name::SearchPath) => match value.map(|v| split_search_path(v, &self.who.user)) {
+                Some(None) => Err(bad_search_path()),
+                Some(Some(_)) | None => Ok(()),
+            },
+            Some(Name::Project) => match value {
+                Some(key) if !key.is_empty() => {
+                    let world = self.around.world();
+                    self.around.caller(&world, &self.who.user, Some(key)).map(drop)
+                }
+                Some(_) | None => Ok(()),
+            },
+            None => Err(Refusal::internal("a setting the proxy does not hold")),
+        }
+    }
+
+    fn check_named(
+        &mut self,
+        found: Found,
+        hint: &str,
+        code: SqlState,
+        kind: &str,
+        name: &str,
+    ) -> Result<Arc<Decided>, Refusal> {
+        let held = match found {
+            Found::Held(held) => held,
+            Found::Missing => {
+                return Err(Refusal::new(Family::Caller, code, format!("{kind} \"{name}\" does not exist")));
+            }
+            Found::Unsettled => {
+                self.unsettled = true;
+                return Err(Refusal::internal("not settled"));
+            }
+        };
+        // A statement with effects of its own is only followed through Bind and Execute.
+        let plain = held.plan.as_ref().is_none_or(|plan| match plan.effect {
+            Effect::None => true,
+            Effect::Prepare { .. } => held.made == Made::Prepare,
+            Effect::Declare { .. } => held.made == Made::Declare,
+            _ => false,
+        });
+        if !plain {
+            return Err(Refusal::unsupported(format!("{kind} \"{name}\" cannot be used in this way")));
+        }
+        match self.recheck(&held)? {
+            Recheck::Same => Ok(held),
+            Recheck::Renewed(again) => Ok(Arc::new(again)),
+            Recheck::Changed(_) => {
+                Err(Refusal::unsupported(format!("the policy of {kind} \"{name}\" has changed")).with_hint(hint))
+            }
+        }
+    }
+
+    /// Room for one more prepared statement.
+    pub fn room_for_statement(&self, name: &str) -> Result<(), Refusal> {
+        match self.statements.get(name) {
+            Some(_) => Ok(()),
+            None => bounded(self.statements.len(), self.holding.statements, "prepared statements"),
+        }
+    }
+
+    /// Room for one more portal.
+    pub fn room_for_portal(&self, name: &str) -> Result<(), Refusal> {
+        match self.portals.get(name) {
+            Some(_) => Ok(()),
+            None => bounded(self.portals.len(), self.holding.portals, "portals"),
+        }
+    }
+
+    /// Takes a statement's consequences for granted; gives how to undo them.
+    pub fn apply(&mut self, plan: &Arc<Plan>, params: &Arc<[Oid]>, basis: &Basis) -> Vec<Undo> {
+        let before = self.settings.clone();
+        let batch = self.batch;
+        let mut undo = Vec::new();
+        let named = |sql: &str, made| {
+            Some(Arc::new(Decided {
+                sql: sql.into(),
+                params: Arc::clone(params),
+                plan: Some(Arc::clone(plan)),
+                basis: basis.clone(),
+                made,
+                present: true,
+            }))
+        };
+        match &plan.effect {
+            Effect::None | Effect::Execute { .. } | Effect::Fetch { .. } => return undo,
+            Effect::Prepare { name, sql } => {
+                undo.push(Undo::Statement(self.statements.put(name, named(sql, Made::Prepare), batch)));
+                return undo;
+            }
+            Effect::Declare { name, sql } => {
+                undo.push(Undo::Cursor(self.cursors.put(name, named(sql, Made::Declare), batch)));
+                return undo;
+            }
+            Effect::Deallocate(Some(name)) => {
+                undo.push(Undo::Statement(self.statements.put(name, None, batch)));
+                return undo;
+            }
+            Effect::Deallocate(None) => {
+                undo.extend(self.statements.close_all(batch).into_iter().map(Undo::Statement));
+                return undo;
+            }
+            Effect::CloseCursor(Some(name)) => {
+                undo.push(Undo::Cursor(self.cursors.put(name, None, batch)));
+                undo.push(Undo::Portal(self.portals.put(name, None, batch)));
+                return undo;
+            }
+            Effect::CloseCursor(None) => {
+                undo.extend(self.cursors.close_all(batch).into_iter().map(Undo::Cursor));
+                undo.extend(self.portals.close_all(batch).into_iter().map(Undo::Portal));
+                return undo;
+            }
+            Effect::Set { name, value, local } => {
+                if let Some(name) = Name::of(name) {
+                    self.settings.set(name, value.as_deref(), *local);
+                }
+            }
+            Effect::ResetAll => self.settings.reset_all(),
+            Effect::DiscardAll => {
+                self.settings.discard_all();
+                undo.extend(self.statements.close_all(batch).into_iter().map(Undo::Statement));
+                undo.extend(self.cursors.close_all(batch).into_iter().map(Undo::Cursor));
+                undo.extend(self.portals.close_all(batch).into_iter().map(Undo::Portal));
+            }
+            Effect::Begin => self.settings.begin(),
+            // COMMIT of a failed transaction is a ROLLBACK.
+            Effect::Commit if self.status == TransactionStatus::Failed => self.settings.rollback(),
+            Effect::Commit => self.settings.commit(),
+            Effect::Rollback => self.settings.rollback(),
+            Effect::Savepoint(name) => self.settings.savepoint(name),
+            Effect::RollbackTo(name) => self.settings.rollback_to(name),
+            Effect::Release(name) => self.settings.release(name),
+        }
+        undo.push(Undo::Settings(Box::new(before)));
+        undo
+    }
+
+    /// The COMMIT that `undo` belongs to was a ROLLBACK: the warehouse said so in its tag.
+    pub fn commit_was_rollback(&mut self, undo: &mut Vec<Undo>) {
+        if let Some(Undo::Settings(before)) = undo.pop() {
+            self.settings = *before;
+            self.settings.rollback();
+        }
+    }
+
+    /// Undoes what did not happen; `waiting` are the undo lists of what is still under way.
+    pub fn undo(&mut self, undo: Vec<Undo>, waiting: &mut dyn Iterator<Item = &mut Undo>) {
+        let mut waiting: Vec<&mut Undo> = waiting.collect();
+        for one in undo.into_iter().rev() {
+            let later = waiting.iter_mut();
+            match one {
+                Undo::Settings(before) => self.settings = *before,
+                Undo::Statement(change) => self
+                    .statements
+                    .undo(change, later.filter_map(|u| if let Undo::Statement(c) = &mut **u { Some(c) } else { None })),
+                Undo::Portal(change) => self
+                    .portals
+                    .undo(change, later.filter_map(|u| if let Undo::Portal(c) = &mut **u { Some(c) } else { None })),
+                Undo::Cursor(change) => self
+                    .cursors
+                    .undo(change, later.filter_map(|u| if let Undo::Cursor(c) = &mut **u { Some(c) } else { None })),
+            }
+        }
+    }
+
+    /// A batch has been answered by ReadyForQuery. `effects`: it held statements that change settings or names.
+    pub fn settle(&mut self, batch: u64, status: TransactionStatus, failed: bool, effects: bool) {
+        self.settled = batch;
+        self.status = status;
+        if status == TransactionStatus::Idle {
+            if effects && failed {
+                self.settings.rollback();
+            } else if effects {
+                self.settings.commit();
+            }
+            // Portals end with their transaction, cursors too unless declared WITH HOLD.
+            if !self.portals.is_empty() {
+                self.portals.retain(batch, |_| false);
+            }
+            if !self.cursors.is_empty() {
+                self.cursors.retain(batch, |d| d.sql.to_ascii_lowercase().contains("hold"));
+            }
+        }
+        if self.settled + 1 == self.batch && effects {
+            self.statements.retain(batch, |_| true);
+        }
+    }
+}
+
+fn bad_search_path() -> Refusal {
+    Refusal::new(Family::Caller, SqlState::INVALID_PARAMETER_VALUE, "invalid value for parameter \"search_path\"")
+}
+
+fn bounded(held: usize, most: usize, what: &str) -> Result<(), Refusal> {
+    if held < most {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Family::Unsupported,
+        SqlState::PROGRAM_LIMIT_EXCEEDED,
+        format!("a session may hold at most {most} {what}"),
+    ))
+}
+
+/// The session as a string of statements unfolds. With `parts`, each statement's consequences are taken for granted for those behind
+/// it; without, nothing changes (Parse).
+struct Outlook<'a, A> {
+    deciding: &'a mut Deciding<A>,
+    params: &'a [Oid],
+    parts: Option<Vec<Part>>,
+    /// What the next statement is decided under.
+    under: (Basis, Arc<World>),
+}
+
+impl<A: Surroundings> Progress for Outlook<'_, A> {
+    fn inputs(&self) -> Result<PlanInputs, Refusal> {
+        let (Basis { caller, view, .. }, world) = self.under.clone();
+        Ok(PlanInputs { param_types: self.params.to_vec(), caller, world, session: view })
+    }
+
+    fn admit(&mut self, plan: &Arc<Plan>) -> Result<(), Refusal> {
+        let Some(parts) = &mut self.parts else { return Ok(()) };
+        let inner = self.deciding.check(&plan.effect)?;
+        let errors = errors_of(plan, inner.as_ref());
+        let undo = self.deciding.apply(plan, &Arc::from([]), &self.under.0);
+        let changed = !undo.is_empty();
+        parts.push(Part { plan: Arc::clone(plan), errors, inner, undo, record: None });
+        if changed {
+            self.under = self.deciding.basis()?;
+        }
+        Ok(())
+    }
+}
+
+/// How errors of a statement are shown: its own policy and that of what it executes.
+pub fn errors_of(plan: &Plan, inner: Option<&Arc<Decided>>) -> ErrorPolicy {
+    inner.and_then(|d| d.plan.as_ref()).map_or(plan.errors, |inner| stricter(plan.errors, inner.errors))
+}

@@ -1,0 +1,576 @@
+//! What a session does with what its client sends, after login: the extended and simple protocols (PostgreSQL manual, 55.2.2 to 55.2.9).
+//!
+//! In: the client's bytes. Out: bytes for the warehouse and bytes for the client; no I/O. [`super::answers`] is the other direction.
+//! INVARIANT(no-caller-sql): everything for the warehouse goes through [`crate::upstream::message`]. Must never: send a statement that
+//! was not decided just now, or speak out of turn.
+
+use super::deciding::{Deciding, Found, Recheck, Surroundings, Undo, errors_of};
+use super::names::{Decided, Made};
+use super::queue::{Execution, Expect, Expected, Queried, Queue};
+use crate::audit::Record;
+use crate::error::{Family, Refusal, SqlState};
+use crate::plan::Effect;
+use crate::seal::Sealed;
+use crate::types::Oid;
+use crate::upstream::message;
+use crate::wire::errors::{Severity, error_response};
+use crate::wire::{Frontend, Header, Limits, Target, TransactionStatus, backend};
+use bytes::{Buf, BytesMut};
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// Above this many bytes waiting to be written to one side, nothing more is taken from the other.
+pub const HIGH_WATER: usize = 256 * 1024;
+/// Most answers the warehouse may owe before the client has to wait.
+const QUEUE: usize = 16 * 1024;
+
+/// How a session ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// The client said so.
+    Terminate,
+    /// With a FATAL error for the client.
+    Fatal(Refusal),
+}
+
+impl From<Refusal> for End {
+    fn from(refusal: Refusal) -> Self {
+        Self::Fatal(refusal)
+    }
+}
+
+/// Messages that are dropped because an earlier one of the batch failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Skip {
+    No,
+    /// Up to Sync; the warehouse was told nothing and is not told of the Sync either.
+    Local,
+    /// Up to Sync, which goes to the warehouse.
+    ToSync,
+}
+
+/// What a client's message has to wait for before it can be dealt with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wait {
+    Nothing,
+    /// Everything sent is answered.
+    Drained,
+    /// The batches before this one are answered.
+    Settled,
+}
+
+enum Handled {
+    Done,
+    Later(Wait),
+}
+
+/// Why a message of the extended protocol is not sent.
+enum Refused {
+    With(Refusal),
+    Later(Wait),
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self::With(refusal)
+    }
+}
+
+/// Where bytes go.
+#[derive(Debug, Default)]
+pub struct Outgoing {
+    /// To the client.
+    pub client: BytesMut,
+    /// To the warehouse.
+    pub upstream: BytesMut,
+}
+
+/// A session's protocol state.
+pub struct Engine<A> {
+    pub(super) deciding: Deciding<A>,
+    pub(super) queue: Queue,
+    pub(super) noticed: HashSet<Arc<str>>,
+    /// Bytes of a message of the warehouse that still pass.
+    pub(super) passing: usize,
+    /// Bytes needed before the warehouse's next message can be looked at.
+    pub(super) upstream_wants: usize,
+    limits: Limits,
+    skip: Skip,
+    wait: Wait,
+    /// Extended messages were sent since the last Sync or Query.
+    open: bool,
+    /// A Flush of ours is under way for them.
+    flushed: bool,
+    /// An Execute of this batch changes settings or names.
+    effects: bool,
+    /// Bytes needed before the client's next message can be looked at.
+    client_wants: usize,
+}
+
+impl<A: Surroundings> Engine<A> {
+    /// A session ready for its first query.
+    pub fn new(deciding: Deciding<A>, limits: Limits) -> Self {
+        Self {
+            deciding,
+            queue: Queue::default(),
+            noticed: HashSet::new(),
+            passing: 0,
+            upstream_wants: 0,
+            limits,
+            skip: Skip::No,
+            wait: Wait::Nothing,
+            open: false,
+            flushed: false,
+            effects: false,
+            client_wants: 0,
+        }
+    }
+
+    /// How many bytes of the client must be buffered before the engine can go on; 0 when it does not depend on them.
+    pub fn client_wants(&self) -> usize {
+        self.client_wants
+    }
+
+    /// The same for the warehouse.
+    pub fn upstream_wants(&self) -> usize {
+        self.upstream_wants
+    }
+
+    /// Whether the warehouse owes nothing and no batch is open.
+    pub fn at_rest(&self) -> bool {
+        self.queue.is_empty() && !self.open && self.passing == 0
+    }
+
+    /// Whether what was sent will be answered to its end without another message of the client.
+    pub fn will_rest(&self) -> bool {
+        self.queue.complete()
+    }
+
+    /// Transaction status of the last ReadyForQuery.
+    pub fn status(&self) -> TransactionStatus {
+        self.deciding.status
+    }
+
+    /// Takes whole messages off `input` for as long as they can be dealt with.
+    pub fn client(&mut self, input: &mut BytesMut, out: &mut Outgoing) -> Result<(), End> {
+        let mut at = 0;
+        let result = self.walk(input, &mut at, out);
+        input.advance(at);
+        result
+    }
+
+    fn waiting(&mut self) -> bool {
+        let still = match self.wait {
+            Wait::Nothing => false,
+            Wait::Drained => !self.queue.is_empty(),
+            Wait::Settled => self.deciding.settled + 1 < self.deciding.batch,
+        };
+        if !still {
+            self.wait = Wait::Nothing;
+        }
+        still || self.queue.gated() || self.queue.len() >= QUEUE
+    }
+
+    fn walk(&mut self, input: &BytesMut, at: &mut usize, out: &mut Outgoing) -> Result<(), End> {
+        self.client_wants = 0;
+        loop {
+            if self.waiting() || out.client.len() >= HIGH_WATER || out.upstream.len() >= HIGH_WATER {
+                return Ok(());
+            }
+            let ahead = input.get(*at..).unwrap_or_default();
+            let Some(header) = Header::scan(ahead)? else {
+                self.client_wants = Header::LEN;
+                return Ok(());
+            };
+            self.limits.check(header)?;
+            let Some(body) = ahead.get(Header::LEN..header.total()) else {
+                self.client_wants = header.total();
+                return Ok(());
+            };
+            let skipped = self.skip != Skip::No && !matches!(header.tag, b'S' | b'X' | b'p');
+            let handled = if skipped { Handled::Done } else { self.message(header.tag, body, out)? };
+            match handled {
+                Handled::Done => *at += header.total(),
+                Handled::Later(wait) => {
+                    self.wait = wait;
+                    if !self.waiting() {
+                        // Waiting for what has already come would be waiting for ever.
+                        return Err(Refusal::internal("nothing to wait for").into());
+                    }
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn message(&mut self, tag: u8, body: &[u8], out: &mut Outgoing) -> Result<Handled, End> {
+        match Frontend::parse(tag, body) {
+            Ok(Frontend::Query { sql }) => self.query(sql, out),
+            Ok(Frontend::Parse { name, sql, param_types }) => {
+                let sent = self.parse(name, sql, &param_types, out);
+                self.extended(sent, Some(sql), out)
+            }
+            Ok(Frontend::Bind { portal, statement, rest }) => {
+                let sent = self.bind(portal, statement, rest, out);
+                self.extended(sent, None, out)
+            }
+            Ok(Frontend::Describe(target, name)) => {
+                let sent = self.describe(target, name, out);
+                self.extended(sent, None, out)
+            }
+            Ok(Frontend::Execute { portal, max_rows }) => {
+                let sent = self.execute(portal, max_rows, out);
+                self.extended(sent, None, out)
+            }
+            Ok(Frontend::Close(target, name)) => {
+                let sent = self.close(target, name, out);
+                self.extended(sent, None, out)
+            }
+            Ok(Frontend::Flush) => {
+                if self.open {
+                    message::flush(&mut out.upstream);
+                }
+                Ok(Handled::Done)
+            }
+            Ok(Frontend::Sync) => {
+                self.sync(out);
+                Ok(Handled::Done)
+            }
+            Ok(Frontend::Terminate) => Err(End::Terminate),
+            // Outside COPY these are leftovers of one that failed; PostgreSQL ignores them (55.2.7).
+            Ok(Frontend::CopyData | Frontend::CopyDone | Frontend::CopyFail) => Ok(Handled::Done),
+            Ok(Frontend::FunctionCall) => {
+                self.simple_refused(&Refusal::unsupported("function call messages are not supported"), None, out)
+            }
+            Ok(Frontend::Authentication(_)) => {
+                Err(Refusal::protocol(format!("invalid frontend message type {}", b'p')).into())
+            }
+            Err(refusal) if refusal.code == SqlState::CHARACTER_NOT_IN_REPERTOIRE => match tag {
+                b'Q' => self.simple_refused(&refusal, None, out),
+                b'f' => Ok(Handled::Done),
+                _ => self.extended(Err(refusal.into()), None, out),
+            },
+            Err(refusal) => Err(refusal.into()),
+        }
+    }
+
+    fn expect(&mut self, what: Expect, about: Option<Arc<Decided>>, undo: Vec<Undo>) {
+        self.queue.push(Expected { what, about, undo, batch: self.deciding.batch });
+    }
+
+    /// What follows an extended message: nothing when it was sent, else the refusal.
+    fn extended(&mut self, sent: Result<(), Refused>, sql: Option<&str>, out: &mut Outgoing) -> Result<Handled, End> {
+        match sent {
+            Ok(()) => {
+                self.open = true;
+                self.flushed = false;
+                Ok(Handled::Done)
+            }
+            Err(Refused::Later(wait)) => Ok(Handled::Later(wait)),
+            Err(Refused::With(refusal)) => {
+                fatal_for(&refusal)?;
+                // Nothing under way and no transaction to fail: the warehouse need not know.
+                if self.at_rest() && self.status() != TransactionStatus::Block {
+                    error_response(&mut out.client, &refusal, Severity::Error, sql);
+                    self.skip = Skip::Local;
+                } else {
+                    self.poison(&refusal, sql, out)?;
+                    self.open = true;
+                    self.skip = Skip::ToSync;
+                }
+                Ok(Handled::Done)
+            }
+        }
+    }
+
+    /// Makes the warehouse fail as the refused statement would have failed, to answer with the refusal in its turn.
+    fn poison(&mut self, refusal: &Refusal, sql: Option<&str>, out: &mut Outgoing) -> Result<(), End> {
+        let mut instead = BytesMut::new();
+        error_response(&mut instead, refusal, Severity::Error, sql);
+        message::fail_transaction(&mut out.upstream)?;
+        self.expect(Expect::Poison { instead }, None, Vec::new());
+        Ok(())
+    }
+
+    /// A Query or FunctionCall has to be answered after everything before it. Answers to an open batch may be held back by the
+    /// warehouse until Flush.
+    fn drain_open(&mut self, out: &mut Outgoing) -> bool {
+        if !self.open || self.queue.is_empty() {
+            return false;
+        }
+        if !std::mem::replace(&mut self.flushed, true) {
+            message::flush(&mut out.upstream);
+        }
+        true
+    }
+
+    fn end_batch(&mut self) {
+        self.deciding.batch += 1;
+        self.open = false;
+        self.flushed = false;
+        self.effects = false;
+    }
+
+    fn simple_refused(&mut self, refusal: &Refusal, sql: Option<&str>, out: &mut Outgoing) -> Result<Handled, End> {
+        fatal_for(refusal)?;
+        if self.drain_open(out) {
+            return Ok(Handled::Later(Wait::Drained));
+        }
+        if self.at_rest() && self.status() != TransactionStatus::Block {
+            error_response(&mut out.client, refusal, Severity::Error, sql);
+            backend::ready_for_query(&mut out.client, self.status());
+        } else {
+            self.poison(refusal, sql, out)?;
+            message::sync(&mut out.upstream);
+            let effects = self.effects;
+            self.expect(Expect::Sync { effects, failed: false }, None, Vec::new());
+            self.end_batch();
+        }
+        Ok(Handled::Done)
+    }
+
+    fn query(&mut self, sql: &str, out: &mut Outgoing) -> Result<Handled, End> {
+        if self.drain_open(out) {
+            return Ok(Handled::Later(Wait::Drained));
+        }
+        let parts = match self.deciding.plan_query(sql) {
+            Ok(parts) => parts,
+            Err(_) if self.deciding.take_unsettled() => return Ok(Handled::Later(Wait::Settled)),
+            Err(refusal) => return self.simple_refused(&refusal, Some(sql), out),
+        };
+        // A simple Query destroys the unnamed statement and portal (55.2.3).
+        let batch = self.deciding.batch;
+        let mut undo = Vec::new();
+        if self.deciding.statements.get("").is_some() {
+            undo.push(Undo::Statement(self.deciding.statements.put("", None, batch)));
+        }
+        if self.deciding.portals.get("").is_some() {
+            undo.push(Undo::Portal(self.deciding.portals.put("", None, batch)));
+        }
+        let joined = match parts.as_slice() {
+            [] => {
+                message::query(&Sealed::empty(), &mut out.upstream)?;
+                None
+            }
+            [one] => {
+                message::query(&one.plan.sealed, &mut out.upstream)?;
+                None
+            }
+            several => {
+                let joined = Sealed::join(several.iter().map(|p| &p.plan.sealed));
+                message::query(&joined.0, &mut out.upstream)?;
+                Some(joined)
+            }
+        };
+        let effects = self.effects || parts.iter().any(|p| changes(&p.plan.effect));
+        let queried = Queried { sql: sql.into(), parts, joined, at: 0, noticed: false, failed: false, effects };
+        self.expect(Expect::Query(Box::new(queried)), None, undo);
+        self.end_batch();
+        Ok(Handled::Done)
+    }
+
+    fn parse(&mut self, name: &str, sql: &str, params: &[Oid], out: &mut Outgoing) -> Result<(), Refused> {
+        if name.is_empty() {
+            // Whatever comes of this Parse, the old unnamed statement is gone.
+            if self.deciding.statements.get("").is_some_and(|slot| slot.held.is_some()) {
+                let batch = self.deciding.batch;
+                let gone = Undo::Statement(self.deciding.statements.put("", None, batch));
+                let decided = self.deciding.plan_parse(sql, params);
+                return match decided {
+                    Ok(decided) => self.send_parse(name, Arc::new(decided), vec![gone], out),
+                    Err(refusal) => Err(refusal.into()),
+                };
+            }
+        } else {
+            self.deciding.room_for_statement(name)?;
+        }
+        let decided = self.deciding.plan_parse(sql, params)?;
+        self.send_parse(name, Arc::new(decided), Vec::new(), out)
+    }
+
+    fn send_parse(
+        &mut self,
+        name: &str,
+        decided: Arc<Decided>,
+        mut undo: Vec<Undo>,
+        out: &mut Outgoing,
+    ) -> Result<(), Refused> {
+        send_statement(name, &decided, out)?;
+        let batch = self.deciding.batch;
+        undo.push(Undo::Statement(self.deciding.statements.put(name, Some(Arc::clone(&decided)), batch)));
+        self.expect(Expect::Parse { swallow: false }, Some(decided), undo);
+        Ok(())
+    }
+
+    /// The statement of that name under today's decision; sent again under its name when the decision has changed.
+    fn statement(&mut self, name: &str, out: &mut Outgoing) -> Result<Arc<Decided>, Refused> {
+        let held = match self.deciding.find(&self.deciding.statements, name) {
+            Found::Held(held) => held,
+            Found::Unsettled => return Err(Refused::Later(Wait::Settled)),
+            Found::Missing => return Err(no_statement(name).into()),
+        };
+        let (now, changed) = match self.deciding.recheck(&held)? {
+            Recheck::Same if held.present => return Ok(held),
+            Recheck::Same => ((*held).clone(), true),
+            Recheck::Renewed(again) => {
+                let changed = !again.present;
+                (again, changed)
+            }
+            Recheck::Changed(again) => (again, true),
+        };
+        if !changed {
+            let now = Arc::new(now);
+            self.deciding.statements.refresh(name, &now);
+            return Ok(now);
+        }
+        if now.made != Made::Parse {
+            return Err(Refusal::unsupported(format!("the policy of prepared statement \"{name}\" has changed"))
+                .with_hint("DEALLOCATE it and prepare it again")
+                .into());
+        }
+        // Until the warehouse has confirmed the new one it holds none that may be used.
+        let absent = Arc::new(Decided { present: false, ..now.clone() });
+        self.deciding.statements.refresh(name, &absent);
+        message::close(Target::Statement, name, &mut out.upstream)?;
+        self.expect(Expect::Close { swallow: true }, None, Vec::new());
+        let now = Arc::new(Decided { present: true, ..now });
+        send_statement(name, &now, out)?;
+        let batch = self.deciding.batch;
+        let undo = vec![Undo::Statement(self.deciding.statements.put(name, Some(Arc::clone(&now)), batch))];
+        self.expect(Expect::Parse { swallow: true }, Some(Arc::clone(&now)), undo);
+        self.open = true;
+        Ok(now)
+    }
+
+    fn bind(&mut self, portal: &str, statement: &str, rest: &[u8], out: &mut Outgoing) -> Result<(), Refused> {
+        self.deciding.room_for_portal(portal)?;
+        let decided = self.statement(statement, out)?;
+        message::bind_raw(portal, statement, rest, &mut out.upstream)?;
+        let batch = self.deciding.batch;
+        let undo = vec![Undo::Portal(self.deciding.portals.put(portal, Some(Arc::clone(&decided)), batch))];
+        self.expect(Expect::Bind, Some(decided), undo);
+        Ok(())
+    }
+
+    /// The portal (or cursor) of that name, if the decision it was bound under would still send the same text.
+    fn portal(&mut self, name: &str) -> Result<Arc<Decided>, Refused> {
+        let found = match self.deciding.find(&self.deciding.portals, name) {
+            Found::Missing => self.deciding.find(&self.deciding.cursors, name),
+            found => found,
+        };
+        let held = match found {
+            Found::Held(held) => held,
+            Found::Unsettled => return Err(Refused::Later(Wait::Settled)),
+            Found::Missing => {
+                let text = format!("portal \"{name}\" does not exist");
+                return Err(Refusal::new(Family::Caller, SqlState::INVALID_CURSOR_NAME, text).into());
+            }
+        };
+        match self.deciding.recheck(&held)? {
+            Recheck::Same => Ok(held),
+            Recheck::Renewed(again) => Ok(Arc::new(again)),
+            Recheck::Changed(_) => Err(Refusal::denied("the policy of this portal has changed; bind it again").into()),
+        }
+    }
+
+    fn describe(&mut self, target: Target, name: &str, out: &mut Outgoing) -> Result<(), Refused> {
+        let (decided, what) = match target {
+            Target::Statement => (self.statement(name, out)?, Expect::DescribeStatement { parameters: false }),
+            Target::Portal => (self.portal(name)?, Expect::DescribePortal),
+        };
+        message::describe(target, name, &mut out.upstream)?;
+        self.expect(what, Some(decided), Vec::new());
+        Ok(())
+    }
+
+    fn execute(&mut self, portal: &str, max_rows: i32, out: &mut Outgoing) -> Result<(), Refused> {
+        let decided = self.portal(portal)?;
+        let mut execution =
+            Execution { errors: Default::default(), inner: None, effects: false, noticed: false, record: None };
+        let mut undo = Vec::new();
+        if let Some(plan) = &decided.plan {
+            if decided.made == Made::Parse && plan.effect != Effect::None {
+                execution.inner = match self.deciding.check(&plan.effect) {
+                    Ok(inner) => inner,
+                    Err(_) if self.deciding.take_unsettled() => return Err(Refused::Later(Wait::Settled)),
+                    Err(refusal) => return Err(refusal.into()),
+                };
+                execution.effects = true;
+            }
+            execution.errors = errors_of(plan, execution.inner.as_ref());
+            let (who, project) = (self.deciding.who(), self.deciding.project());
+            execution.record = Some(Record::allowed(who, project, &decided.sql, Some(plan)));
+            message::execute(portal, max_rows, &mut out.upstream)?;
+            if execution.effects {
+                undo = self.deciding.apply(plan, &decided.params, &decided.basis);
+                self.effects |= changes(&plan.effect);
+            }
+        } else {
+            message::execute(portal, max_rows, &mut out.upstream)?;
+        }
+        self.expect(Expect::Execute(Box::new(execution)), Some(decided), undo);
+        Ok(())
+    }
+
+    fn close(&mut self, target: Target, name: &str, out: &mut Outgoing) -> Result<(), Refused> {
+        message::close(target, name, &mut out.upstream)?;
+        let batch = self.deciding.batch;
+        let mut undo = Vec::new();
+        match target {
+            Target::Statement => undo.push(Undo::Statement(self.deciding.statements.put(name, None, batch))),
+            Target::Portal => {
+                undo.push(Undo::Portal(self.deciding.portals.put(name, None, batch)));
+                if self.deciding.cursors.get(name).is_some() {
+                    undo.push(Undo::Cursor(self.deciding.cursors.put(name, None, batch)));
+                }
+            }
+        }
+        // The names are forgotten for good when the batch is settled.
+        self.effects |= target == Target::Statement;
+        self.expect(Expect::Close { swallow: false }, None, undo);
+        Ok(())
+    }
+
+    fn sync(&mut self, out: &mut Outgoing) {
+        if self.skip == Skip::Local {
+            self.skip = Skip::No;
+            backend::ready_for_query(&mut out.client, self.status());
+            return;
+        }
+        self.skip = Skip::No;
+        message::sync(&mut out.upstream);
+        let effects = self.effects;
+        self.expect(Expect::Sync { effects, failed: false }, None, Vec::new());
+        self.end_batch();
+    }
+
+    /// The warehouse skips to a Sync that the client has not sent yet: so must the client's messages.
+    pub(super) fn skip_messages(&mut self) {
+        self.skip = Skip::ToSync;
+    }
+}
+
+fn send_statement(name: &str, decided: &Decided, out: &mut Outgoing) -> Result<(), Refusal> {
+    match &decided.plan {
+        Some(plan) => message::parse(name, &plan.sealed, &decided.params, &mut out.upstream),
+        None => message::parse(name, &Sealed::empty(), &decided.params, &mut out.upstream),
+    }
+}
+
+fn no_statement(name: &str) -> Refusal {
+    let code = SqlState::INVALID_SQL_STATEMENT_NAME;
+    if name.is_empty() {
+        return Refusal::new(Family::Caller, code, "unnamed prepared statement does not exist");
+    }
+    Refusal::new(Family::Caller, code, format!("prepared statement \"{name}\" does not exist"))
+}
+
+/// A caller who may not be here at all is not merely refused a statement.
+fn fatal_for(refusal: &Refusal) -> Result<(), End> {
+    if refusal.code == SqlState::INVALID_AUTHORIZATION { Err(End::Fatal(refusal.clone())) } else { Ok(()) }
+}
+
+/// Whether an effect changes settings, names or the transaction.
+fn changes(effect: &Effect) -> bool {
+    !matches!(effect, Effect::None | Effect::Execute { .. } | Effect::Fetch { .. })
+}

@@ -1,0 +1,234 @@
+//! What the warehouse still owes an answer to, in order.
+//!
+//! In: what was sent. Out: what the next message of the warehouse belongs to. Must never: lose count — an answer that does not fit ends
+//! the session.
+
+use super::deciding::{Part, Undo};
+use super::names::Decided;
+use crate::audit::Record;
+use crate::plan::{ErrorPolicy, Plan};
+use crate::relay::errors::About;
+use crate::seal::Sealed;
+use bytes::BytesMut;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// One expected answer.
+#[derive(Debug)]
+pub struct Expected {
+    /// Of which kind.
+    pub what: Expect,
+    /// The statement it is about, for its errors.
+    pub about: Option<Arc<Decided>>,
+    /// How to undo what was taken for granted when it was sent.
+    pub undo: Vec<Undo>,
+    /// The batch it was sent in.
+    pub batch: u64,
+}
+
+/// Kinds of answers.
+#[derive(Debug)]
+pub enum Expect {
+    /// ParseComplete; swallowed when the client did not ask for it.
+    Parse {
+        /// Not for the client.
+        swallow: bool,
+    },
+    /// BindComplete.
+    Bind,
+    /// CloseComplete.
+    Close {
+        /// Not for the client.
+        swallow: bool,
+    },
+    /// ParameterDescription, then RowDescription or NoData.
+    DescribeStatement {
+        /// The first has come.
+        parameters: bool,
+    },
+    /// RowDescription or NoData.
+    DescribePortal,
+    /// Rows, then CommandComplete, PortalSuspended or EmptyQueryResponse.
+    Execute(Box<Execution>),
+    /// Everything up to ReadyForQuery.
+    Query(Box<Queried>),
+    /// ReadyForQuery.
+    Sync {
+        /// The batch changes settings or names: nothing is sent before it is answered.
+        effects: bool,
+        /// An error came before.
+        failed: bool,
+    },
+    /// An error, in place of which `instead` is sent: a statement of this batch was refused.
+    Poison {
+        /// The whole ErrorResponse.
+        instead: BytesMut,
+    },
+}
+
+/// An Execute under way.
+#[derive(Debug)]
+pub struct Execution {
+    /// How its errors are shown.
+    pub errors: ErrorPolicy,
+    /// What it executes or fetches from.
+    pub inner: Option<Arc<Decided>>,
+    /// Whether the plan's own effect belongs to it.
+    pub effects: bool,
+    /// Its notices were sent.
+    pub noticed: bool,
+    /// Its audit record.
+    pub record: Option<Record>,
+}
+
+/// A simple Query under way.
+#[derive(Debug)]
+pub struct Queried {
+    /// The caller's text.
+    pub sql: Arc<str>,
+    /// Its statements.
+    pub parts: Vec<Part>,
+    /// What was sent, when there is more than one.
+    pub joined: Option<(Sealed, Vec<usize>)>,
+    /// The statement now answered.
+    pub at: usize,
+    /// Its notices were sent.
+    pub noticed: bool,
+    /// An error came.
+    pub failed: bool,
+    /// Some statement changes settings or names.
+    pub effects: bool,
+}
+
+impl Queried {
+    /// What an error at this point is about.
+    pub fn about(&self) -> Option<About<'_>> {
+        let part = self.parts.get(self.at)?;
+        let (sent, start) = match &self.joined {
+            Some((sealed, starts)) => (sealed.as_str(), *starts.get(self.at)?),
+            None => (part.plan.sealed.as_str(), 0),
+        };
+        Some(About { caller_sql: &self.sql, sent, start, plan: &part.plan, errors: part.errors })
+    }
+}
+
+impl Expected {
+    /// What an error of it is about; `None` when it belongs to no statement.
+    pub fn about(&self) -> Option<About<'_>> {
+        match &self.what {
+            Expect::Query(queried) => queried.about(),
+            Expect::Execute(execution) => {
+                let decided = self.about.as_ref()?;
+                about(decided, execution.errors)
+            }
+            _ => {
+                let decided = self.about.as_ref()?;
+                about(decided, decided.plan.as_ref()?.errors)
+            }
+        }
+    }
+}
+
+fn about(decided: &Decided, errors: ErrorPolicy) -> Option<About<'_>> {
+    let plan: &Plan = decided.plan.as_ref()?;
+    Some(About { caller_sql: &decided.sql, sent: plan.sealed.as_str(), start: 0, plan, errors })
+}
+
+/// The queue.
+#[derive(Debug, Default)]
+pub struct Queue {
+    list: VecDeque<Expected>,
+    /// How many Sync and Query in it have effects.
+    gates: usize,
+}
+
+/// What fell out when an error made the warehouse skip to Sync.
+#[derive(Debug)]
+pub struct Skipped {
+    /// The undo lists, first sent first.
+    pub undo: Vec<Undo>,
+    /// Whether the Sync the warehouse skips to was already sent.
+    pub synced: bool,
+}
+
+fn gate(what: &Expect) -> bool {
+    match what {
+        Expect::Sync { effects, .. } => *effects,
+        Expect::Query(queried) => queried.effects,
+        _ => false,
+    }
+}
+
+impl Queue {
+    /// Something was sent.
+    pub fn push(&mut self, expected: Expected) {
+        self.gates += usize::from(gate(&expected.what));
+        self.list.push_back(expected);
+    }
+
+    /// What the next message belongs to.
+    pub fn front(&mut self) -> Option<&mut Expected> {
+        self.list.front_mut()
+    }
+
+    /// The front was answered in full.
+    pub fn pop(&mut self) -> Option<Expected> {
+        let expected = self.list.pop_front();
+        self.gates -= usize::from(expected.as_ref().is_some_and(|e| gate(&e.what)));
+        expected
+    }
+
+    /// How much is owed.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether everything was answered.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Whether nothing more may be sent before an answer: a batch that changes settings or names is under way.
+    pub fn gated(&self) -> bool {
+        self.gates > 0
+    }
+
+    /// Whether the last thing sent ends a batch, so that everything will be answered.
+    pub fn complete(&self) -> bool {
+        self.list.back().is_none_or(|e| matches!(e.what, Expect::Sync { .. } | Expect::Query(_)))
+    }
+
+    /// The undo lists of what is under way.
+    pub fn undo_lists(&mut self) -> impl Iterator<Item = &mut Undo> {
+        self.list.iter_mut().flat_map(|e| {
+            let parts = match &mut e.what {
+                Expect::Query(queried) => Some(queried.parts.iter_mut().flat_map(|p| p.undo.iter_mut())),
+                _ => None,
+            };
+            e.undo.iter_mut().chain(parts.into_iter().flatten())
+        })
+    }
+
+    /// The front failed in the extended protocol: the warehouse skips everything up to Sync (PostgreSQL manual, 55.2.3).
+    pub fn skip_to_sync(&mut self) -> Skipped {
+        let mut undo = Vec::new();
+        while let Some(mut expected) = self.pop() {
+            undo.append(&mut expected.undo);
+            match &mut expected.what {
+                Expect::Sync { failed, .. } => {
+                    *failed = true;
+                    self.gates += usize::from(gate(&expected.what));
+                    self.list.push_front(expected);
+                    return Skipped { undo, synced: true };
+                }
+                Expect::Query(queried) => {
+                    for part in &mut queried.parts {
+                        undo.append(&mut part.undo);
+                    }
+                }
+                _ => {}
+            }
+        }
+        Skipped { undo, synced: false }
+    }
+}
