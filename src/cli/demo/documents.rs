@@ -5,7 +5,8 @@
 
 use crate::identity::scram::Verifier;
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 /// Path below the governance directory, and content.
@@ -23,6 +24,17 @@ pub const GOVERNANCE: [(&str, &str); 9] = [
 
 /// The sample of identities.
 pub const IDENTITY: &str = include_str!("../../../config/identity.yaml");
+
+/// The sample of the configuration.
+pub const CONFIG: &str = include_str!("../../../config/config.yaml");
+
+/// The sample of the configuration with the addresses of this run.
+pub fn config(listen: u16, warehouse: u16) -> String {
+    CONFIG
+        .replace("listen: [\"127.0.0.1:6432\"]", &format!("listen: [\"127.0.0.1:{listen}\"]"))
+        .replace("    port: 5432\n", &format!("    port: {warehouse}\n"))
+        .replace("    sslmode: prefer", "    pool: {max: 80}\n    sslmode: disable")
+}
 
 /// The sample of identities with the verifier of every user named in `passwords` replaced.
 pub fn identity(passwords: &BTreeMap<&str, String>) -> String {
@@ -44,14 +56,15 @@ pub fn identity(passwords: &BTreeMap<&str, String>) -> String {
     out
 }
 
-/// Writes documents, given as path below `directory` and content, making folders as needed.
+/// Writes documents, given as path below `directory` and content, making folders as needed; for this user's eyes only.
 pub fn write(directory: &Path, documents: &[(&str, &str)]) -> io::Result<()> {
     for (path, content) in documents {
         let path = directory.join(path);
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;
         }
-        std::fs::write(path, content)?;
+        let mut options = std::fs::OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600).open(path)?.write_all(content.as_bytes())?;
     }
     Ok(())
 }
@@ -87,6 +100,22 @@ mod tests {
         let changed: Vec<bool> = old.iter().zip(&new).map(|(old, new)| old.to_string() != new.to_string()).collect();
         assert_eq!(changed, [false, true, false, true]);
         assert!(!text.contains("one\n"));
+    }
+
+    #[test]
+    fn the_sample_of_the_configuration_loads_as_it_is_and_as_the_demo_has_it() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), &[("secrets/master", "0123456789abcdef0123456789abcdef"), ("secrets/warehouse", "x")])
+            .unwrap();
+        for (text, listen, warehouse) in [(CONFIG.to_owned(), 6432, 5432), (config(7001, 7002), 7001, 7002)] {
+            let file = folder.path().join("config.yaml");
+            std::fs::write(&file, text).unwrap();
+            let config = crate::config::Config::load(&file).unwrap();
+            assert_eq!(config.listen[0].port(), listen);
+            assert_eq!(config.connections["demo"].port, warehouse);
+            assert_eq!(config.governance, folder.path().join("governance"));
+            assert_eq!(config.connection_of("demo").map(|c| c.user.as_str()), Some("sqlveil_service"));
+        }
     }
 
     #[test]

@@ -5,6 +5,4 @@
 
 pub mod documents;
 pub mod private_postgres;
-pub mod questions;
-pub mod table;
 pub mod warehouse;

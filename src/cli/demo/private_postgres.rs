@@ -234,12 +234,26 @@ impl PrivatePostgres {
         &self.bin
     }
 
-    /// A new private folder beside the data that goes away with the server; owned by the account that runs it, so
-    /// that the guardian can remove it, and written to by this process.
+    /// A new private folder beside the data that goes away with the server.
     pub fn side_folder(&self, name: &str) -> Result<PathBuf> {
         let path = self.folder.join(name);
-        make_private_folder(&path, self.account.as_ref())?;
+        std::fs::DirBuilder::new().mode(0o700).create(&path).map_err(io(format!("creating {}", path.display())))?;
+        self.adopt(&path)?;
         Ok(path)
+    }
+
+    /// Hands a folder below a [`Self::side_folder`] and all in it over to the account that runs the server: the guardian
+    /// runs as that account too, and could not empty other people's folders.
+    pub fn adopt(&self, path: &Path) -> Result<()> {
+        let Some(account) = &self.account else { return Ok(()) };
+        let what = || io(format!("handing over {}", path.display()));
+        std::os::unix::fs::chown(path, Some(account.uid), Some(account.gid)).map_err(what())?;
+        if path.is_dir() {
+            for entry in std::fs::read_dir(path).map_err(what())? {
+                self.adopt(&entry.map_err(what())?.path())?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -343,15 +357,6 @@ impl Drop for Folder {
     }
 }
 
-fn make_private_folder(path: &Path, account: Option<&Account>) -> Result<()> {
-    let what = || io(format!("creating the folder {}", path.display()));
-    std::fs::DirBuilder::new().mode(0o700).create(path).map_err(what())?;
-    if let Some(account) = account {
-        std::os::unix::fs::chown(path, Some(account.uid), Some(account.gid)).map_err(what())?;
-    }
-    Ok(())
-}
-
 fn write_private(path: &Path, content: &[u8], account: Option<&Account>) -> Result<()> {
     let what = || io(format!("writing {}", path.display()));
     let mut options = std::fs::OpenOptions::new();
@@ -394,7 +399,9 @@ mod tests {
         let mut server = PrivatePostgres::start().unwrap();
         let folder = server.socket_folder().to_owned();
         let side = server.side_folder("side").unwrap();
-        std::fs::write(side.join("note"), "x").unwrap();
+        std::fs::create_dir(side.join("deeper")).unwrap();
+        std::fs::write(side.join("deeper/note"), "x").unwrap();
+        server.adopt(&side).unwrap();
         let ask = async |server: &PrivatePostgres| {
             let (client, connection) = server.admin_config("postgres").connect(tokio_postgres::NoTls).await?;
             tokio::spawn(connection);

@@ -1,0 +1,351 @@
+//! A database of one's own, documents over it, and the proxy in front.
+//!
+//! ```ignore
+//! let running = Stage::new()
+//!     .await
+//!     .sql("CREATE TABLE emp (id int PRIMARY KEY, name text, ssn text)")
+//!     .await
+//!     .sources(&[("emp", "{ssn: [Identity.Number]}")])
+//!     .user("ana", &["Staff"], &[("city", &["Bonn"])])
+//!     .policy(MASK_SSN)
+//!     .start()
+//!     .await;
+//! let client = running.client("ana").await;
+//! ```
+
+use super::{Output, psql, server};
+use sqlveil::cli::demo::private_postgres::random_password;
+use sqlveil::cli::demo::{documents, warehouse};
+use sqlveil::config::Config;
+use sqlveil::identity::scram::Verifier;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use tokio_postgres::{Client, NoTls};
+
+/// The password of every user of a stage.
+pub const PASSWORD: &str = "open sesame";
+
+/// A policy that lets everyone read everything registered: for tests of what is not about subscription.
+pub const ANYONE: &str = "policyKey: anyone\nname: anyone\ntype: subscription\nactions: {type: anyone}\n";
+
+/// Documents in the making.
+pub struct Stage {
+    /// The database's name; also the `connectionKey`.
+    pub database: String,
+    folder: tempfile::TempDir,
+    service_password: String,
+    admin: Client,
+    sources: Vec<String>,
+    tags: BTreeSet<String>,
+    policies: Vec<String>,
+    purposes: BTreeSet<String>,
+    projects: Vec<String>,
+    grants: Vec<String>,
+    groups: BTreeSet<String>,
+    users: Vec<String>,
+    config: String,
+}
+
+impl Stage {
+    /// A fresh database with a login for the proxy that may read `public`.
+    pub async fn new() -> Self {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let database = format!("stage_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        let root = warehouse::admin(server(), "postgres").await.expect("the superuser logs in");
+        root.batch_execute(&format!("CREATE DATABASE {database}")).await.expect("a database");
+        let admin = warehouse::admin(server(), &database).await.expect("the superuser logs in");
+        let service_password = service_login(&root, &admin, &database).await;
+        Self {
+            database,
+            folder: tempfile::Builder::new().prefix("sqlveil-test-").tempdir().expect("a temporary folder"),
+            service_password,
+            admin,
+            sources: Vec::new(),
+            tags: BTreeSet::new(),
+            policies: Vec::new(),
+            purposes: BTreeSet::new(),
+            projects: Vec::new(),
+            grants: Vec::new(),
+            groups: BTreeSet::new(),
+            users: Vec::new(),
+            config: String::new(),
+        }
+    }
+
+    /// Runs statements as the superuser, directly.
+    pub async fn sql(self, statements: &str) -> Self {
+        self.admin.batch_execute(statements).await.unwrap_or_else(|error| panic!("{statements}: {error:?}"));
+        self
+    }
+
+    /// Registers tables of `public`: name, and a flow mapping of column tags such as `{ssn: [Identity.Number]}` (`{}` = none).
+    /// A data source has its table's name.
+    pub fn sources(mut self, tables: &[(&str, &str)]) -> Self {
+        for (table, tags) in tables {
+            let tags: BTreeMap<String, Vec<String>> = serde_saphyr::from_str(tags).expect("a mapping of column tags");
+            let columns: Vec<String> = tags
+                .into_iter()
+                .map(|(column, tags)| {
+                    self.tags.extend(tags.iter().cloned());
+                    format!("{{columnName: {}, tags: {}}}", quoted(&column), list(&tags))
+                })
+                .collect();
+            self.sources.push(format!(
+                "  - {{table: {}, schema: public, tags: {{columns: [{}]}}}}\n",
+                quoted(table),
+                columns.join(", ")
+            ));
+        }
+        self
+    }
+
+    /// One entry of `sources`, as written in a data document, without the leading `- `.
+    pub fn source(mut self, entry: &str) -> Self {
+        self.sources.push(item(entry));
+        self
+    }
+
+    /// Declares tags that only raw entries use.
+    pub fn tags(mut self, tags: &[&str]) -> Self {
+        self.tags.extend(tags.iter().map(|tag| (*tag).to_owned()));
+        self
+    }
+
+    /// A policy document.
+    pub fn policy(mut self, document: &str) -> Self {
+        self.policies.push(document.to_owned());
+        self
+    }
+
+    /// Declares a purpose.
+    pub fn purpose(mut self, name: &str) -> Self {
+        self.purposes.insert(name.to_owned());
+        self
+    }
+
+    /// A project document.
+    pub fn project(mut self, document: &str) -> Self {
+        self.projects.push(document.to_owned());
+        self
+    }
+
+    /// A grant document.
+    pub fn grant(mut self, document: &str) -> Self {
+        self.grants.push(document.to_owned());
+        self
+    }
+
+    /// A user with groups and attributes, and the password [`PASSWORD`].
+    pub fn user(mut self, name: &str, groups: &[&str], attributes: &[(&str, &[&str])]) -> Self {
+        self.groups.extend(groups.iter().map(|group| (*group).to_owned()));
+        // One iteration: the tests are not about the cost of guessing.
+        let verifier = Verifier::from_password(PASSWORD.as_bytes(), 1, b"salt");
+        let attributes: Vec<String> =
+            attributes.iter().map(|(name, values)| format!("{}: {}", quoted(name), list(values))).collect();
+        self.users.push(format!(
+            "  - {{name: {}, verifier: {}, groups: {}, attributes: {{{}}}}}\n",
+            quoted(name),
+            quoted(&verifier.to_string()),
+            list(groups),
+            attributes.join(", ")
+        ));
+        self
+    }
+
+    /// Further lines of the configuration (`limits: …`).
+    pub fn config(mut self, lines: &str) -> Self {
+        self.config.push_str(lines);
+        self.config.push('\n');
+        self
+    }
+
+    /// Writes the documents and starts the proxy on a free loopback port.
+    pub async fn start(self) -> Running {
+        let config = Config::load(&self.write()).unwrap_or_else(|problems| panic!("{problems:#?}"));
+        let proxy = sqlveil::cli::serve::Proxy::start(config).await.expect("the proxy starts");
+        Running { port: proxy.address().port(), proxy: Some(proxy), stage: self }
+    }
+
+    /// Writes the documents; gives the configuration's path.
+    pub fn write(&self) -> PathBuf {
+        let mut data = format!("connectionKey: {}\nnameTemplate: {{dataSourceFormat: <tablename>}}\n", self.database);
+        data.push_str(if self.sources.is_empty() { "sources: []\n" } else { "sources:\n" });
+        self.sources.iter().for_each(|source| data.push_str(source));
+        let tags: Vec<&String> = self.tags.iter().collect();
+        let mut identity = String::from(if self.groups.is_empty() { "groups: []\n" } else { "groups:\n" });
+        self.groups.iter().for_each(|group| identity.push_str(&format!("  - {{name: {}}}\n", quoted(group))));
+        identity.push_str(if self.users.is_empty() { "users: []\n" } else { "users:\n" });
+        self.users.iter().for_each(|user| identity.push_str(user));
+        let purposes: Vec<String> = self.purposes.iter().map(|name| format!("name: {}\n", quoted(name))).collect();
+        let config = format!(
+            "listen: [\"127.0.0.1:0\"]\ngovernance: governance\nidentity: identity.yaml\nsecret: {{file: secrets/master}}\n\
+             connections:\n  {0}: {{host: 127.0.0.1, port: {1}, database: {0}, user: {2}, sslmode: disable, \
+             password: {{file: secrets/warehouse}}, pool: {{max: 30}}}}\n{3}",
+            self.database,
+            server().port(),
+            self.login(),
+            self.config
+        );
+        documents::write(
+            self.folder.path(),
+            &[
+                ("governance/data/data.yaml", &data),
+                ("governance/tags/tags.yaml", &format!("tags: {}\n", list(&tags))),
+                ("governance/policies/.keep", ""),
+                ("identity.yaml", &identity),
+                ("config.yaml", &config),
+                ("secrets/master", "the same master secret in every test"),
+                ("secrets/warehouse", &self.service_password),
+            ],
+        )
+        .expect("the documents are written");
+        for (kind, list) in [
+            ("policies", &self.policies),
+            ("purposes", &purposes),
+            ("projects", &self.projects),
+            ("grants", &self.grants),
+        ] {
+            for (at, document) in list.iter().enumerate() {
+                let name = format!("governance/{kind}/{at:03}.yaml");
+                documents::write(self.folder.path(), &[(&name, document)]).expect("a document is written");
+            }
+        }
+        self.folder.path().join("config.yaml")
+    }
+
+    /// The proxy's login to this database.
+    fn login(&self) -> String {
+        format!("service_{}", self.database)
+    }
+}
+
+/// A login that may connect to this database and read `public`, tables to come included.
+async fn service_login(root: &Client, admin: &Client, database: &str) -> String {
+    let password = random_password();
+    root.batch_execute(&format!(
+        "CREATE ROLE service_{database} LOGIN NOSUPERUSER PASSWORD '{password}';
+         REVOKE ALL ON DATABASE {database} FROM PUBLIC; GRANT CONNECT ON DATABASE {database} TO service_{database}"
+    ))
+    .await
+    .expect("a login");
+    admin
+        .batch_execute(&format!(
+            "REVOKE ALL ON SCHEMA public FROM PUBLIC; GRANT USAGE ON SCHEMA public TO service_{database};
+             ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO service_{database}"
+        ))
+        .await
+        .expect("rights");
+    password
+}
+
+/// The proxy in front of a stage's database. Dropping it stops the proxy and drops the database.
+pub struct Running {
+    /// Where the proxy listens on 127.0.0.1.
+    pub port: u16,
+    stage: Stage,
+    proxy: Option<sqlveil::cli::serve::Proxy>,
+}
+
+impl Running {
+    /// A client through the proxy.
+    pub async fn client(&self, user: &str) -> Client {
+        self.try_client(user, PASSWORD, &self.stage.database)
+            .await
+            .unwrap_or_else(|error| panic!("{user} logs in: {error:?}"))
+    }
+
+    /// Settings of a client through the proxy, to be changed before connecting.
+    pub fn client_config(&self, user: &str) -> tokio_postgres::Config {
+        let mut config = tokio_postgres::Config::new();
+        config.host("127.0.0.1").port(self.port).dbname(&self.stage.database).user(user).password(PASSWORD);
+        config.connect_timeout(Duration::from_secs(20));
+        config
+    }
+
+    /// An attempt to log in.
+    pub async fn try_client(&self, user: &str, password: &str, database: &str) -> Result<Client, tokio_postgres::Error> {
+        let mut config = self.client_config(user);
+        let (client, connection) = config.password(password).dbname(database).connect(NoTls).await?;
+        tokio::spawn(connection);
+        Ok(client)
+    }
+
+    /// The superuser, directly.
+    pub fn admin(&self) -> &Client {
+        &self.stage.admin
+    }
+
+    /// The database's name, for clients and in the warehouse.
+    pub fn database(&self) -> &str {
+        &self.stage.database
+    }
+
+    /// psql through the proxy.
+    pub fn psql(&self, user: &str, args: &[&str]) -> Output {
+        psql::run(server().programs(), self.port, user, PASSWORD, &self.stage.database, args)
+    }
+
+    /// psql as the superuser, directly.
+    pub fn admin_psql(&self, args: &[&str]) -> Output {
+        let server = server();
+        psql::run(server.programs(), server.port(), server.superuser(), server.password(), &self.stage.database, args)
+    }
+
+    /// The governance directory, to change documents in.
+    pub fn governance(&self) -> PathBuf {
+        self.folder().join("governance")
+    }
+
+    /// The folder of all documents.
+    pub fn folder(&self) -> &Path {
+        self.stage.folder.path()
+    }
+
+    /// The configuration's path, for `check` and `explain`.
+    pub fn config_file(&self) -> PathBuf {
+        self.folder().join("config.yaml")
+    }
+
+    /// Writes a document below the governance directory; the proxy notices the change by itself.
+    pub fn write(&self, path: &str, content: &str) {
+        documents::write(&self.governance(), &[(path, content)]).expect("a document is written");
+    }
+
+    /// Asks until the answer is as wanted, for up to ten seconds: for changes that take effect "soon".
+    pub async fn eventually<F: AsyncFnMut(&Self) -> bool>(&self, what: &str, mut holds: F) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !holds(self).await {
+            assert!(Instant::now() < deadline, "not within ten seconds: {what}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// The proxy itself.
+    pub fn proxy(&self) -> &sqlveil::cli::serve::Proxy {
+        self.proxy.as_ref().expect("it runs")
+    }
+}
+
+/// A YAML flow scalar, always in quotes.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// A YAML flow list.
+fn list<T: AsRef<str>>(items: &[T]) -> String {
+    let items: Vec<String> = items.iter().map(|item| quoted(item.as_ref())).collect();
+    format!("[{}]", items.join(", "))
+}
+
+/// An entry of a block list, its further lines indented.
+fn item(entry: &str) -> String {
+    let mut out = String::new();
+    for (at, line) in entry.trim_end().lines().enumerate() {
+        out.push_str(if at == 0 { "  - " } else { "    " });
+        out.push_str(line);
+        out.push('\n');
+    }
+    out
+}
