@@ -2,11 +2,324 @@
 //!
 //! In: a function's name and number of arguments, what the caller sees. Out: SQL text over `$1…$n`. Must never: evaluate an argument
 //! twice (a volatile one would be checked with one value and used with another), or depend on the warehouse's search path.
+//!
+//! An object that is hidden and one that does not exist give the same answer, NULL or false.
 
 use super::Visibility;
+use super::lookup::{self, Map, Set, oid_array, oid_text, oids, system_oid};
+use super::visibility::{CALLER_OID, OWNER_NAME, OWNER_OID};
+use crate::types::quote_literal;
+use std::collections::BTreeMap;
+
+/// How a guarded function is answered.
+#[derive(Clone, Copy)]
+enum Form {
+    /// Call it with its first argument replaced by NULL unless in the set; the other arguments as they are.
+    First(Set),
+    /// The same with the second argument.
+    Second(Set),
+    /// Call it with the first argument replaced by NULL unless a system object.
+    System,
+    /// The system's objects are visible, everything else is not: `pg_…_is_visible` under a search path of `pg_catalog` alone.
+    SystemIsVisible,
+    /// A constant of this type, whatever the arguments.
+    Always(&'static str, &'static str),
+    /// NULL of this type.
+    Null(&'static str),
+    /// Its own form.
+    Own(fn(usize, &Visibility<'_>) -> String),
+}
+
+/// Guarded functions: name, least and most arguments, form.
+const GUARDS: &[(&str, usize, usize, Form)] = &[
+    ("pg_table_is_visible", 1, 1, Form::Own(table_is_visible)),
+    ("pg_type_is_visible", 1, 1, Form::Own(type_is_visible)),
+    ("pg_function_is_visible", 1, 1, Form::SystemIsVisible),
+    ("pg_operator_is_visible", 1, 1, Form::SystemIsVisible),
+    ("pg_opclass_is_visible", 1, 1, Form::SystemIsVisible),
+    ("pg_opfamily_is_visible", 1, 1, Form::SystemIsVisible),
+    ("pg_collation_is_visible", 1, 1, Form::SystemIsVisible),
+    ("pg_conversion_is_visible", 1, 1, Form::SystemIsVisible),
+    ("pg_statistics_obj_is_visible", 1, 1, Form::SystemIsVisible),
+    ("pg_ts_config_is_visible", 1, 1, Form::SystemIsVisible),
+    ("pg_ts_dict_is_visible", 1, 1, Form::SystemIsVisible),
+    ("pg_ts_parser_is_visible", 1, 1, Form::SystemIsVisible),
+    ("pg_ts_template_is_visible", 1, 1, Form::SystemIsVisible),
+    // Definitions.
+    ("pg_get_indexdef", 1, 1, Form::First(Set::Indexes)),
+    ("pg_get_indexdef", 3, 3, Form::First(Set::Indexes)),
+    ("pg_index_has_property", 2, 2, Form::First(Set::Indexes)),
+    ("pg_index_column_has_property", 3, 3, Form::First(Set::Indexes)),
+    ("pg_get_constraintdef", 1, 2, Form::First(Set::Constraints)),
+    // Its text comes only from rows of the virtual catalog: pg_node_tree has no input function.
+    ("pg_get_expr", 2, 3, Form::Second(Set::Relations)),
+    ("pg_get_partkeydef", 1, 1, Form::First(Set::WholeRelations)),
+    ("pg_get_partition_constraintdef", 1, 1, Form::Null("text")),
+    ("pg_get_viewdef", 1, 2, Form::Null("text")),
+    ("pg_get_ruledef", 1, 2, Form::Null("text")),
+    ("pg_get_triggerdef", 1, 2, Form::Null("text")),
+    ("pg_get_statisticsobjdef", 1, 1, Form::Null("text")),
+    ("pg_get_statisticsobjdef_columns", 1, 1, Form::Null("text")),
+    ("pg_get_statisticsobjdef_expressions", 1, 1, Form::Null("text[]")),
+    ("pg_get_serial_sequence", 2, 2, Form::Null("text")),
+    ("pg_get_function_arguments", 1, 1, Form::System),
+    ("pg_get_function_identity_arguments", 1, 1, Form::System),
+    ("pg_get_function_result", 1, 1, Form::System),
+    ("pg_get_function_arg_default", 2, 2, Form::System),
+    ("pg_get_functiondef", 1, 1, Form::System),
+    ("pg_get_function_sqlbody", 1, 1, Form::System),
+    ("format_type", 2, 2, Form::Own(format_type)),
+    ("pg_get_userbyid", 1, 1, Form::Own(user_by_id)),
+    // Comments.
+    ("obj_description", 1, 1, Form::Null("text")),
+    ("obj_description", 2, 2, Form::Own(obj_description)),
+    ("col_description", 2, 2, Form::First(Set::WholeRelations)),
+    ("shobj_description", 2, 2, Form::System),
+    // Sizes and files tell how much there is.
+    ("pg_relation_size", 1, 2, Form::Null("int8")),
+    ("pg_table_size", 1, 1, Form::Null("int8")),
+    ("pg_indexes_size", 1, 1, Form::Null("int8")),
+    ("pg_total_relation_size", 1, 1, Form::Null("int8")),
+    ("pg_database_size", 1, 1, Form::Null("int8")),
+    ("pg_tablespace_size", 1, 1, Form::Null("int8")),
+    ("pg_relation_filenode", 1, 1, Form::Null("oid")),
+    ("pg_relation_filepath", 1, 1, Form::Null("text")),
+    ("pg_tablespace_location", 1, 1, Form::Null("text")),
+    // What the caller may do: read what he sees.
+    ("pg_relation_is_publishable", 1, 1, Form::Always("bool", "false")),
+    ("pg_relation_is_updatable", 2, 2, Form::Always("int4", "0")),
+    ("pg_column_is_updatable", 3, 3, Form::Always("bool", "false")),
+    ("row_security_active", 1, 1, Form::Always("bool", "false")),
+    ("has_table_privilege", 2, 3, Form::Own(table_privilege)),
+    ("has_any_column_privilege", 2, 3, Form::Own(table_privilege)),
+    ("has_column_privilege", 3, 4, Form::Own(column_privilege)),
+    ("has_schema_privilege", 2, 3, Form::Own(schema_privilege)),
+    ("has_database_privilege", 2, 3, Form::Own(database_privilege)),
+    ("has_type_privilege", 2, 3, Form::Own(type_privilege)),
+    ("pg_has_role", 2, 3, Form::Own(has_role)),
+    ("has_function_privilege", 2, 3, Form::Always("bool", "false")),
+    ("has_sequence_privilege", 2, 3, Form::Always("bool", "false")),
+    ("has_language_privilege", 2, 3, Form::Always("bool", "false")),
+    ("has_tablespace_privilege", 2, 3, Form::Always("bool", "false")),
+    ("has_foreign_data_wrapper_privilege", 2, 3, Form::Always("bool", "false")),
+    ("has_server_privilege", 2, 3, Form::Always("bool", "false")),
+    ("has_parameter_privilege", 2, 3, Form::Always("bool", "false")),
+    ("has_largeobject_privilege", 2, 3, Form::Always("bool", "false")),
+    // Names to OIDs. to_regprocedure and to_regoperator are not here: before PostgreSQL 16 they raise for unknown types.
+    ("to_regclass", 1, 1, Form::Own(to_regclass)),
+    ("to_regtype", 1, 1, Form::Own(to_regtype)),
+    ("to_regnamespace", 1, 1, Form::Own(to_regnamespace)),
+    ("to_regrole", 1, 1, Form::Null("regrole")),
+];
+
+/// Whether `name` is answered by [`guard`].
+pub(crate) fn is_guarded(name: &str) -> bool {
+    GUARDS.iter().any(|g| g.0 == name)
+}
 
 /// SQL that stands for a call of the guarded function `name` with `argc` arguments: `$1…$n` are the caller's argument
-/// expressions. `None`: not callable with that many arguments.
-pub fn guard(_name: &str, _argc: usize, _v: &Visibility<'_>) -> Option<String> {
-    None
+/// expressions, each mentioned exactly once. `None`: not callable with that many arguments.
+///
+/// The text is an expression, not always a call: it cannot stand in FROM. `obj_description` evaluates its arguments inside a sub-select,
+/// so arguments that hold aggregates, window functions or set-returning functions must be refused for it.
+pub fn guard(name: &str, argc: usize, v: &Visibility<'_>) -> Option<String> {
+    let (_, _, _, form) = GUARDS.iter().find(|g| g.0 == name && (g.1..=g.2).contains(&argc))?;
+    Some(match form {
+        Form::First(set) => call(name, argc, 1, &format!("{}::pg_catalog.oid", oids(*set, v).find(&oid_text("$1")))),
+        Form::Second(set) => call(name, argc, 2, &format!("{}::pg_catalog.oid", oids(*set, v).find(&oid_text("$2")))),
+        Form::System => call(name, argc, 1, &system_oid("$1")),
+        Form::SystemIsVisible => format!("NULLIF(pg_catalog.{name}(($1)::pg_catalog.oid), false)"),
+        Form::Always(kind, value) => constant(argc, &format!("{value}::pg_catalog.{kind}")),
+        Form::Null(kind) => constant(argc, &format!("NULL::pg_catalog.{kind}")),
+        Form::Own(make) => make(argc, v),
+    })
+}
+
+/// A call with one argument replaced. Arguments declared `regclass` take an `oid` by implicit cast.
+fn call(name: &str, argc: usize, replaced: usize, by: &str) -> String {
+    let args: Vec<String> = (1..=argc).map(|i| if i == replaced { by.to_owned() } else { format!("${i}") }).collect();
+    format!("pg_catalog.{name}({})", args.join(", "))
+}
+
+/// A constant that mentions every argument, so that parameters keep their numbers and names are checked.
+fn constant(argc: usize, value: &str) -> String {
+    let tests: Vec<String> = (1..=argc).map(|i| format!("(${i}) IS NULL")).collect();
+    format!("CASE WHEN {} THEN {value} ELSE {value} END", tests.join(" OR "))
+}
+
+fn table_is_visible(_: usize, v: &Visibility<'_>) -> String {
+    format!("{}::pg_catalog.bool", lookup::found_by_path(v).find(&oid_text("$1")))
+}
+
+fn type_is_visible(_: usize, v: &Visibility<'_>) -> String {
+    format!("{}::pg_catalog.bool", lookup::types_found_by_path(v).find(&oid_text("$1")))
+}
+
+fn format_type(_: usize, v: &Visibility<'_>) -> String {
+    format!("pg_catalog.format_type({}::pg_catalog.oid, $2)", oids(Set::Types, v).find(&oid_text("$1")))
+}
+
+/// Owners and the caller; every other role is unknown.
+fn user_by_id(_: usize, v: &Visibility<'_>) -> String {
+    let mut roles = Map::default();
+    roles.add(OWNER_OID.to_string(), OWNER_NAME);
+    roles.add(CALLER_OID.to_string(), v.user);
+    format!("{}::pg_catalog.name", roles.find(&oid_text("$1")))
+}
+
+/// The one form that needs a value twice, the OID for the test and for the call: a sub-select evaluates it once.
+fn obj_description(_: usize, v: &Visibility<'_>) -> String {
+    let scope = v.scope();
+    let indexes = scope.relations.iter().flat_map(|s| s.indexes()).map(|i| i.oid.0);
+    let classes = scope.relations.iter().map(|s| s.relation.oid.0).chain(indexes);
+    let constraints = scope.relations.iter().flat_map(|s| v.constraints(s)).map(|c| c.oid.0);
+    let schemas = v.catalog.schemas.iter().filter(|(n, o)| scope.schemas.get(n.as_str()) == Some(*o)).map(|(_, o)| o.0);
+    let mut tests = vec![format!("g.a1 < {}::pg_catalog.oid", super::functions::FIRST_NORMAL_OID)];
+    for (class, set) in [
+        ("pg_class", oid_array(classes)),
+        ("pg_constraint", oid_array(constraints)),
+        ("pg_type", oid_array(scope.types.iter().copied())),
+        ("pg_namespace", oid_array(schemas)),
+    ] {
+        tests.push(format!("g.a2 = '{class}'::pg_catalog.name AND g.a1 = ANY ({set})"));
+    }
+    format!(
+        "(SELECT CASE WHEN {} THEN pg_catalog.obj_description(g.a1, g.a2) END \
+         FROM (SELECT ($1)::pg_catalog.oid AS a1, ($2)::pg_catalog.name AS a2 OFFSET 0) AS g)",
+        tests.join(" OR ")
+    )
+}
+
+/// `(role, object…, privilege)` or `(object…, privilege)`: the test of the role, if given, and of one privilege word.
+/// An unknown word is no privilege.
+fn privilege(argc: usize, plain: usize, word: &str, object: &str, v: &Visibility<'_>) -> String {
+    let asked = format!(
+        "pg_catalog.textregexeq(pg_catalog.upper(${argc}::pg_catalog.text), '(^|,)\\s*{word}\\s*(,|$)'::pg_catalog.text)"
+    );
+    let role = if argc > plain { format!("{} AND ", is_caller("$1", v)) } else { String::new() };
+    format!("COALESCE({role}{object} AND {asked}, false)")
+}
+
+/// Whether a role argument (`name` or `oid`) is the caller.
+fn is_caller(arg: &str, v: &Visibility<'_>) -> String {
+    let mut roles = Map::default();
+    roles.add(v.user, true);
+    roles.add(CALLER_OID.to_string(), true);
+    roles.holds(&format!("({arg})::pg_catalog.text"))
+}
+
+fn table_privilege(argc: usize, v: &Visibility<'_>) -> String {
+    let known = lookup::relation_spellings(v).holds(&format!("(${})::pg_catalog.text", argc - 1));
+    privilege(argc, 2, "SELECT", &known, v)
+}
+
+fn column_privilege(argc: usize, v: &Visibility<'_>) -> String {
+    let mut columns: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for r in v.system_relations() {
+        let names = r.columns.iter().flat_map(|c| [c.name.clone(), c.number.to_string()]);
+        columns.insert(r.oid.to_string(), names.collect());
+    }
+    for s in &v.scope().relations {
+        let names = s.columns.iter().flat_map(|c| [c.name.clone(), c.number.to_string()]);
+        columns.insert(s.relation.oid.to_string(), names.collect());
+    }
+    let json = serde_json::to_string(&columns).unwrap_or_else(|_| "{}".to_owned());
+    let oid = lookup::relation_spellings(v).find(&format!("(${})::pg_catalog.text", argc - 2));
+    let known = format!(
+        "pg_catalog.jsonb_exists(pg_catalog.jsonb_object_field({}::pg_catalog.jsonb, {oid}), (${})::pg_catalog.text)",
+        quote_literal(&json),
+        argc - 1
+    );
+    privilege(argc, 3, "SELECT", &known, v)
+}
+
+fn schema_privilege(argc: usize, v: &Visibility<'_>) -> String {
+    let mut schemas = lookup::schema_spellings(v);
+    for (name, oid) in &v.scope().schemas {
+        schemas.add(oid.to_string(), oid.to_string());
+        schemas.add(*name, oid.to_string());
+    }
+    let known = schemas.holds(&format!("(${})::pg_catalog.text", argc - 1));
+    privilege(argc, 2, "USAGE", &known, v)
+}
+
+/// `pg_database` shows one row, so any OID that is asked for is that one's; a name must be the caller's database.
+fn database_privilege(argc: usize, v: &Visibility<'_>) -> String {
+    let own: String =
+        v.database.chars().flat_map(|c| (!c.is_alphanumeric()).then_some('\\').into_iter().chain([c])).collect();
+    let pattern = quote_literal(&format!("^([0-9]+|{own})$"));
+    let known = format!("pg_catalog.textregexeq((${})::pg_catalog.text, {pattern}::pg_catalog.text)", argc - 1);
+    privilege(argc, 2, "CONNECT", &known, v)
+}
+
+fn type_privilege(argc: usize, v: &Visibility<'_>) -> String {
+    let known = lookup::type_spellings(v).holds(&format!("(${})::pg_catalog.text", argc - 1));
+    privilege(argc, 2, "USAGE", &known, v)
+}
+
+fn has_role(argc: usize, v: &Visibility<'_>) -> String {
+    let known = is_caller(&format!("${}", argc - 1), v);
+    privilege(argc, 2, "(MEMBER|USAGE|SET)", &known, v)
+}
+
+/// `parse_ident` folds case and reads quotes as `to_regclass` does, and raises where it does.
+fn to_regclass(_: usize, v: &Visibility<'_>) -> String {
+    let mut names = Map::default();
+    let mut add = |schema: &str, name: &str| {
+        for parts in [vec![schema, name], vec![name]] {
+            let found = v.find_relation((parts.len() == 2).then_some(schema), name);
+            if let (Some(oid), Ok(key)) = (found, serde_json::to_string(&parts)) {
+                names.add(key, oid.to_string());
+            }
+        }
+    };
+    v.system_relations().for_each(|r| add(&r.name.schema, &r.name.name));
+    v.relations.iter().for_each(|r| add(&r.logical.schema, &r.logical.name));
+    let key = "pg_catalog.array_to_json(pg_catalog.parse_ident($1))::pg_catalog.text";
+    format!("{}::pg_catalog.oid::pg_catalog.regclass", names.find(key))
+}
+
+fn to_regtype(_: usize, v: &Visibility<'_>) -> String {
+    let key = "pg_catalog.lower(($1)::pg_catalog.text)";
+    format!("{}::pg_catalog.oid::pg_catalog.regtype", lookup::type_spellings(v).find(key))
+}
+
+fn to_regnamespace(_: usize, v: &Visibility<'_>) -> String {
+    let key = "($1)::pg_catalog.text";
+    format!("{}::pg_catalog.oid::pg_catalog.regnamespace", lookup::schema_spellings(v).find(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::visibility::tests::{catalog, decision, relation};
+    use super::*;
+
+    /// INVARIANT of this room: every argument is mentioned once in every form.
+    #[test]
+    fn every_argument_is_mentioned_exactly_once() {
+        let a = relation(20000, "public", "a", &["x", "y"]);
+        let seen = [decision(&a, Some(("s", "t")), &["y"])];
+        let catalog = catalog(vec![a, relation(20020, "public", "zz_hidden", &["x"])]);
+        let path = ["public".to_owned()];
+        let v = Visibility::new(&catalog, "u", "db", &path, &seen);
+        for (name, least, most, _) in GUARDS {
+            for argc in *least..=*most {
+                let sql = guard(name, argc, &v).unwrap();
+                for i in 1..=argc {
+                    assert_eq!(sql.matches(&format!("${i}")).count(), 1, "{name}/{argc}: {sql}");
+                }
+                assert!(!sql.contains(&format!("${}", argc + 1)), "{name}/{argc}: {sql}");
+                assert!(!sql.contains("zz_hidden") && !sql.contains("20020"), "{name}/{argc}: {sql}");
+            }
+        }
+    }
+
+    #[test]
+    fn other_argument_counts_are_refused() {
+        let catalog = catalog(vec![]);
+        let v = Visibility::new(&catalog, "u", "db", &[], &[]);
+        assert!(guard("pg_get_indexdef", 2, &v).is_none());
+        assert!(guard("pg_get_expr", 1, &v).is_none());
+        assert!(guard("now", 0, &v).is_none());
+    }
 }

@@ -8,6 +8,7 @@
 pub mod functions;
 pub mod guard;
 pub mod load;
+mod lookup;
 pub mod reg;
 pub mod system;
 pub mod total;

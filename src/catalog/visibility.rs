@@ -2,9 +2,21 @@
 //!
 //! In: the decisions of the relations the caller may see. Out: sets of OIDs and names. Must never: hold a hidden object.
 
-use super::{Catalog, Relation};
+use super::functions::FIRST_NORMAL_OID;
+use super::{Catalog, Column, Constraint, Index, Relation};
 use crate::policy::decision::RelationDecision;
+use crate::types::{Oid, QualifiedName};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
+
+/// The role shown as the owner of everything: the bootstrap superuser's OID, under a neutral name.
+pub(crate) const OWNER_OID: u32 = 10;
+/// The name shown for [`OWNER_OID`].
+pub(crate) const OWNER_NAME: &str = "warehouse";
+/// The caller's own role is shown in the row of `pg_monitor`, a predefined role every server has (pg_authid.dat).
+pub(crate) const CALLER_OID: u32 = 3373;
+/// `pg_toast`, a schema every database has and nobody needs to see: the row that may stand for a logical schema.
+const PG_TOAST_OID: u32 = 99;
 
 /// What one caller sees, in one session, at one moment.
 pub struct Visibility<'a> {
@@ -22,18 +34,46 @@ pub struct Visibility<'a> {
 }
 
 /// What follows from a [`Visibility`], computed once.
-struct Scope<'a> {
-    relations: Vec<Seen<'a>>,
+pub(crate) struct Scope<'a> {
+    /// Visible registered relations, by OID, one entry an OID.
+    pub(crate) relations: Vec<Seen<'a>>,
+    /// Logical name → relation, system relations excluded.
+    by_name: HashMap<&'a QualifiedName, Oid>,
+    /// Types outside the system's that visible columns use, and row types of visible relations.
+    pub(crate) types: BTreeSet<u32>,
+    /// `pg_class` rows of standalone composite types among them.
+    pub(crate) composites: BTreeSet<u32>,
+    /// Logical schemas → OID of the `pg_namespace` row that shows them.
+    pub(crate) schemas: BTreeMap<&'a str, Oid>,
 }
 
 /// A visible relation: how it is seen and what it is.
-struct Seen<'a> {
-    decision: &'a RelationDecision,
-    relation: &'a Relation,
+pub(crate) struct Seen<'a> {
+    pub(crate) decision: &'a RelationDecision,
+    pub(crate) relation: &'a Relation,
+    /// Columns of the dictionary.
+    pub(crate) columns: Vec<&'a Column>,
+}
+
+impl<'a> Seen<'a> {
+    /// Every column of the relation is in the dictionary.
+    pub(crate) fn whole(&self) -> bool {
+        self.columns.len() == self.relation.columns.len()
+    }
+    fn has(&self, name: &str) -> bool {
+        self.columns.iter().any(|c| c.name == name)
+    }
+    /// Indexes that say nothing of hidden columns.
+    pub(crate) fn indexes(&self) -> impl Iterator<Item = &'a Index> + '_ {
+        self.relation.indexes.iter().filter(|i| match &i.columns {
+            Some(columns) => columns.iter().all(|c| self.has(c)),
+            None => self.whole(),
+        })
+    }
 }
 
 impl<'a> Visibility<'a> {
-    /// What `user` sees.
+    /// What `user` sees. Build one for a statement and use it for all lookups: what follows from it is computed once.
     pub fn new(
         catalog: &'a Catalog,
         user: &'a str,
@@ -42,5 +82,333 @@ impl<'a> Visibility<'a> {
         relations: &'a [Arc<RelationDecision>],
     ) -> Self {
         Self { catalog, user, database, search_path, relations, scope: OnceLock::new() }
+    }
+
+    /// Whether the caller may name a type: the system's own ones, types of visible columns, row types of visible relations.
+    pub fn type_is_visible(&self, oid: Oid) -> bool {
+        self.catalog.types.contains_key(&oid) && (oid.0 < FIRST_NORMAL_OID || self.scope().types.contains(&oid.0))
+    }
+
+    /// Whether a schema exists for the caller.
+    pub fn schema_is_visible(&self, name: &str) -> bool {
+        is_system(name) || self.scope().schemas.contains_key(name)
+    }
+
+    /// The search path with `pg_catalog` where PostgreSQL searches it: first, unless named (manual, 5.9.5).
+    pub fn effective_path(&self) -> Vec<&'a str> {
+        let mut path: Vec<&str> = self.search_path.iter().map(String::as_str).collect();
+        if !path.contains(&"pg_catalog") {
+            path.insert(0, "pg_catalog");
+        }
+        path
+    }
+
+    /// The OID of a relation by the name the caller uses: system relations and visible registered ones.
+    pub(crate) fn find_relation(&self, schema: Option<&str>, name: &str) -> Option<Oid> {
+        match schema {
+            Some(schema) => self.find_qualified(schema, name),
+            None => self.effective_path().into_iter().find_map(|s| self.find_qualified(s, name)),
+        }
+    }
+
+    fn find_qualified(&self, schema: &str, name: &str) -> Option<Oid> {
+        let key = QualifiedName::new(schema, name);
+        if is_system(schema) {
+            return self.catalog.relations.get(&key).map(|r| r.oid);
+        }
+        self.scope().by_name.get(&key).copied()
+    }
+
+    /// The relations of `pg_catalog` and `information_schema`.
+    pub(crate) fn system_relations(&self) -> impl Iterator<Item = &'a Relation> + use<'a> {
+        self.catalog.relations.values().map(Arc::as_ref).filter(|r| is_system(&r.name.schema))
+    }
+
+    /// Constraints of a relation that say nothing of hidden columns or relations.
+    pub(crate) fn constraints<'s>(&'s self, seen: &'s Seen<'_>) -> impl Iterator<Item = &'s Constraint> + 's {
+        seen.relation.constraints.iter().filter(move |c| {
+            let own = match &c.columns {
+                Some(columns) => columns.iter().all(|name| seen.has(name)),
+                None => seen.whole() && c.kind == 'c',
+            };
+            own && (c.kind != 'f' || self.references_visible(c))
+        })
+    }
+
+    fn references_visible(&self, c: &Constraint) -> bool {
+        let Some(target) = self.seen(c.references) else { return false };
+        !c.referenced_columns.is_empty() && c.referenced_columns.iter().all(|name| target.has(name))
+    }
+
+    /// A visible relation by OID.
+    pub(crate) fn seen(&self, oid: Oid) -> Option<&Seen<'a>> {
+        let relations = &self.scope().relations;
+        relations.binary_search_by_key(&oid, |s| s.relation.oid).ok().and_then(|i| relations.get(i))
+    }
+
+    pub(crate) fn scope(&self) -> &Scope<'a> {
+        self.scope.get_or_init(|| Scope::new(self.catalog, self.relations))
+    }
+}
+
+/// The two schemas every database has, answered by the virtual catalog.
+pub(crate) fn is_system(schema: &str) -> bool {
+    matches!(schema, "pg_catalog" | "information_schema")
+}
+
+impl<'a> Scope<'a> {
+    fn new(catalog: &'a Catalog, decisions: &'a [Arc<RelationDecision>]) -> Self {
+        let mut relations: Vec<Seen<'a>> =
+            decisions.iter().filter_map(|d| seen(catalog, d)).filter(|s| !is_system(&s.relation.name.schema)).collect();
+        let by_name = relations.iter().map(|s| (&s.decision.logical, s.relation.oid)).collect();
+        relations.sort_by(|a, b| (a.relation.oid, &a.decision.logical).cmp(&(b.relation.oid, &b.decision.logical)));
+        // One remote relation under two logical names has one row in pg_class: the first name.
+        relations.dedup_by_key(|s| s.relation.oid);
+        let mut scope = Self {
+            relations: Vec::new(),
+            by_name,
+            types: BTreeSet::new(),
+            composites: BTreeSet::new(),
+            schemas: BTreeMap::new(),
+        };
+        let row_types: BTreeSet<Oid> = relations.iter().map(|s| s.relation.row_type).collect();
+        for seen in &relations {
+            scope.add_type(catalog, seen.relation.row_type, &row_types);
+            for column in &seen.columns {
+                scope.add_type(catalog, column.type_oid, &row_types);
+            }
+        }
+        scope.add_schemas(catalog, &relations);
+        scope.relations = relations;
+        scope
+    }
+
+    /// Adds a type with what it is made of; row types only of visible relations.
+    fn add_type(&mut self, catalog: &'a Catalog, oid: Oid, row_types: &BTreeSet<Oid>) {
+        let mut rest = vec![oid];
+        while let Some(oid) = rest.pop() {
+            let Some(info) = catalog.types.get(&oid) else { continue };
+            if oid.0 < FIRST_NORMAL_OID || self.types.contains(&oid.0) {
+                continue;
+            }
+            // The name of an array type tells the name of its element.
+            let of = if info.element == Oid(0) { oid } else { info.element };
+            let composite = catalog.types.get(&of).map(|t| t.relation).filter(|r| *r != Oid(0));
+            if let Some(class) = composite
+                && !row_types.contains(&of)
+            {
+                if catalog.relations.values().any(|r| r.row_type == of) {
+                    continue;
+                }
+                self.composites.insert(class.0);
+            }
+            self.types.insert(oid.0);
+            rest.extend([info.element, info.array, info.base]);
+        }
+    }
+
+    /// Gives every logical schema a row of `pg_namespace`: its own when the warehouse has one of that name, else the row of a schema that
+    /// the caller does not see. A logical schema for which no row is left has none (OID 0): its relations show no schema.
+    fn add_schemas(&mut self, catalog: &'a Catalog, relations: &[Seen<'a>]) {
+        let mut wanted: BTreeMap<&'a str, Oid> = BTreeMap::new();
+        for seen in relations {
+            let home = catalog.schemas.get(&seen.relation.name.schema).copied().unwrap_or_default();
+            wanted.entry(&seen.decision.logical.schema).or_insert(home);
+        }
+        for oid in &self.types {
+            if let Some(info) = catalog.types.get(&Oid(*oid)) {
+                let home = catalog.schemas.get(&info.name.schema).copied().unwrap_or_default();
+                if catalog.types.contains_key(&info.oid) && info.relation == Oid(0) && info.element == Oid(0) {
+                    wanted.entry(&info.name.schema).or_insert(home);
+                }
+            }
+        }
+        if let Some((name, oid)) = catalog.schemas.get_key_value("public") {
+            wanted.entry(name).or_insert(*oid);
+        }
+        let mut free: BTreeSet<Oid> = catalog
+            .schemas
+            .iter()
+            .filter(|(name, _)| !is_system(name) && !wanted.contains_key(name.as_str()))
+            .map(|(_, oid)| *oid)
+            .collect();
+        free.insert(Oid(PG_TOAST_OID));
+        for (name, home) in wanted {
+            let own = catalog.schemas.get(name).copied();
+            let oid = own.or_else(|| free.take(&home)).or_else(|| free.pop_last()).unwrap_or_default();
+            self.schemas.insert(name, oid);
+        }
+    }
+}
+
+/// A decision together with the relation it is about; `None` when the catalog no longer has that very relation.
+fn seen<'a>(catalog: &'a Catalog, decision: &'a Arc<RelationDecision>) -> Option<Seen<'a>> {
+    let relation = catalog.relations.get(&decision.remote)?;
+    if relation.oid != decision.oid {
+        return None;
+    }
+    let columns = relation.columns.iter().filter(|c| decision.columns.iter().any(|d| d.name == c.name)).collect();
+    Some(Seen { decision, relation, columns })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::catalog::TypeInfo;
+    use crate::policy::decision::ColumnDecision;
+
+    /// A relation with int4 columns.
+    pub(crate) fn relation(oid: u32, schema: &str, name: &str, columns: &[&str]) -> Relation {
+        let columns = columns.iter().zip(1..).map(|(c, number)| Column {
+            name: (*c).to_owned(),
+            number,
+            type_oid: Oid(23),
+            typmod: -1,
+            ..Column::default()
+        });
+        Relation {
+            oid: Oid(oid),
+            name: QualifiedName::new(schema, name),
+            row_type: Oid(oid + 2),
+            columns: columns.collect(),
+            ..Relation::default()
+        }
+    }
+
+    pub(crate) fn catalog(relations: Vec<Relation>) -> Catalog {
+        let mut catalog = Catalog { database: "remote".to_owned(), server_version: 150_000, ..Catalog::default() };
+        let mut schema_oid = 16400;
+        for (name, oid) in [("pg_catalog", 11), ("information_schema", 13000), ("public", 2200)] {
+            catalog.schemas.insert(name.to_owned(), Oid(oid));
+        }
+        for (oid, name, array) in [(23, "int4", 1007), (25, "text", 1009), (1007, "_int4", 0)] {
+            add_type(&mut catalog, oid, "pg_catalog", name, array, 0);
+        }
+        for r in relations {
+            if !catalog.schemas.contains_key(&r.name.schema) {
+                schema_oid += 1;
+                catalog.schemas.insert(r.name.schema.clone(), Oid(schema_oid));
+            }
+            add_type(&mut catalog, r.row_type.0, &r.name.schema.clone(), &r.name.name.clone(), 0, r.oid.0);
+            catalog.relations.insert(r.name.clone(), Arc::new(r));
+        }
+        catalog
+    }
+
+    fn add_type(catalog: &mut Catalog, oid: u32, schema: &str, name: &str, array: u32, relation: u32) {
+        let info = TypeInfo {
+            oid: Oid(oid),
+            name: QualifiedName::new(schema, name),
+            kind: if relation == 0 { 'b' } else { 'c' },
+            category: 'N',
+            array: Oid(array),
+            element: if name.starts_with('_') { Oid(23) } else { Oid(0) },
+            base: Oid(0),
+            relation: Oid(relation),
+            sql: name.to_owned(),
+        };
+        catalog.type_names.insert(info.name.clone(), info.oid);
+        catalog.types.insert(info.oid, Arc::new(info));
+    }
+
+    /// Everything of a relation but the columns named, under another name when one is given.
+    pub(crate) fn decision(r: &Relation, logical: Option<(&str, &str)>, without: &[&str]) -> Arc<RelationDecision> {
+        let (schema, name) = logical.unwrap_or((&r.name.schema, &r.name.name));
+        let columns = r.columns.iter().filter(|c| !without.contains(&c.name.as_str())).map(|c| ColumnDecision {
+            name: c.name.clone(),
+            type_oid: c.type_oid,
+            typmod: c.typmod,
+            mask: None,
+        });
+        Arc::new(RelationDecision {
+            source: name.into(),
+            logical: QualifiedName::new(schema, name),
+            remote: r.name.clone(),
+            oid: r.oid,
+            columns: columns.collect(),
+            rows: vec![],
+            unmet_purposes: vec![],
+            valid_until: None,
+            trace: vec![],
+        })
+    }
+
+    #[test]
+    fn names_follow_the_callers_path_and_sight() {
+        let a = relation(20000, "public", "a", &["x"]);
+        let b = relation(20010, "sales", "a", &["x"]);
+        let hidden = relation(20020, "public", "b", &["x"]);
+        let seen = [decision(&a, None, &[]), decision(&b, None, &[])];
+        let catalog = catalog(vec![a, b, hidden]);
+        let path = ["sales".to_owned(), "public".to_owned()];
+        let v = Visibility::new(&catalog, "u", "db", &path, &seen);
+        assert_eq!(v.find_relation(None, "a"), Some(Oid(20010)));
+        assert_eq!(v.find_relation(Some("public"), "a"), Some(Oid(20000)));
+        assert_eq!(v.find_relation(None, "b"), None);
+        assert_eq!(v.find_relation(Some("public"), "b"), None);
+    }
+
+    #[test]
+    fn a_decision_about_another_oid_shows_nothing() {
+        let a = relation(20000, "public", "a", &["x"]);
+        let old = decision(&a, None, &[]);
+        let catalog = catalog(vec![Relation { oid: Oid(20001), ..a }]);
+        let (path, seen) = (["public".to_owned()], [old]);
+        let v = Visibility::new(&catalog, "u", "db", &path, &seen);
+        assert_eq!(v.find_relation(None, "a"), None);
+        assert!(v.scope().relations.is_empty());
+    }
+
+    #[test]
+    fn a_logical_schema_takes_the_row_of_an_unseen_one() {
+        let a = relation(20000, "raw", "t1", &["x"]);
+        let seen = [decision(&a, Some(("sales", "orders")), &[])];
+        let catalog = catalog(vec![a]);
+        let v = Visibility::new(&catalog, "u", "db", &[], &seen);
+        assert_eq!(v.scope().schemas.get("sales"), catalog.schemas.get("raw"));
+        assert!(!v.schema_is_visible("raw"));
+        assert!(v.schema_is_visible("sales"));
+    }
+
+    #[test]
+    fn row_types_of_hidden_relations_are_hidden() {
+        let a = relation(20000, "public", "a", &["x"]);
+        let mut b = relation(20010, "public", "b", &["x", "y"]);
+        b.columns[1].type_oid = Oid(20022); // a column of a hidden table's row type
+        let hidden = relation(20020, "public", "h", &["x"]);
+        let seen = [decision(&a, None, &[]), decision(&b, None, &[])];
+        let catalog = catalog(vec![a, b, hidden]);
+        let v = Visibility::new(&catalog, "u", "db", &[], &seen);
+        assert!(v.type_is_visible(Oid(20002)));
+        assert!(!v.type_is_visible(Oid(20022)));
+        assert!(v.type_is_visible(Oid(23)));
+        assert!(!v.type_is_visible(Oid(999)));
+    }
+
+    #[test]
+    fn constraints_and_indexes_need_all_their_columns() {
+        let mut parent = relation(20000, "public", "p", &["id", "s"]);
+        parent.indexes = vec![
+            Index { oid: Oid(1), name: "i1".into(), columns: Some(vec!["id".into()]) },
+            Index { oid: Oid(2), name: "i2".into(), columns: Some(vec!["id".into(), "s".into()]) },
+            Index { oid: Oid(3), name: "i3".into(), columns: None },
+        ];
+        let fk = |oid, column: &str, kind| Constraint {
+            oid: Oid(oid),
+            kind,
+            columns: if matches!(kind, 'c' | 't') { None } else { Some(vec!["pid".to_owned()]) },
+            references: if kind == 'f' { Oid(20000) } else { Oid(0) },
+            referenced_columns: vec![column.to_owned()],
+            ..Constraint::default()
+        };
+        let mut child = relation(20010, "public", "c", &["pid"]);
+        child.constraints = vec![fk(11, "id", 'f'), fk(12, "s", 'f'), fk(13, "", 'c'), fk(14, "", 't')];
+        let seen = [decision(&parent, None, &["s"]), decision(&child, None, &[])];
+        let catalog = catalog(vec![parent, child]);
+        let v = Visibility::new(&catalog, "u", "db", &[], &seen);
+        let parent = v.seen(Oid(20000)).unwrap();
+        assert_eq!(parent.indexes().map(|i| i.oid.0).collect::<Vec<_>>(), [1]);
+        let child = v.seen(Oid(20010)).unwrap();
+        assert_eq!(v.constraints(child).map(|c| c.oid.0).collect::<Vec<_>>(), [11, 13]);
     }
 }

@@ -1,0 +1,289 @@
+//! Sets and maps of what a caller sees, as SQL constants, and the expressions that look something up in them.
+//!
+//! In: a [`Visibility`]. Out: SQL text. Must never: mention its argument more than once, so that a volatile expression has one value.
+//!
+//! A map is a `jsonb` object: the server searches its sorted keys, so that a row costs the logarithm of the set, and the key expression is
+//! written, and evaluated, once. Everything is qualified with `pg_catalog`, whatever the search path of the connection.
+
+use super::functions::FIRST_NORMAL_OID;
+use super::visibility::{Visibility, is_system};
+use crate::types::{Oid, quote_literal};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// A map from text to text or boolean.
+#[derive(Default)]
+pub(crate) struct Map(BTreeMap<String, Option<Value>>);
+
+impl Map {
+    /// Adds a key; one that is added with two different values stands for neither.
+    pub(crate) fn add(&mut self, key: impl Into<String>, value: impl Into<Value>) {
+        let value = Some(value.into());
+        self.0
+            .entry(key.into())
+            .and_modify(|old| {
+                if *old != value {
+                    *old = None;
+                }
+            })
+            .or_insert(value);
+    }
+    /// Adds an OID that stands for itself.
+    pub(crate) fn add_oid(&mut self, oid: u32) {
+        self.add(oid.to_string(), oid.to_string());
+    }
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+    /// The `jsonb` constant.
+    pub(crate) fn to_sql(&self) -> String {
+        let object = self.0.iter().filter_map(|(k, v)| v.clone().map(|v| (k.clone(), v))).collect();
+        format!("{}::pg_catalog.jsonb", quote_literal(&Value::Object(object).to_string()))
+    }
+    /// The value for `key` (SQL of type text) as text; NULL when there is none.
+    pub(crate) fn find(&self, key: &str) -> String {
+        format!("pg_catalog.jsonb_object_field_text({}, {key})", self.to_sql())
+    }
+    /// Whether `key` (SQL of type text) is there.
+    pub(crate) fn holds(&self, key: &str) -> String {
+        format!("pg_catalog.jsonb_exists({}, {key})", self.to_sql())
+    }
+}
+
+/// `'{1,2}'::pg_catalog.oid[]`.
+pub(crate) fn oid_array(oids: impl IntoIterator<Item = u32>) -> String {
+    let mut oids: Vec<u32> = oids.into_iter().collect();
+    oids.sort_unstable();
+    let text: Vec<String> = oids.iter().map(u32::to_string).collect();
+    format!("'{{{}}}'::pg_catalog.oid[]", text.join(","))
+}
+
+/// `'{"a","b"}'::pg_catalog.name[]`.
+pub(crate) fn name_array<'n>(names: impl IntoIterator<Item = &'n str>) -> String {
+    let quoted: Vec<String> =
+        names.into_iter().map(|n| format!("\"{}\"", n.replace('\\', "\\\\").replace('"', "\\\""))).collect();
+    format!("{}::pg_catalog.name[]", quote_literal(&format!("{{{}}}", quoted.join(","))))
+}
+
+/// `arg` as an OID when it is one of the system's own objects, else NULL.
+pub(crate) fn system_oid(arg: &str) -> String {
+    format!(
+        "NULLIF(LEAST(({arg})::pg_catalog.oid::pg_catalog.int8, {FIRST_NORMAL_OID}::pg_catalog.int8), \
+         {FIRST_NORMAL_OID}::pg_catalog.int8)::pg_catalog.oid"
+    )
+}
+
+/// An OID argument as the text of its digits.
+pub(crate) fn oid_text(arg: &str) -> String {
+    format!("({arg})::pg_catalog.oid::pg_catalog.text")
+}
+
+/// Which objects a map of OIDs holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Set {
+    /// Visible relations and the system's.
+    Relations,
+    /// Of those, the ones with no hidden column.
+    WholeRelations,
+    /// Visible indexes and the system's.
+    Indexes,
+    /// Visible constraints and the system's.
+    Constraints,
+    /// Visible types and the system's, without row types shown under another name.
+    Types,
+}
+
+/// The OIDs of a set, each standing for itself, and 0, which names no object and is printed as such by the server's functions.
+pub(crate) fn oids(set: Set, v: &Visibility<'_>) -> Map {
+    let mut map = Map::default();
+    map.add_oid(0);
+    let scope = v.scope();
+    match set {
+        Set::Relations | Set::WholeRelations => {
+            v.system_relations().for_each(|r| map.add_oid(r.oid.0));
+            let shown = scope.relations.iter().filter(|s| set == Set::Relations || s.whole());
+            shown.for_each(|s| map.add_oid(s.relation.oid.0));
+        }
+        Set::Indexes => {
+            v.system_relations().flat_map(|r| &r.indexes).for_each(|i| map.add_oid(i.oid.0));
+            scope.relations.iter().flat_map(|s| s.indexes()).for_each(|i| map.add_oid(i.oid.0));
+        }
+        Set::Constraints => {
+            v.system_relations().flat_map(|r| &r.constraints).for_each(|c| map.add_oid(c.oid.0));
+            scope.relations.iter().flat_map(|s| v.constraints(s)).for_each(|c| map.add_oid(c.oid.0));
+        }
+        Set::Types => types(v).for_each(|oid| map.add_oid(oid)),
+    }
+    map
+}
+
+/// Types whose names as the server prints them may be seen.
+fn types<'s>(v: &'s Visibility<'_>) -> impl Iterator<Item = u32> + 's {
+    let renamed: Vec<Oid> = v
+        .scope()
+        .relations
+        .iter()
+        .filter(|s| s.decision.logical != s.decision.remote)
+        .flat_map(|s| {
+            let row = s.relation.row_type;
+            [row, v.catalog.types.get(&row).map_or(row, |t| t.array)]
+        })
+        .collect();
+    let system = v.catalog.types.keys().map(|o| o.0).filter(|o| *o < FIRST_NORMAL_OID);
+    system.chain(v.scope().types.iter().copied()).filter(move |o| !renamed.contains(&Oid(*o)))
+}
+
+/// Every spelling of a relation argument (`oid`, `regclass` or `text`, each cast to text) to its OID: digits, the logical name with its
+/// schema, without it where the caller's path finds it, and what the server prints for a `regclass`.
+pub(crate) fn relation_spellings(v: &Visibility<'_>) -> Map {
+    let mut map = oids(Set::Relations, v);
+    let path = v.effective_path();
+    let system = v.system_relations().map(|r| (&r.name, &r.name, r.oid));
+    let shown = v.scope().relations.iter().map(|s| (&s.decision.logical, &s.decision.remote, s.relation.oid));
+    for (logical, remote, oid) in system.chain(shown) {
+        let value = oid.to_string();
+        for name in [logical, remote] {
+            for (schema, name) in spellings(&name.schema).into_iter().zip(spellings(&name.name)) {
+                map.add(format!("{schema}.{name}"), value.clone());
+            }
+        }
+        if path.contains(&logical.schema.as_str()) && v.find_relation(None, &logical.name) == Some(oid) {
+            spellings(&logical.name).into_iter().for_each(|n| map.add(n, value.clone()));
+        }
+    }
+    map
+}
+
+/// The text of a type argument (`oid`, `regtype` or `text`, cast to text and to lower case) to its OID.
+pub(crate) fn type_spellings(v: &Visibility<'_>) -> Map {
+    let mut map = oids(Set::Types, v);
+    let path = v.effective_path();
+    for oid in types(v) {
+        let Some(info) = v.catalog.types.get(&Oid(oid)) else { continue };
+        let value = oid.to_string();
+        map.add(info.sql.clone(), value.clone());
+        map.add(format!("{}.{}", info.name.schema, info.name.name), value.clone());
+        if path.contains(&info.name.schema.as_str()) {
+            map.add(info.name.name.clone(), value);
+        }
+    }
+    map
+}
+
+/// The text of a schema argument (`oid`, `regnamespace` or `text`, cast to text) to its OID: schemas shown under their own name.
+pub(crate) fn schema_spellings(v: &Visibility<'_>) -> Map {
+    let mut map = Map::default();
+    let shown = v
+        .catalog
+        .schemas
+        .iter()
+        .filter(|(name, oid)| is_system(name) || v.scope().schemas.get(name.as_str()).is_some_and(|o| o == *oid));
+    for (name, oid) in shown {
+        map.add_oid(oid.0);
+        spellings(name).into_iter().for_each(|n| map.add(n, oid.to_string()));
+    }
+    map
+}
+
+/// How a name may be spelled in text that PostgreSQL parses as a name: quoted, and bare when that reads back as itself.
+fn spellings(name: &str) -> Vec<String> {
+    let quoted = format!("\"{}\"", name.replace('"', "\"\""));
+    let bare = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '$'));
+    if bare { vec![quoted, name.to_owned()] } else { vec![quoted] }
+}
+
+/// Relations and indexes to whether the caller's path finds them by their bare name (`pg_table_is_visible`).
+pub(crate) fn found_by_path(v: &Visibility<'_>) -> Map {
+    let mut map = Map::default();
+    let path = v.effective_path();
+    let in_path = |schema: &str| path.contains(&schema);
+    for r in v.system_relations() {
+        let found = v.find_relation(None, &r.name.name) == Some(r.oid);
+        map.add(r.oid.to_string(), found);
+        r.indexes.iter().for_each(|i| map.add(i.oid.to_string(), in_path(&r.name.schema)));
+    }
+    for s in &v.scope().relations {
+        let logical = &s.decision.logical;
+        let found = in_path(&logical.schema) && v.find_relation(None, &logical.name) == Some(s.relation.oid);
+        map.add(s.relation.oid.to_string(), found);
+        s.indexes().for_each(|i| map.add(i.oid.to_string(), in_path(&logical.schema)));
+    }
+    for oid in &v.scope().composites {
+        let schema = v.catalog.types.values().find(|t| t.relation.0 == *oid).map(|t| t.name.schema.as_str());
+        map.add(oid.to_string(), schema.is_some_and(in_path));
+    }
+    map
+}
+
+/// Types to whether the caller's path finds them by their bare name (`pg_type_is_visible`).
+pub(crate) fn types_found_by_path(v: &Visibility<'_>) -> Map {
+    let mut map = Map::default();
+    let path = v.effective_path();
+    for oid in types(v) {
+        let Some(info) = v.catalog.types.get(&Oid(oid)) else { continue };
+        let first = path.iter().find_map(|schema| {
+            let key = crate::types::QualifiedName::new(*schema, info.name.name.clone());
+            v.catalog.type_names.get(&key).filter(|o| v.type_is_visible(**o))
+        });
+        map.add(oid.to_string(), first == Some(&Oid(oid)));
+    }
+    map
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::visibility::tests::{catalog, decision, relation};
+    use super::*;
+
+    #[test]
+    fn constants_are_quoted() {
+        let mut map = Map::default();
+        map.add("it's \"x\"", "v");
+        assert_eq!(
+            map.find("k"),
+            "pg_catalog.jsonb_object_field_text('{\"it''s \\\"x\\\"\":\"v\"}'::pg_catalog.jsonb, k)"
+        );
+        assert_eq!(name_array(["a\"b", "c\\d", "e'f"]), "'{\"a\\\"b\",\"c\\\\d\",\"e''f\"}'::pg_catalog.name[]");
+        assert_eq!(oid_array([3, 1]), "'{1,3}'::pg_catalog.oid[]");
+    }
+
+    #[test]
+    fn a_spelling_of_two_relations_stands_for_none() {
+        let mut map = Map::default();
+        map.add("x", "1");
+        map.add("x", "2");
+        map.add("y", "1");
+        map.add("y", "1");
+        assert_eq!(map.to_sql(), "'{\"y\":\"1\"}'::pg_catalog.jsonb");
+    }
+
+    #[test]
+    fn hidden_relations_have_no_spelling() {
+        let a = relation(20000, "public", "a", &["x"]);
+        let hidden = relation(20020, "public", "zz_hidden", &["x"]);
+        let seen = [decision(&a, None, &[])];
+        let catalog = catalog(vec![a, hidden]);
+        let path = ["public".to_owned()];
+        let v = Visibility::new(&catalog, "u", "db", &path, &seen);
+        let sql = relation_spellings(&v).to_sql();
+        for key in ["\"a\"", "\"public.a\"", "\"20000\"", r#""\"public\".\"a\"""#] {
+            assert!(sql.contains(key), "{key} in {sql}");
+        }
+        for map in [relation_spellings(&v), found_by_path(&v), type_spellings(&v), types_found_by_path(&v)] {
+            let sql = map.to_sql();
+            assert!(!sql.contains("zz_hidden") && !sql.contains("20020") && !sql.contains("20022"), "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_bare_name_is_there_only_on_the_path() {
+        let a = relation(20000, "sales", "a", &["x"]);
+        let seen = [decision(&a, None, &[])];
+        let catalog = catalog(vec![a]);
+        let path = ["public".to_owned()];
+        let v = Visibility::new(&catalog, "u", "db", &path, &seen);
+        assert!(!relation_spellings(&v).to_sql().contains("\"a\":"));
+        assert!(found_by_path(&v).to_sql().contains("\"20000\":false"));
+    }
+}

@@ -1,0 +1,417 @@
+//! `pg_catalog`, relation by relation (PostgreSQL manual, chapters 53 and 54).
+//!
+//! In: a relation's bare name, what the caller sees. Out: a [`View`]. Must never: list a relation whose every column was not looked at.
+
+use super::{Shown, View, col, key};
+use crate::catalog::functions::FIRST_NORMAL_OID;
+use crate::catalog::lookup::{Map, name_array, oid_array};
+use crate::catalog::visibility::{CALLER_OID, OWNER_NAME, OWNER_OID, Seen, Visibility};
+use crate::catalog::{Column, RelationKind};
+use crate::types::{Oid, quote_literal};
+
+/// `pg_toast`, `pg_database`, … : OIDs of catalogs and schemas in their .dat files.
+const PG_TOAST: u32 = 99;
+const CLASS_OF_RELATIONS: u32 = 1259;
+const CLASS_OF_TYPES: u32 = 1247;
+const CLASS_OF_CONSTRAINTS: u32 = 2606;
+const CLASS_OF_SCHEMAS: u32 = 2615;
+
+/// Settings a client may read: how values look and what the server is.
+const SETTINGS: &[&str] = &[
+    "application_name",
+    "array_nulls",
+    "block_size",
+    "bytea_output",
+    "client_encoding",
+    "client_min_messages",
+    "constraint_exclusion",
+    "cursor_tuple_fraction",
+    "DateStyle",
+    "default_transaction_deferrable",
+    "default_transaction_isolation",
+    "default_transaction_read_only",
+    "extra_float_digits",
+    "idle_in_transaction_session_timeout",
+    "integer_datetimes",
+    "IntervalStyle",
+    "jit",
+    "lc_collate",
+    "lc_ctype",
+    "lc_messages",
+    "lc_monetary",
+    "lc_numeric",
+    "lc_time",
+    "lock_timeout",
+    "max_function_args",
+    "max_identifier_length",
+    "max_index_keys",
+    "search_path",
+    "server_encoding",
+    "server_version",
+    "server_version_num",
+    "standard_conforming_strings",
+    "statement_timeout",
+    "TimeZone",
+    "transaction_deferrable",
+    "transaction_isolation",
+    "transaction_read_only",
+    "work_mem",
+    "xmlbinary",
+    "xmloption",
+];
+
+pub(super) fn view(name: &str, v: &Visibility<'_>) -> View {
+    match name {
+        "pg_class" => pg_class(v),
+        "pg_attribute" => pg_attribute(v),
+        "pg_attrdef" => View::rows(or(vec![system("adrelid"), default_columns(v)])),
+        "pg_index" => View::rows(or(vec![system("indexrelid"), any("indexrelid", indexes(v))])),
+        "pg_constraint" => pg_constraint(v),
+        "pg_type" => pg_type(v),
+        "pg_enum" => View::rows(any("enumtypid", v.scope().types.iter().copied())),
+        "pg_range" => View::rows(or(vec![system("rngtypid"), any("rngtypid", v.scope().types.iter().copied())])),
+        "pg_namespace" => pg_namespace(v),
+        "pg_inherits" => View::rows(format!("{} AND {}", any("inhrelid", shown(v)), any("inhparent", shown(v)))),
+        "pg_partitioned_table" => View::rows(any("partrelid", whole(v))),
+        "pg_description" => pg_description(v),
+        "pg_shdescription" => View::rows(system("objoid")),
+        "pg_database" => pg_database(v),
+        "pg_tablespace" => View::rows(system("oid")).null(&["spcoptions"]),
+        "pg_roles" => pg_roles(v),
+        "pg_user" => pg_user(v),
+        "pg_settings" => pg_settings(v),
+        "pg_tables" => pg_tables(v),
+        "pg_views" => {
+            named(View::rows(kind_rows(v, "viewname", RelationKind::View)), "viewname", v).null(&["definition"])
+        }
+        "pg_matviews" => {
+            named(View::rows(kind_rows(v, "matviewname", RelationKind::MaterializedView)), "matviewname", v)
+                .null(&["definition", "tablespace"])
+        }
+        "pg_indexes" => pg_indexes(v),
+        // The system's own, made by initdb: the same in every database of a release.
+        "pg_am" | "pg_amop" | "pg_amproc" | "pg_cast" | "pg_collation" | "pg_conversion" | "pg_language"
+        | "pg_opclass" | "pg_operator" | "pg_opfamily" | "pg_ts_config" | "pg_ts_dict" | "pg_ts_parser"
+        | "pg_ts_template" => View::rows(system("oid")),
+        "pg_extension" => View::rows(system("oid")).null(&["extconfig", "extcondition"]),
+        "pg_proc" => View::rows(system("oid")).constant(&["prosrc"], "").null(&["probin", "proconfig", "prosqlbody"]),
+        "pg_aggregate" => {
+            View::rows(format!("{}::pg_catalog.oid < {FIRST_NORMAL_OID}::pg_catalog.oid", col("aggfnoid")))
+        }
+        "pg_ts_config_map" => View::rows(system("mapcfg")),
+        "pg_timezone_abbrevs" | "pg_timezone_names" => View::all(),
+        // Everything else: statistics, activity, locks, roles and passwords, storage, replication, rules, triggers, policies, dependencies.
+        _ => View::none(),
+    }
+}
+
+/// Rows of objects that initdb made.
+fn system(column: &str) -> String {
+    format!("{} < {FIRST_NORMAL_OID}::pg_catalog.oid", col(column))
+}
+
+fn any(column: &str, oids: impl IntoIterator<Item = u32>) -> String {
+    format!("{} = ANY ({})", col(column), oid_array(oids))
+}
+
+fn or(parts: Vec<String>) -> String {
+    parts.into_iter().map(|p| format!("({p})")).collect::<Vec<_>>().join(" OR ")
+}
+
+/// Visible relations.
+fn shown(v: &Visibility<'_>) -> Vec<u32> {
+    v.scope().relations.iter().map(|s| s.relation.oid.0).collect()
+}
+
+/// Visible relations with no hidden column.
+fn whole(v: &Visibility<'_>) -> Vec<u32> {
+    v.scope().relations.iter().filter(|s| s.whole()).map(|s| s.relation.oid.0).collect()
+}
+
+fn indexes(v: &Visibility<'_>) -> Vec<u32> {
+    v.scope().relations.iter().flat_map(|s| s.indexes()).map(|i| i.oid.0).collect()
+}
+
+/// Pairs (relation, column number) in one number, `relation * 65536 + column`, for relations with hidden columns.
+fn pairs(v: &Visibility<'_>, relation: &str, number: &str, of: impl Fn(&Seen<'_>, &Column) -> bool) -> String {
+    let mut values = Vec::new();
+    for seen in v.scope().relations.iter() {
+        for column in seen.columns.iter().filter(|c| of(seen, c)) {
+            values.push((u64::from(seen.relation.oid.0) * 65536 + u64::from(column.number.unsigned_abs())).to_string());
+        }
+    }
+    format!(
+        "{}::pg_catalog.int8 * 65536::pg_catalog.int8 + {}::pg_catalog.int8 = ANY ('{{{}}}'::pg_catalog.int8[])",
+        col(relation),
+        col(number),
+        values.join(",")
+    )
+}
+
+/// Default expressions of visible columns; the expression of a generated column names others, so all must be visible.
+fn default_columns(v: &Visibility<'_>) -> String {
+    let partial = pairs(v, "adrelid", "adnum", |s, c| !s.whole() && !c.generated);
+    or(vec![any("adrelid", whole(v)), partial])
+}
+
+/// `pg_class` OIDs of schemas, as text, for relations shown in another schema than their own.
+fn moved(v: &Visibility<'_>, of: impl Fn(&Seen<'_>) -> Vec<Oid>) -> Map {
+    let mut map = Map::default();
+    for seen in v.scope().relations.iter().filter(|s| s.decision.logical.schema != s.decision.remote.schema) {
+        let schema = v.scope().schemas.get(seen.decision.logical.schema.as_str()).copied().unwrap_or_default();
+        of(seen).into_iter().for_each(|oid| map.add(oid.to_string(), schema.to_string()));
+    }
+    map
+}
+
+fn pg_class(v: &Visibility<'_>) -> View {
+    let scope = v.scope();
+    let (mut names, mut counts) = (Map::default(), Map::default());
+    for seen in &scope.relations {
+        let oid = seen.relation.oid.to_string();
+        if seen.decision.logical.name != seen.decision.remote.name {
+            names.add(oid.clone(), seen.decision.logical.name.clone());
+        }
+        let highest = seen.columns.iter().map(|c| c.number).max().unwrap_or(0);
+        counts.add(oid, highest.to_string());
+    }
+    let schemas = moved(v, |s| s.indexes().map(|i| i.oid).chain([s.relation.oid]).collect());
+    let visible = shown(v).into_iter().chain(indexes(v)).chain(scope.composites.iter().copied());
+    let sound = format!("{} AND {} <> {PG_TOAST}::pg_catalog.oid", system("oid"), col("relnamespace"));
+    let checked = v.scope().relations.iter().filter(|s| v.constraints(s).any(|c| c.kind == 'c'));
+    let checks = any("oid", checked.map(|s| s.relation.oid.0));
+    let indexed = v.scope().relations.iter().filter(|s| s.indexes().next().is_some()).map(|s| s.relation.oid.0);
+    let indexed = or(vec![system("oid"), any("oid", indexed)]);
+    View::rows(or(vec![sound, any("oid", visible)]))
+        .replace("relname", &names, &key("oid"))
+        .replace("relnamespace", &schemas, &key("oid"))
+        .replace("relnatts", &counts, &key("oid"))
+        // A foreign table is shown as a table: what it is foreign to is not shown.
+        .mask("relkind", Shown::Expression(format!("CASE WHEN {0} = 'f' THEN 'r' ELSE {0} END", col("relkind"))))
+        .mask("relchecks", Shown::Expression(format!("CASE WHEN {checks} THEN {} ELSE 0 END", col("relchecks"))))
+        .mask("relhasindex", Shown::Expression(format!("{} AND ({indexed})", col("relhasindex"))))
+        // How much there is, and where.
+        .constant(&["reltuples"], "-1")
+        .constant(&["relpages", "relallvisible", "relallfrozen", "relfilenode", "reltablespace", "reltoastrelid"], "0")
+        .constant(&["relrewrite", "relfrozenxid", "relminmxid"], "0")
+        // Rules, triggers and policies are not listed.
+        .constant(
+            &["relhasrules", "relhastriggers", "relrowsecurity", "relforcerowsecurity", "relhassubclass"],
+            "false",
+        )
+        .null(&["reloptions", "relpartbound"])
+}
+
+fn pg_attribute(v: &Visibility<'_>) -> View {
+    let real = |column: &str| format!("{} > 0::pg_catalog.int2", col(column));
+    let whole_rows = whole(v).into_iter().chain(indexes(v)).chain(v.scope().composites.iter().copied());
+    let whole_rows = or(vec![system("attrelid"), any("attrelid", whole_rows)]);
+    let columns = pairs(v, "attrelid", "attnum", |s, _| !s.whole());
+    let alive = format!("NOT {}", col("attisdropped"));
+    View::rows(format!("{} AND {alive} AND ({})", real("attnum"), or(vec![whole_rows, columns])))
+        // A value of the table's own rows; options and access.
+        .null(&["attmissingval", "attoptions", "attfdwoptions"])
+        .constant(&["atthasmissing"], "false")
+}
+
+fn pg_constraint(v: &Visibility<'_>) -> View {
+    let oids = v.scope().relations.iter().flat_map(|s| v.constraints(s)).map(|c| c.oid.0);
+    let schemas = moved(v, |s| v.constraints(s).map(|c| c.oid).collect());
+    View::rows(or(vec![system("oid"), any("oid", oids)])).replace("connamespace", &schemas, &key("oid"))
+}
+
+fn pg_type(v: &Visibility<'_>) -> View {
+    let with_array = |s: &Seen<'_>| {
+        let row = s.relation.row_type;
+        (row, v.catalog.types.get(&row).map_or(Oid(0), |t| t.array))
+    };
+    let mut names = Map::default();
+    for seen in v.scope().relations.iter().filter(|s| s.decision.logical.name != s.decision.remote.name) {
+        let (row, array) = with_array(seen);
+        names.add(row.to_string(), seen.decision.logical.name.clone());
+        names.add(array.to_string(), format!("_{}", seen.decision.logical.name));
+    }
+    let schemas = moved(v, |s| {
+        let (row, array) = with_array(s);
+        vec![row, array]
+    });
+    let sound = format!("{} AND {} <> {PG_TOAST}::pg_catalog.oid", system("oid"), col("typnamespace"));
+    View::rows(or(vec![sound, any("oid", v.scope().types.iter().copied())]))
+        .replace("typname", &names, &key("oid"))
+        .replace("typnamespace", &schemas, &key("oid"))
+}
+
+fn pg_namespace(v: &Visibility<'_>) -> View {
+    let mut names = Map::default();
+    for (name, oid) in &v.scope().schemas {
+        if v.catalog.schemas.get(*name) != Some(oid) {
+            names.add(oid.to_string(), *name);
+        }
+    }
+    let system_schemas = v.catalog.schemas.iter().filter(|(n, _)| super::is_system(n)).map(|(_, o)| o.0);
+    let shown = v.scope().schemas.values().map(|o| o.0).filter(|o| *o != 0);
+    View::rows(any("oid", system_schemas.chain(shown))).replace("nspname", &names, &key("oid"))
+}
+
+/// Comments: on the system's objects, on what is visible, and on columns of the dictionary.
+fn pg_description(v: &Visibility<'_>) -> View {
+    let class = |oid: u32| format!("{} = {oid}::pg_catalog.oid", col("classoid"));
+    let own = format!("{} = 0", col("objsubid"));
+    let relations = or(vec![
+        format!("{own} AND {}", any("objoid", shown(v).into_iter().chain(indexes(v)))),
+        any("objoid", whole(v)),
+        pairs(v, "objoid", "objsubid", |s, _| !s.whole()),
+    ]);
+    let constraints = v.scope().relations.iter().flat_map(|s| v.constraints(s)).map(|c| c.oid.0);
+    let schemas =
+        v.catalog.schemas.iter().filter(|(n, o)| v.scope().schemas.get(n.as_str()) == Some(*o)).map(|(_, o)| o.0);
+    View::rows(or(vec![
+        system("objoid"),
+        format!("{} AND ({relations})", class(CLASS_OF_RELATIONS)),
+        format!("{} AND {}", class(CLASS_OF_TYPES), any("objoid", v.scope().types.iter().copied())),
+        format!("{} AND {}", class(CLASS_OF_CONSTRAINTS), any("objoid", constraints)),
+        format!("{} AND {}", class(CLASS_OF_SCHEMAS), any("objoid", schemas)),
+    ]))
+}
+
+/// The database the caller is connected to, under the name he gave.
+fn pg_database(v: &Visibility<'_>) -> View {
+    View::rows(format!("{} = {}::pg_catalog.name", col("datname"), quote_literal(&v.catalog.database)))
+        .constant(&["datname"], v.database)
+        .constant(&["datdba"], &OWNER_OID.to_string())
+        .constant(&["datfrozenxid", "datminmxid"], "0")
+        .constant(&["datconnlimit"], "-1")
+        .constant(&["datistemplate"], "false")
+        .constant(&["datallowconn"], "true")
+}
+
+/// Two rows, the owner of everything and the caller, neither under a real role's name or powers.
+fn pg_roles(v: &Visibility<'_>) -> View {
+    View::rows(any("oid", [OWNER_OID, CALLER_OID]))
+        .mask("rolname", role_name("oid", v))
+        .mask("rolcanlogin", Shown::Expression(format!("{} = {CALLER_OID}::pg_catalog.oid", col("oid"))))
+        .constant(&["rolsuper", "rolcreaterole", "rolcreatedb", "rolreplication", "rolbypassrls"], "false")
+        .constant(&["rolinherit"], "true")
+        .constant(&["rolconnlimit"], "-1")
+        .constant(&["rolpassword"], "********")
+        .null(&["rolvaliduntil", "rolconfig"])
+}
+
+fn role_name(column: &str, v: &Visibility<'_>) -> Shown {
+    Shown::Expression(format!(
+        "CASE WHEN {} = {CALLER_OID}::pg_catalog.oid THEN {} ELSE {} END",
+        col(column),
+        quote_literal(v.user),
+        quote_literal(OWNER_NAME)
+    ))
+}
+
+/// Roles that can log in: of the two rows above only the owner's is in this view, which then shows the caller.
+fn pg_user(v: &Visibility<'_>) -> View {
+    View::rows(any("usesysid", [OWNER_OID]))
+        .constant(&["usename"], v.user)
+        .constant(&["usesysid"], &CALLER_OID.to_string())
+        .constant(&["usecreatedb", "usesuper", "userepl", "usebypassrls"], "false")
+        .constant(&["passwd"], "********")
+        .null(&["valuntil", "useconfig"])
+}
+
+/// The connection's own settings, as far as they mean something to a client; the search path is the caller's, not the pinned one.
+fn pg_settings(v: &Visibility<'_>) -> View {
+    let names: Vec<String> = SETTINGS.iter().map(|s| quote_literal(s)).collect();
+    let path: Vec<String> = v.search_path.iter().map(|s| display_ident(s)).collect();
+    let of_path = |column| {
+        format!(
+            "CASE WHEN {} = 'search_path' THEN {} ELSE {} END",
+            col("name"),
+            quote_literal(&path.join(", ")),
+            col(column)
+        )
+    };
+    View::rows(format!("{} = ANY (ARRAY[{}]::pg_catalog.text[])", col("name"), names.join(", ")))
+        .mask("setting", Shown::Expression(of_path("setting")))
+        .mask("reset_val", Shown::Expression(of_path("reset_val")))
+        .null(&["sourcefile", "sourceline"])
+        .constant(&["source"], "session")
+        .constant(&["pending_restart"], "false")
+}
+
+/// An identifier as SHOW prints it: quoted only when it must be.
+fn display_ident(name: &str) -> String {
+    let bare = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+        && name.starts_with(|c: char| !c.is_ascii_digit());
+    if bare { name.to_owned() } else { crate::types::quote_ident(name) }
+}
+
+/// Rows of a view of relations by `schemaname` and a column with the name: visible ones of the given kinds, and the system's.
+fn rows_by_name(v: &Visibility<'_>, column: &str, of: impl Fn(&Seen<'_>) -> bool) -> String {
+    let mut schemas: std::collections::BTreeMap<&str, Vec<&str>> = std::collections::BTreeMap::new();
+    for seen in v.scope().relations.iter().filter(|s| of(s)) {
+        schemas.entry(&seen.relation.name.schema).or_default().push(&seen.relation.name.name);
+    }
+    let mut parts = vec![format!("{} = ANY ({})", col("schemaname"), name_array(["pg_catalog", "information_schema"]))];
+    for (schema, names) in schemas {
+        parts.push(format!(
+            "{} = {}::pg_catalog.name AND {} = ANY ({})",
+            col("schemaname"),
+            quote_literal(schema),
+            col(column),
+            name_array(names)
+        ));
+    }
+    or(parts)
+}
+
+fn kind_rows(v: &Visibility<'_>, column: &str, kind: RelationKind) -> String {
+    rows_by_name(v, column, |s| s.relation.kind == kind)
+}
+
+/// Shows logical schema and name in `schemaname` and `column`.
+fn named(view: View, column: &'static str, v: &Visibility<'_>) -> View {
+    let (mut schemas, mut names) = (Map::default(), Map::default());
+    for seen in &v.scope().relations {
+        let (remote, logical) = (&seen.decision.remote, &seen.decision.logical);
+        let id = format!("{}\n{}", remote.schema, remote.name);
+        if remote.schema != logical.schema {
+            schemas.add(id.clone(), logical.schema.clone());
+        }
+        if remote.name != logical.name {
+            names.add(id, logical.name.clone());
+        }
+    }
+    let id = format!("pg_catalog.concat({}, '\n'::pg_catalog.text, {})", col("schemaname"), col(column));
+    view.replace("schemaname", &schemas, &id).replace(column, &names, &id)
+}
+
+fn pg_tables(v: &Visibility<'_>) -> View {
+    let kinds = |s: &Seen<'_>| matches!(s.relation.kind, RelationKind::Table | RelationKind::Partitioned);
+    named(View::rows(rows_by_name(v, "tablename", kinds)), "tablename", v)
+        .null(&["tablespace"])
+        .constant(&["hasrules", "hastriggers", "rowsecurity"], "false")
+}
+
+/// Indexes by schema and name, which together are unique. The definition names the relation as the warehouse does.
+fn pg_indexes(v: &Visibility<'_>) -> View {
+    let mut schemas: std::collections::BTreeMap<&str, Vec<&str>> = std::collections::BTreeMap::new();
+    let mut same = Vec::new();
+    for seen in &v.scope().relations {
+        let here = &seen.relation.name.schema;
+        schemas.entry(here).or_default().extend(seen.indexes().map(|i| i.name.as_str()));
+        if seen.decision.logical == seen.decision.remote {
+            same.push(seen.relation.name.name.as_str());
+        }
+    }
+    let mut parts = vec![format!("{} = ANY ({})", col("schemaname"), name_array(["pg_catalog", "information_schema"]))];
+    for (schema, names) in schemas {
+        parts.push(format!(
+            "{} = {}::pg_catalog.name AND {} = ANY ({})",
+            col("schemaname"),
+            quote_literal(schema),
+            col("indexname"),
+            name_array(names)
+        ));
+    }
+    let definition =
+        format!("CASE WHEN {} = ANY ({}) THEN {} END", col("tablename"), name_array(same), col("indexdef"));
+    named(View::rows(or(parts)), "tablename", v).null(&["tablespace"]).mask("indexdef", Shown::Expression(definition))
+}

@@ -1,0 +1,204 @@
+//! `information_schema`, view by view (PostgreSQL manual, chapter 37).
+//!
+//! In: a view's bare name, what the caller sees. Out: a [`View`]. Must never: list a view whose every column was not looked at.
+//!
+//! The views already leave out what the service account may not see; these predicates leave out what the caller may not see.
+
+use super::{Shown, View, col};
+use crate::catalog::lookup::{Map, name_array};
+use crate::catalog::visibility::{OWNER_NAME, Seen, Visibility};
+use crate::catalog::{Constraint, RelationKind};
+use crate::types::quote_literal;
+use std::collections::BTreeMap;
+
+pub(super) fn view(name: &str, v: &Visibility<'_>) -> View {
+    match name {
+        "information_schema_catalog_name"
+        | "character_sets"
+        | "collations"
+        | "collation_character_set_applicability"
+        | "sql_features"
+        | "sql_implementation_info"
+        | "sql_parts"
+        | "sql_sizing" => View::all(),
+        "schemata" => schemata(v),
+        "tables" => renamed(View::rows(tables(v, |_| true)), "table_schema", "table_name", v)
+            .mask("table_type", Shown::Expression(table_type()))
+            .constant(&["is_insertable_into"], "NO"),
+        "columns" => renamed(View::rows(columns(v)), "table_schema", "table_name", v)
+            .null(&["column_default", "generation_expression"])
+            .constant(&["is_updatable"], "NO"),
+        "views" => {
+            renamed(View::rows(tables(v, |s| s.relation.kind == RelationKind::View)), "table_schema", "table_name", v)
+                .null(&["view_definition"])
+                .constant(&["is_updatable", "is_insertable_into", "is_trigger_updatable"], "NO")
+                .constant(&["is_trigger_deletable", "is_trigger_insertable_into"], "NO")
+        }
+        "table_constraints" => {
+            let view =
+                renamed(View::rows(constraints(v, "table_schema", "table_name")), "table_schema", "table_name", v);
+            constraint_schema(view, v)
+        }
+        "key_column_usage" => {
+            let view =
+                renamed(View::rows(constraints(v, "table_schema", "table_name")), "table_schema", "table_name", v);
+            constraint_schema(view, v)
+        }
+        "referential_constraints" => constraint_schema(View::rows(unambiguous(v, |c| c.kind == 'f')), v),
+        "constraint_column_usage" => {
+            let rows = format!("({}) AND ({})", unambiguous(v, |_| true), columns(v));
+            constraint_schema(renamed(View::rows(rows), "table_schema", "table_name", v), v)
+        }
+        // Privileges, roles, routines, triggers, foreign servers, options, usage of domains and types.
+        _ => View::none(),
+    }
+}
+
+fn table_type() -> String {
+    format!(
+        "CASE WHEN {0}::pg_catalog.text = 'FOREIGN' THEN 'BASE TABLE' ELSE {0}::pg_catalog.text END",
+        col("table_type")
+    )
+}
+
+/// A column of type `sql_identifier`, a domain over `name`, as `name`.
+fn name(column: &str) -> String {
+    format!("{}::pg_catalog.name", col(column))
+}
+
+fn in_schema(column: &str, schema: &str) -> String {
+    format!("{} = {}::pg_catalog.name", name(column), quote_literal(schema))
+}
+
+fn in_names<'n>(column: &str, names: impl IntoIterator<Item = &'n str>) -> String {
+    format!("{} = ANY ({})", name(column), name_array(names))
+}
+
+fn system(column: &str) -> String {
+    in_names(column, ["pg_catalog", "information_schema"])
+}
+
+fn or(parts: Vec<String>) -> String {
+    parts.into_iter().map(|p| format!("({p})")).collect::<Vec<_>>().join(" OR ")
+}
+
+/// Rows by `table_schema` and `table_name`: visible relations, and the system's.
+fn tables(v: &Visibility<'_>, of: impl Fn(&Seen<'_>) -> bool) -> String {
+    let mut parts = vec![system("table_schema")];
+    for (schema, names) in by_schema(v, of) {
+        parts.push(format!("{} AND {}", in_schema("table_schema", schema), in_names("table_name", names)));
+    }
+    or(parts)
+}
+
+fn by_schema<'s>(v: &'s Visibility<'_>, of: impl Fn(&Seen<'_>) -> bool) -> BTreeMap<&'s str, Vec<&'s str>> {
+    let mut schemas: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for seen in v.scope().relations.iter().filter(|s| of(s)) {
+        schemas.entry(&seen.relation.name.schema).or_default().push(&seen.relation.name.name);
+    }
+    schemas
+}
+
+/// Rows by table and `column_name`: columns of the dictionary, and the system's.
+fn columns(v: &Visibility<'_>) -> String {
+    let mut parts = vec![tables(v, |s| s.whole())];
+    for seen in v.scope().relations.iter().filter(|s| !s.whole()) {
+        parts.push(format!(
+            "{} AND {} = {}::pg_catalog.name AND {}",
+            in_schema("table_schema", &seen.relation.name.schema),
+            name("table_name"),
+            quote_literal(&seen.relation.name.name),
+            in_names("column_name", seen.columns.iter().map(|c| c.name.as_str()))
+        ));
+    }
+    or(parts)
+}
+
+/// Rows of visible constraints, by table and `constraint_name`.
+fn constraints(v: &Visibility<'_>, schema: &str, table: &str) -> String {
+    let mut parts = vec![system(schema)];
+    for seen in &v.scope().relations {
+        let mut names = v.constraints(seen).map(|c| c.name.as_str()).peekable();
+        if names.peek().is_some() {
+            parts.push(format!(
+                "{} AND {} = {}::pg_catalog.name AND {}",
+                in_schema(schema, &seen.relation.name.schema),
+                name(table),
+                quote_literal(&seen.relation.name.name),
+                in_names("constraint_name", names)
+            ));
+        }
+    }
+    or(parts)
+}
+
+/// Rows known by `constraint_schema` and `constraint_name` alone, which need not be unique: a name is shown when every constraint of the
+/// schema that bears it is visible.
+fn unambiguous(v: &Visibility<'_>, of: impl Fn(&Constraint) -> bool) -> String {
+    let mut total: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for relation in v.catalog.relations.values() {
+        for c in &relation.constraints {
+            *total.entry((&relation.name.schema, &c.name)).or_default() += 1;
+        }
+    }
+    let mut seen_names: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for seen in &v.scope().relations {
+        for c in v.constraints(seen).filter(|c| of(c)) {
+            *seen_names.entry((&seen.relation.name.schema, &c.name)).or_default() += 1;
+        }
+    }
+    let mut schemas: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (key, count) in &seen_names {
+        if total.get(key) == Some(count) {
+            schemas.entry(key.0).or_default().push(key.1);
+        }
+    }
+    let mut parts = vec!["false".to_owned()];
+    for (schema, names) in schemas {
+        parts.push(format!("{} AND {}", in_schema("constraint_schema", schema), in_names("constraint_name", names)));
+    }
+    or(parts)
+}
+
+fn schemata(v: &Visibility<'_>) -> View {
+    let mut names = Map::default();
+    let mut real = vec!["pg_catalog", "information_schema"];
+    for (schema, oid) in &v.scope().schemas {
+        let Some((home, _)) = v.catalog.schemas.iter().find(|(_, o)| *o == oid) else { continue };
+        real.push(home);
+        if home != schema {
+            names.add(home.clone(), *schema);
+        }
+    }
+    let view = View::rows(in_names("schema_name", real)).constant(&["schema_owner"], OWNER_NAME);
+    view.replace("schema_name", &names, &format!("{}::pg_catalog.text", col("schema_name")))
+}
+
+/// Shows logical schema and name of the relation.
+fn renamed(view: View, schema: &'static str, table: &'static str, v: &Visibility<'_>) -> View {
+    let (mut schemas, mut names) = (Map::default(), Map::default());
+    for seen in &v.scope().relations {
+        let (remote, logical) = (&seen.decision.remote, &seen.decision.logical);
+        let id = format!("{}\n{}", remote.schema, remote.name);
+        if remote.schema != logical.schema {
+            schemas.add(id.clone(), logical.schema.clone());
+        }
+        if remote.name != logical.name {
+            names.add(id, logical.name.clone());
+        }
+    }
+    let id = format!("pg_catalog.concat({}, '\n'::pg_catalog.text, {})", name(schema), name(table));
+    view.replace(schema, &schemas, &id).replace(table, &names, &id)
+}
+
+/// A constraint lives in its relation's schema; shown where the schema as a whole has one logical name.
+fn constraint_schema(view: View, v: &Visibility<'_>) -> View {
+    let mut schemas = Map::default();
+    for seen in &v.scope().relations {
+        schemas.add(seen.decision.remote.schema.clone(), seen.decision.logical.schema.clone());
+    }
+    let lookup = |column| (column, format!("{}::pg_catalog.text", col(column)));
+    let (own, own_key) = lookup("constraint_schema");
+    let (unique, unique_key) = lookup("unique_constraint_schema");
+    view.replace(own, &schemas, &own_key).replace(unique, &schemas, &unique_key)
+}
