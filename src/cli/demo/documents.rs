@@ -119,6 +119,29 @@ mod tests {
     }
 
     #[test]
+    fn the_documents_of_the_container_load() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), &[("secret", "0123456789abcdef")]).unwrap();
+        let docker = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/docker/sqlveil"));
+        let text = std::fs::read_to_string(docker.join("config.yaml")).unwrap();
+        let text = text.replace("{env: SQLVEIL_SECRET}", "{file: secret}");
+        let text = text.replace("{env: WAREHOUSE_PASSWORD}", "{file: secret}");
+        std::fs::write(folder.path().join("config.yaml"), text).unwrap();
+        assert!(crate::config::Config::load(&folder.path().join("config.yaml")).is_ok());
+        let loaded = crate::governance::store::load(&docker.join("governance"));
+        assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
+        assert_eq!(loaded.declared.policies.len(), 3);
+        let (directory, _) = crate::identity::Directory::load(
+            &docker.join("identity.yaml"),
+            &loaded.declared.projects,
+            &loaded.declared.purposes,
+            &crate::config::Secret::new(*b"0123456789abcdef"),
+        )
+        .unwrap();
+        assert_eq!(directory.users().count(), 1);
+    }
+
+    #[test]
     fn every_sample_is_in_the_demo() {
         fn count(folder: &Path) -> usize {
             let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
