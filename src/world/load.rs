@@ -13,10 +13,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::task::JoinSet;
 
+/// Worlds by `connectionKey`.
+pub type ByConnection = BTreeMap<Arc<str>, World>;
+
 /// What was loaded.
 pub struct Loaded {
     /// A world for each connection that could be reached, when the documents have no error. Use them only when no problem is one.
-    pub worlds: BTreeMap<Arc<str>, World>,
+    pub worlds: ByConnection,
     /// Errors and warnings.
     pub problems: Vec<Problem>,
     /// Policies read.
@@ -33,7 +36,7 @@ impl Loaded {
     ///
     /// # Errors
     /// When any problem is an error.
-    pub fn into_result(self) -> Result<(BTreeMap<Arc<str>, World>, Vec<Problem>), Vec<Problem>> {
+    pub fn into_result(self) -> Result<(ByConnection, Vec<Problem>), Vec<Problem>> {
         if any_error(&self.problems) { Err(self.problems) } else { Ok((self.worlds, self.problems)) }
     }
 }

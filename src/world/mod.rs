@@ -13,7 +13,7 @@ mod reload;
 mod warehouse;
 mod watch;
 
-pub use load::{Loaded, load};
+pub use load::{ByConnection, Loaded, load};
 pub use reload::{Outcome, Reloader};
 
 use crate::catalog::Catalog;

@@ -118,3 +118,87 @@ async fn run(client: &Client, probes: &[Probe]) -> Result<Vec<ProbeFailure>, tok
     client.batch_execute("ROLLBACK").await?;
     Ok(failures)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::demo::private_postgres::PrivatePostgres;
+    use crate::config::tls::ClientTls;
+    use crate::config::{Host, PoolLimits, Secret};
+    use crate::types::QualifiedName;
+
+    fn connection(port: u16, user: &str, password: &str) -> Arc<Connection> {
+        Arc::new(Connection {
+            key: "main".into(),
+            host: Host::Tcp("127.0.0.1".into()),
+            port,
+            database: "postgres".into(),
+            user: user.into(),
+            password: Some(Secret::new(password)),
+            tls: ClientTls::disabled(),
+            pool: PoolLimits {
+                max: 1,
+                idle: 1,
+                idle_timeout: PATIENCE,
+                max_lifetime: PATIENCE,
+                wait: Duration::from_secs(1),
+            },
+            connect_timeout: Duration::from_secs(5),
+            query_timeout: None,
+        })
+    }
+
+    fn probe(kind: ProbeKind, sql: &str) -> Probe {
+        Probe { kind, source: "s".into(), policy: "p".into(), origin: Origin::default(), sql: sql.into() }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn probes_fail_one_by_one_and_catalogs_are_compared() {
+        let server = PrivatePostgres::start().unwrap();
+        let mut warehouse =
+            Warehouse::new(connection(server.port(), server.superuser(), server.password()), Path::new("c.yaml"));
+        assert!(warehouse.refresh().await.unwrap(), "the first snapshot is new");
+        assert!(!warehouse.refresh().await.unwrap(), "the second is the same");
+        let probes = [
+            probe(ProbeKind::TypeCheck, "SELECT 1/0"),
+            probe(ProbeKind::TypeCheck, "SELECT nosuch"),
+            probe(ProbeKind::Evaluate, "SELECT regexp_replace('', '(', '')"),
+            probe(ProbeKind::Evaluate, "SELECT 1"),
+            probe(ProbeKind::Constant, "SELECT 'x'::int"),
+            probe(ProbeKind::Evaluate, "CREATE TABLE written (a int)"),
+            probe(ProbeKind::Evaluate, "SELECT pg_sleep(60)"),
+            probe(ProbeKind::TypeCheck, "SELECT 1; SELECT 2"),
+            probe(ProbeKind::Constant, "SELECT '5'::int"),
+        ];
+        let failures = warehouse.run(&probes).await.unwrap();
+        let failed: Vec<usize> = failures.iter().map(|f| f.probe).collect();
+        assert_eq!(failed, [1, 2, 4, 5, 6, 7], "{failures:?}");
+        assert_eq!(failures[0].message, "column \"nosuch\" does not exist");
+
+        // The connection is lost between two readings: the second comes over a new one and sees what changed.
+        let (admin, driver) = server.admin_config("postgres").connect(tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(driver);
+        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'";
+        admin.batch_execute(end).await.unwrap();
+        admin.batch_execute("CREATE TABLE fresh (a int)").await.unwrap();
+        assert!(warehouse.refresh().await.unwrap());
+        let catalog = warehouse.catalog.clone().unwrap();
+        assert!(catalog.relations.contains_key(&QualifiedName::new("public", "fresh")));
+        assert_eq!(catalog.version, 2);
+
+        drop(server);
+        let problem = warehouse.refresh().await.unwrap_err();
+        assert!(problem.message.starts_with("connection `main`: "), "{problem}");
+        assert_eq!(problem.origin.file.display().to_string(), "c.yaml");
+        assert!(warehouse.catalog.is_some(), "the last snapshot stays");
+    }
+
+    #[tokio::test]
+    async fn a_wrong_password_is_a_problem_that_does_not_show_it() {
+        let server = tokio::task::spawn_blocking(|| PrivatePostgres::start().unwrap()).await.unwrap();
+        let mut warehouse =
+            Warehouse::new(connection(server.port(), server.superuser(), "hunter2-wrong"), Path::new("c.yaml"));
+        let problem = warehouse.refresh().await.unwrap_err();
+        assert!(!problem.to_string().contains("hunter2"), "{problem}");
+    }
+}
