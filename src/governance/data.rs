@@ -152,12 +152,26 @@ impl NameTemplate {
 }
 
 impl TableSource {
-    /// The data source's name: `naming.datasource`, else the document's template, else `schema.table`.
+    /// The name callers write: `naming`, else the document's template, else that of the warehouse, part by part.
+    pub fn logical_name(&self, document: &DataDocument, database: &str) -> QualifiedName {
+        let part = |own: &Option<String>, template: &Option<String>, remote: &str| match (own, template) {
+            (Some(name), _) => name.clone(),
+            (None, Some(format)) => NameTemplate::expand(format, &self.remote.schema, &self.remote.name, database),
+            (None, None) => remote.to_owned(),
+        };
+        let template = &document.name_template;
+        QualifiedName {
+            schema: part(&self.logical_schema, &template.schema, &self.remote.schema),
+            name: part(&self.logical_table, &template.table, &self.remote.name),
+        }
+    }
+
+    /// The data source's name: `naming.datasource`, else the document's template, else the name callers write.
     pub fn data_source_name(&self, document: &DataDocument, database: &str) -> String {
         match (&self.data_source, &document.name_template.data_source) {
             (Some(name), _) => name.clone(),
             (None, Some(format)) => NameTemplate::expand(format, &self.remote.schema, &self.remote.name, database),
-            (None, None) => self.remote.to_string(),
+            (None, None) => self.logical_name(document, database).to_string(),
         }
     }
 }

@@ -505,6 +505,12 @@ sources:
     assert_eq!((table.event_time.as_deref(), table.high_cardinality.as_deref()), (Some("at"), Some("id")));
     assert_eq!(table.owners.as_ref().unwrap()[0].name, "ann");
     assert_eq!(table.origin.line, 7);
+    let unnamed = clean(
+        "data/d.yaml",
+        "connectionKey: main\nnameTemplate: {schemaFormat: <Schema>_x}\nsources: [{table: T, schema: S, naming: {table: u}}]\n",
+    );
+    let Source::Table(table) = &unnamed.data[0].sources.as_ref().unwrap()[0] else { panic!() };
+    assert_eq!(table.data_source_name(&unnamed.data[0], ""), "S_x.u");
     let every = clean("data/d.yaml", "connectionKey: main\n");
     assert!(every.data[0].sources.is_none());
 }
