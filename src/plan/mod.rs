@@ -3,6 +3,8 @@
 //! In: a statement string and [`PlanInputs`]. Out: one [`Plan`] per statement. Must never: be computed from anything that is not in
 //! [`PlanInputs`] (INVARIANT complete-key).
 
+pub mod settings;
+
 use crate::error::Refusal;
 use crate::identity::Caller;
 use crate::seal::Sealed;
@@ -28,6 +30,8 @@ pub struct PlanInputs {
 /// `search_path` stays pinned to `pg_catalog`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SessionView {
+    /// Login name.
+    pub user: String,
     /// `search_path` as set (text for SHOW).
     pub search_path_text: String,
     /// `search_path` parsed: schema names in order, `"$user"` already replaced by the login name.

@@ -8,6 +8,7 @@
 //! probes is [`decision::Access::Invalid`].
 
 pub mod decision;
+pub mod permit;
 pub mod probe;
 pub mod salt;
 

@@ -1,1 +1,167 @@
-//! (room resolve)
+//! Names to things: every relation, function, type and column reference of a statement gets its meaning, and the facts that decide
+//! where a policy predicate may be flattened.
+//!
+//! In: a parsed SELECT and a [`Sight`]. Out: [`Resolved`], keyed by the byte location of the construct in the caller's text.
+//! Must never: leave a relation, function or type unresolved: that is a refusal, not an `Option`.
+
+mod expression;
+mod from;
+mod names;
+mod scope;
+mod select;
+mod sight;
+
+pub use names::relation_written;
+pub use scope::Column;
+pub use sight::{Sight, Visible};
+
+use crate::error::Refusal;
+use crate::policy::permit::Permitted;
+use crate::sql::pb;
+use crate::types::{Oid, QualifiedName};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What a statement's names mean.
+#[derive(Debug, Default)]
+pub struct Resolved {
+    /// Relations by the location of their RangeVar.
+    pub relations: BTreeMap<i32, RelationUse>,
+    /// RangeVars that name a CTE.
+    pub ctes: BTreeSet<i32>,
+    /// Column references that named a schema, by location: the reference without it.
+    pub columns: BTreeMap<i32, Vec<String>>,
+    /// Calls and casts that are replaced, by location.
+    pub calls: BTreeMap<i32, Replacement>,
+    /// Types outside `pg_catalog`, by location of the type name.
+    pub types: BTreeMap<i32, QualifiedName>,
+    /// Columns to append to a GROUP BY, keyed by the location of its first item: (alias, column).
+    pub groups: BTreeMap<i32, Vec<(String, String)>>,
+}
+
+/// One mention of a protected relation.
+#[derive(Debug)]
+pub struct RelationUse {
+    /// The permit.
+    pub permitted: Permitted,
+    /// Name under which the rest of the statement knows it.
+    pub alias: String,
+    /// Whether the policy view needs a barrier.
+    pub barrier: bool,
+    /// Conjuncts of the caller copied below the barrier, over [`crate::policy::decision::ROW_ALIAS`].
+    pub pushed: Vec<pb::Node>,
+}
+
+/// What stands for a call or cast.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Replacement {
+    /// A constant of a type of `pg_catalog`.
+    Constant {
+        /// Text of the value; `None` = NULL.
+        value: Option<String>,
+        /// Type name in `pg_catalog`.
+        type_name: &'static str,
+        /// Whether the type is an array of that type.
+        array: bool,
+    },
+    /// An expression over `$1…$n`, the original arguments.
+    Guard(String),
+}
+
+/// Resolves one SELECT (or VALUES, TABLE) with everything below it.
+///
+/// # Errors
+/// 42P01, 42501, 42883, 42704 for names; 0A000 for constructs that are not supported; all with the caller's position.
+pub fn resolve(select: &mut pb::SelectStmt, sight: &Sight<'_>, params: &[Oid]) -> Result<Resolved, Refusal> {
+    let mut resolver = Resolver::new(sight, params);
+    resolver.select(select, None, None)?;
+    Ok(resolver.finish())
+}
+
+/// Resolves expressions that stand alone (arguments of EXECUTE).
+///
+/// # Errors
+/// As [`resolve`].
+pub fn resolve_expressions(nodes: &mut [pb::Node], sight: &Sight<'_>) -> Result<Resolved, Refusal> {
+    let mut resolver = Resolver::new(sight, &[]);
+    let scope = scope::Scope::root();
+    for node in nodes {
+        resolver.expression(node, &scope)?;
+    }
+    Ok(resolver.finish())
+}
+
+/// Resolves type names that stand alone (parameter types of PREPARE).
+///
+/// # Errors
+/// As [`resolve`].
+pub fn resolve_types(nodes: &[pb::Node], sight: &Sight<'_>) -> Result<(Resolved, Vec<Oid>), Refusal> {
+    let mut resolver = Resolver::new(sight, &[]);
+    let mut oids = Vec::new();
+    for node in nodes {
+        match &node.node {
+            Some(crate::sql::NodeEnum::TypeName(name)) => {
+                oids.push(resolver.type_name(name)?.unwrap_or_default());
+            }
+            _ => return Err(Refusal::internal("a parameter type is not a type name")),
+        }
+    }
+    Ok((resolver.finish(), oids))
+}
+
+/// The work in progress.
+struct Resolver<'a, 's> {
+    sight: &'a Sight<'s>,
+    params: &'a [Oid],
+    resolved: Resolved,
+    /// Uses whose rows may meet a caller's expression that can raise.
+    exposed: BTreeSet<i32>,
+    /// Such an expression was met whose relations are not known: every use is exposed.
+    all_exposed: bool,
+    /// Uses that some conjunct of the caller looks at.
+    questioned: BTreeSet<i32>,
+    /// The statement holds an outer join.
+    outer_join: bool,
+    /// Total conjuncts by use, ready to be copied below a barrier.
+    pushable: BTreeMap<i32, Vec<pb::Node>>,
+}
+
+impl<'a, 's> Resolver<'a, 's> {
+    fn new(sight: &'a Sight<'s>, params: &'a [Oid]) -> Self {
+        Self {
+            sight,
+            params,
+            resolved: Resolved::default(),
+            exposed: BTreeSet::new(),
+            all_exposed: false,
+            questioned: BTreeSet::new(),
+            outer_join: false,
+            pushable: BTreeMap::new(),
+        }
+    }
+
+    /// Takes the barrier decision for every use.
+    ///
+    /// A caller's conjunct that never raises gives no signal wherever the planner runs it, so a relation all of whose conjuncts are
+    /// total stays flat. Otherwise the relation gets a barrier, with its own total conjuncts copied below so that indexes still serve.
+    /// A policy predicate with a sub-query may become a join, before which scan conditions and expressions below outer joins run: such a
+    /// relation stays flat only when no conjunct looks at it and no outer join is there.
+    /// A policy predicate that may itself raise is always evaluated behind a barrier and before everything of the caller's.
+    fn finish(mut self) -> Resolved {
+        for (location, relation) in &mut self.resolved.relations {
+            let rows = &relation.permitted.decision().rows;
+            if rows.is_empty() {
+                continue;
+            }
+            let own_total = rows.iter().all(|r| r.total);
+            let joined = rows.iter().any(|r| r.has_subquery) && (self.outer_join || self.questioned.contains(location));
+            relation.barrier = !own_total || joined || self.all_exposed || self.exposed.contains(location);
+            if relation.barrier && own_total {
+                relation.pushed = self.pushable.remove(location).unwrap_or_default();
+            }
+        }
+        self.resolved
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,597 @@
+//! Expressions: every node is walked, every function and type checked, and what the barrier decision needs is worked out: the type,
+//! whether evaluation can raise, and whose rows it looks at.
+
+use super::names::string_constant;
+use super::scope::{Found, Scope};
+use super::{Replacement, Resolver};
+use crate::catalog::reg;
+use crate::catalog::total::like_pattern_is_total;
+use crate::error::Refusal;
+use crate::sql::{NodeEnum, names, pb, walk};
+use crate::types::Oid;
+use std::collections::BTreeSet;
+
+/// Types named in this file (`pg_type.dat`).
+pub(super) mod oid {
+    use crate::types::Oid;
+    pub const BOOL: Oid = Oid(16);
+    pub const INT8: Oid = Oid(20);
+    pub const INT4: Oid = Oid(23);
+    pub const TEXT: Oid = Oid(25);
+    pub const DATE: Oid = Oid(1082);
+    pub const TIME: Oid = Oid(1083);
+    pub const TIMESTAMP: Oid = Oid(1114);
+    pub const TIMESTAMPTZ: Oid = Oid(1184);
+    pub const TIMETZ: Oid = Oid(1266);
+    pub const NUMERIC: Oid = Oid(1700);
+}
+
+/// Type of an operand, as far as it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Type {
+    /// Known.
+    Known(Oid),
+    /// A quoted literal or untyped parameter: takes the other operand's type when the statement is analyzed.
+    Literal,
+    /// Not worked out.
+    Unclear,
+}
+
+/// What is known of an expression.
+#[derive(Debug, Clone)]
+pub(super) struct Facts {
+    pub type_oid: Type,
+    /// Evaluation never raises, on any row.
+    pub total: bool,
+    /// Relation uses whose rows it looks at, of this level or outer ones.
+    pub touches: BTreeSet<i32>,
+    /// Holds an aggregate of this level: evaluated after grouping.
+    pub aggregates: bool,
+    /// Made of constants, parameters and unmasked columns of one relation use at this level: may be copied below a barrier.
+    pub pushable: bool,
+}
+
+impl Facts {
+    fn constant(type_oid: Type) -> Self {
+        Facts { type_oid, total: true, touches: BTreeSet::new(), aggregates: false, pushable: true }
+    }
+
+    /// Combines the facts of parts into those of a whole that computes nothing itself.
+    fn of_parts(parts: &[Facts], type_oid: Type) -> Self {
+        Facts {
+            type_oid,
+            total: parts.iter().all(|p| p.total),
+            touches: parts.iter().flat_map(|p| p.touches.iter().copied()).collect(),
+            aggregates: parts.iter().any(|p| p.aggregates),
+            pushable: parts.iter().all(|p| p.pushable),
+        }
+    }
+
+    fn but(self, total: bool) -> Self {
+        Facts { total: self.total && total, pushable: self.pushable && total, ..self }
+    }
+}
+
+impl Resolver<'_, '_> {
+    /// Walks an optional boxed expression.
+    pub(super) fn optional(
+        &mut self,
+        node: &mut Option<Box<pb::Node>>,
+        scope: &Scope<'_>,
+    ) -> Result<Option<Facts>, Refusal> {
+        node.as_deref_mut().map(|n| self.expression(n, scope)).transpose()
+    }
+
+    fn each(&mut self, nodes: &mut [pb::Node], scope: &Scope<'_>) -> Result<Vec<Facts>, Refusal> {
+        nodes.iter_mut().map(|n| self.expression(n, scope)).collect()
+    }
+
+    /// Walks one expression.
+    ///
+    /// # Errors
+    /// 0A000 for node kinds that are not known; 42883, 42704, 42501 for names.
+    pub(super) fn expression(&mut self, node: &mut pb::Node, scope: &Scope<'_>) -> Result<Facts, Refusal> {
+        use NodeEnum as N;
+        let Some(kind) = &mut node.node else {
+            // An empty node stands for an omitted part (`FILTER`-less list items, a missing CASE argument).
+            return Ok(Facts::constant(Type::Unclear).but(false));
+        };
+        match kind {
+            N::AConst(c) => Ok(Facts::constant(constant_type(c))),
+            N::ParamRef(p) => {
+                let declared =
+                    usize::try_from(p.number).ok().and_then(|n| n.checked_sub(1)).and_then(|n| self.params.get(n));
+                Ok(Facts::constant(match declared {
+                    Some(oid) if oid.0 != 0 => Type::Known(*oid),
+                    _ => Type::Literal,
+                }))
+            }
+            N::ColumnRef(c) => self.column(c, scope),
+            N::SqlvalueFunction(f) => {
+                if let Some(replacement) = self.value_function(f) {
+                    self.replace(f.location, replacement)?;
+                }
+                Ok(Facts::constant(value_function_type(f.op)).but(value_function_type(f.op) != Type::Unclear))
+            }
+            N::BoolExpr(b) => {
+                let parts = self.each(&mut b.args, scope)?;
+                Ok(Facts::of_parts(&parts, Type::Known(oid::BOOL)))
+            }
+            N::NullTest(t) => {
+                let parts: Vec<_> = self.optional(&mut t.arg, scope)?.into_iter().collect();
+                Ok(Facts::of_parts(&parts, Type::Known(oid::BOOL)))
+            }
+            N::BooleanTest(t) => {
+                let parts: Vec<_> = self.optional(&mut t.arg, scope)?.into_iter().collect();
+                let boolean = parts.iter().all(|p| p.type_oid == Type::Known(oid::BOOL));
+                Ok(Facts::of_parts(&parts, Type::Known(oid::BOOL)).but(boolean))
+            }
+            N::AExpr(e) => self.operation(e, scope),
+            N::CoalesceExpr(c) => {
+                let parts = self.each(&mut c.args, scope)?;
+                let common = common_type(&parts);
+                Ok(Facts::of_parts(&parts, common).but(common != Type::Unclear))
+            }
+            N::CaseExpr(c) => {
+                let simple = c.arg.is_none();
+                let mut parts: Vec<_> = self.optional(&mut c.arg, scope)?.into_iter().collect();
+                let mut results = Vec::new();
+                for arm in &mut c.args {
+                    let Some(N::CaseWhen(when)) = &mut arm.node else {
+                        return Err(Refusal::internal("a CASE holds something other than WHEN"));
+                    };
+                    parts.extend(self.optional(&mut when.expr, scope)?);
+                    results.extend(self.optional(&mut when.result, scope)?);
+                }
+                results.extend(self.optional(&mut c.defresult, scope)?);
+                let common = common_type(&results);
+                parts.append(&mut results);
+                Ok(Facts::of_parts(&parts, common).but(simple && common != Type::Unclear))
+            }
+            N::TypeCast(cast) => self.cast(cast, scope),
+            N::FuncCall(call) => self.call(call, scope),
+            N::SubLink(link) => self.sublink(link, scope),
+            N::AArrayExpr(_)
+            | N::RowExpr(_)
+            | N::List(_)
+            | N::CaseWhen(_)
+            | N::MinMaxExpr(_)
+            | N::XmlExpr(_)
+            | N::XmlSerialize(_)
+            | N::AIndirection(_)
+            | N::AIndices(_)
+            | N::AStar(_)
+            | N::String(_)
+            | N::CollateClause(_)
+            | N::GroupingFunc(_)
+            | N::GroupingSet(_)
+            | N::NamedArgExpr(_)
+            | N::SortBy(_)
+            | N::WindowDef(_)
+            | N::ResTarget(_)
+            | N::JsonIsPredicate(_) => {
+                if let N::XmlSerialize(x) = kind
+                    && let Some(name) = &x.type_name
+                {
+                    self.type_name(name)?;
+                }
+                let grouping = matches!(kind, N::GroupingFunc(_));
+                let mut parts = Vec::new();
+                walk::children(kind, &mut |child| {
+                    parts.push(self.expression(child, scope)?);
+                    Ok(())
+                })?;
+                let mut facts = Facts::of_parts(&parts, Type::Unclear).but(false);
+                facts.aggregates |= grouping;
+                Ok(facts)
+            }
+            other => Err(walk::unsupported(other)),
+        }
+    }
+
+    /// A column reference: resolved as far as the barrier decision needs; PostgreSQL itself reports unknown names, against the policy
+    /// views, which hold nothing that may not be seen.
+    fn column(&mut self, c: &pb::ColumnRef, scope: &Scope<'_>) -> Result<Facts, Refusal> {
+        let star = matches!(c.fields.last().map(|f| &f.node), Some(Some(NodeEnum::AStar(_))));
+        let named = if star { c.fields.get(..c.fields.len().saturating_sub(1)).unwrap_or_default() } else { &c.fields };
+        let parts = names::parts(named).unwrap_or_default();
+        let opaque = |touches: BTreeSet<i32>| Facts {
+            type_oid: Type::Unclear,
+            total: false,
+            touches,
+            aggregates: false,
+            pushable: false,
+        };
+        // `database.schema.relation.column` and `schema.relation.column` lose their prefix: a policy view has no schema.
+        let mut path = parts.clone();
+        if path.len().saturating_add(usize::from(star)) == 4
+            && path.first() == Some(&self.sight.session.database.as_str())
+        {
+            path.remove(0);
+        }
+        if path.len().saturating_add(usize::from(star)) == 3
+            && let [schema, relation, ..] = path.as_slice()
+            && scope.by_schema(schema, relation).is_some()
+        {
+            let mut shorter: Vec<String> = path.iter().skip(1).map(|p| (*p).to_owned()).collect();
+            path.remove(0);
+            if star {
+                shorter.push("*".to_owned());
+            }
+            self.resolved.columns.insert(c.location, shorter);
+        }
+        if star {
+            let touches = match path.as_slice() {
+                [item] => match scope.qualified(item, "*") {
+                    Found::Row { item, .. } | Found::Column { item, .. } => item.uses.as_ref().clone(),
+                    Found::Unknown | Found::Nothing => scope.all_uses(),
+                },
+                _ => scope.all_uses(),
+            };
+            return Ok(opaque(touches));
+        }
+        let found = match path.as_slice() {
+            [name] => scope.unqualified(name),
+            [item, name] => scope.qualified(item, name),
+            _ => Found::Unknown,
+        };
+        Ok(match found {
+            Found::Column { column, depth, .. } => Facts {
+                type_oid: column.type_oid.map_or(Type::Unclear, Type::Known),
+                total: column.total && column.type_oid.is_some(),
+                touches: column.uses.as_ref().clone(),
+                aggregates: false,
+                pushable: depth == 0 && column.base.is_some(),
+            },
+            Found::Row { item, .. } => opaque(item.uses.as_ref().clone()),
+            Found::Unknown => opaque(scope.all_uses()),
+            Found::Nothing => opaque(scope.all_uses()),
+        })
+    }
+
+    /// Operators in all their grammar forms.
+    fn operation(&mut self, e: &mut pb::AExpr, scope: &Scope<'_>) -> Result<Facts, Refusal> {
+        use pb::AExprKind as K;
+        let parts = names::parts(&e.name).unwrap_or_default();
+        let name = match parts.as_slice() {
+            [one] | ["pg_catalog", one] => (*one).to_owned(),
+            _ => {
+                return Err(Refusal::new(
+                    crate::error::Family::Denied,
+                    crate::error::SqlState::UNDEFINED_FUNCTION,
+                    format!("operator does not exist: {}", parts.join(".")),
+                )
+                .at(e.location));
+            }
+        };
+        let pattern = e.rexpr.as_deref().and_then(string_constant).map(like_pattern_is_total).unwrap_or(false);
+        let left = self.optional(&mut e.lexpr, scope)?;
+        let in_list = match e.rexpr.as_deref_mut() {
+            Some(pb::Node { node: Some(NodeEnum::List(list)) }) => Some(self.each(&mut list.items, scope)?),
+            _ => None,
+        };
+        let right = match in_list {
+            Some(_) => None,
+            None => self.optional(&mut e.rexpr, scope)?,
+        };
+        let kind = K::try_from(e.kind).unwrap_or_default();
+        let boolean = Type::Known(oid::BOOL);
+        let pair = |op: &str, l: &Facts, r: &Facts| self.operator_total(op, l.type_oid, r.type_oid);
+        Ok(match (kind, left, right, in_list) {
+            (K::AexprOp, left, Some(right), None) => {
+                let left_type = left.as_ref().map_or(Type::Known(Oid(0)), |l| l.type_oid);
+                let total = self.operator_total(&name, left_type, right.type_oid);
+                let result = self.operator_result(&name, left_type, right.type_oid);
+                let parts: Vec<_> = left.into_iter().chain([right]).collect();
+                Facts::of_parts(&parts, result).but(total)
+            }
+            (K::AexprIn, Some(left), None, Some(items)) => {
+                // Elements are brought to a common type; only lists of one type or plain literals are followed.
+                let total = items.iter().all(|item| pair("=", &left, item)) && uniform(&items);
+                let parts: Vec<_> = std::iter::once(left).chain(items).collect();
+                Facts::of_parts(&parts, boolean).but(total)
+            }
+            (K::AexprBetween | K::AexprNotBetween, Some(left), None, Some(bounds)) => {
+                let total = bounds.iter().all(|b| pair("<=", &left, b) && pair(">=", &left, b));
+                let parts: Vec<_> = std::iter::once(left).chain(bounds).collect();
+                Facts::of_parts(&parts, boolean).but(total)
+            }
+            (K::AexprDistinct | K::AexprNotDistinct, Some(left), Some(right), None) => {
+                let total = pair("=", &left, &right);
+                Facts::of_parts(&[left, right], boolean).but(total)
+            }
+            (K::AexprLike | K::AexprIlike, Some(left), Some(right), None) => {
+                let total = pattern && pair(&name, &left, &right);
+                Facts::of_parts(&[left, right], boolean).but(total)
+            }
+            (K::AexprOpAny | K::AexprOpAll, Some(left), Some(right), None) => {
+                let element = match right.type_oid {
+                    Type::Known(array) => self.element_of(array).map_or(Type::Unclear, Type::Known),
+                    Type::Literal => Type::Literal,
+                    Type::Unclear => Type::Unclear,
+                };
+                let total = self.operator_total(&name, left.type_oid, element);
+                Facts::of_parts(&[left, right], boolean).but(total)
+            }
+            (_, left, right, items) => {
+                let parts: Vec<_> = left.into_iter().chain(right).chain(items.into_iter().flatten()).collect();
+                Facts::of_parts(&parts, Type::Unclear).but(false)
+            }
+        })
+    }
+
+    fn element_of(&self, array: Oid) -> Option<Oid> {
+        let info = self.sight.catalog.types.get(&array)?;
+        (info.category == 'A' && info.element.0 != 0).then_some(info.element)
+    }
+
+    /// Whether the operator PostgreSQL would choose for these operands never raises.
+    pub(super) fn operator_total(&self, name: &str, left: Type, right: Type) -> bool {
+        let (left, right) = match (left, right) {
+            (Type::Known(l), Type::Known(r)) => (l, r),
+            // A literal takes the other operand's type and is read when the statement is analyzed.
+            (Type::Known(l), Type::Literal) if l.0 != 0 => (l, l),
+            (Type::Literal, Type::Known(r)) => (r, r),
+            _ => return false,
+        };
+        self.sight.catalog.operator_is_total(name, left, right)
+    }
+
+    fn operator_result(&self, name: &str, left: Type, right: Type) -> Type {
+        let (left, right) = match (left, right) {
+            (Type::Known(l), Type::Known(r)) => (l, r),
+            (Type::Known(l), Type::Literal) => (l, l),
+            (Type::Literal, Type::Known(r)) => (r, r),
+            _ => return Type::Unclear,
+        };
+        let exact = self
+            .sight
+            .catalog
+            .operators
+            .get(name)
+            .and_then(|overloads| overloads.iter().find(|o| o.left == left && o.right == right).map(|o| o.result));
+        match exact {
+            Some(result) => Type::Known(result),
+            None => Type::Unclear,
+        }
+    }
+
+    /// Casts: a literal is read when the statement is analyzed; others run on every row.
+    fn cast(&mut self, cast: &mut pb::TypeCast, scope: &Scope<'_>) -> Result<Facts, Refusal> {
+        let Some(name) = &cast.type_name else {
+            return Err(Refusal::internal("a cast without a type"));
+        };
+        let target = self.type_name(name)?;
+        if let Some(alias) = Self::reg_type(name) {
+            if !name.array_bounds.is_empty() {
+                return Err(Refusal::unsupported(format!("arrays of {alias} are not supported")).at(name.location));
+            }
+            return self.reg_cast(&alias, cast, scope);
+        }
+        let literal = matches!(
+            cast.arg.as_deref().and_then(|a| a.node.as_ref()),
+            Some(NodeEnum::AConst(_) | NodeEnum::ParamRef(_))
+        );
+        let number = matches!(cast.arg.as_deref().and_then(|a| a.node.as_ref()), Some(NodeEnum::AConst(c))
+            if !matches!(c.val, Some(pb::a_const::Val::Sval(_)) | None));
+        let inner = self.optional(&mut cast.arg, scope)?.unwrap_or_else(|| Facts::constant(Type::Unclear).but(false));
+        let ty = target.map_or(Type::Unclear, Type::Known);
+        let total = match (inner.type_oid, target) {
+            // Domains carry checks, which run at execution.
+            (_, Some(to)) if self.is_domain(to) => false,
+            (Type::Literal, Some(_)) if literal && name.typmods.is_empty() => true,
+            (Type::Known(from), Some(to)) if from == to && name.typmods.is_empty() => true,
+            (Type::Known(from), Some(to)) => {
+                !number && name.typmods.is_empty() && self.sight.catalog.cast_is_total(from, to)
+            }
+            _ => false,
+        };
+        Ok(Facts { type_oid: ty, ..inner }.but(total))
+    }
+
+    fn is_domain(&self, oid: Oid) -> bool {
+        self.sight.catalog.types.get(&oid).is_none_or(|t| t.kind == 'd' || t.kind == 'c')
+    }
+
+    /// Casts to `regclass` and its family: literals are resolved here, as the caller sees the catalog; others are guarded.
+    fn reg_cast(&mut self, alias: &str, cast: &mut pb::TypeCast, scope: &Scope<'_>) -> Result<Facts, Refusal> {
+        let literal = cast.arg.as_deref().and_then(string_constant).map(str::to_owned);
+        let inner = self.optional(&mut cast.arg, scope)?.unwrap_or_else(|| Facts::constant(Type::Unclear));
+        let visibility = self.sight.visibility();
+        match literal {
+            Some(text) => {
+                let digits = reg::resolve_reg_literal(alias, &text, visibility).map_err(|r| r.at(cast.location))?;
+                self.replace(
+                    cast.location,
+                    Replacement::Constant { value: Some(digits), type_name: "oid", array: false },
+                )?;
+                Ok(Facts::constant(Type::Known(Oid(26))))
+            }
+            None => {
+                let text = reg::cast_guard(alias, visibility).ok_or_else(|| {
+                    Refusal::unsupported(format!("casts to {alias} are not supported")).at(cast.location)
+                })?;
+                self.replace(cast.location, Replacement::Guard(text))?;
+                Ok(Facts { type_oid: Type::Unclear, ..inner }.but(false))
+            }
+        }
+    }
+
+    /// Function calls.
+    fn call(&mut self, call: &mut pb::FuncCall, scope: &Scope<'_>) -> Result<Facts, Refusal> {
+        self.function(call)?;
+        let name = names::parts(&call.funcname).and_then(|p| p.last().map(|n| (*n).to_owned())).unwrap_or_default();
+        let plain = call.agg_order.is_empty()
+            && call.agg_filter.is_none()
+            && call.over.is_none()
+            && !call.agg_star
+            && !call.agg_distinct
+            && !call.func_variadic
+            && !self.resolved.calls.contains_key(&call.location);
+        let overloads = self.sight.catalog.functions.get(&name);
+        let aggregate = call.over.is_none() && overloads.is_some_and(|o| o.iter().any(|f| f.kind == 'a'));
+        let args = self.each(&mut call.args, scope)?;
+        let mut rest = self.each(&mut call.agg_order, scope)?;
+        rest.extend(self.optional(&mut call.agg_filter, scope)?);
+        if let Some(over) = &mut call.over {
+            self.window(over, scope, &mut rest)?;
+        }
+        let types: Option<Vec<Oid>> = args
+            .iter()
+            .map(|a| match a.type_oid {
+                Type::Known(oid) => Some(oid),
+                Type::Literal => Some(oid::TEXT),
+                Type::Unclear => None,
+            })
+            .collect();
+        let total = plain && types.as_ref().is_some_and(|t| self.sight.catalog.function_is_total(&name, t));
+        let result = types
+            .and_then(|t| overloads?.iter().find(|f| f.args == t && !f.returns_set).map(|f| Type::Known(f.result)))
+            .unwrap_or(Type::Unclear);
+        let parts: Vec<_> = args.into_iter().chain(rest).collect();
+        let mut facts = Facts::of_parts(&parts, result).but(total && !aggregate);
+        facts.aggregates |= aggregate;
+        facts.pushable = false;
+        Ok(facts)
+    }
+
+    /// A window definition's expressions.
+    pub(super) fn window(
+        &mut self,
+        window: &mut pb::WindowDef,
+        scope: &Scope<'_>,
+        facts: &mut Vec<Facts>,
+    ) -> Result<(), Refusal> {
+        facts.extend(self.each(&mut window.partition_clause, scope)?);
+        facts.extend(self.each(&mut window.order_clause, scope)?);
+        facts.extend(self.optional(&mut window.start_offset, scope)?);
+        facts.extend(self.optional(&mut window.end_offset, scope)?);
+        Ok(())
+    }
+
+    /// Sub-selects in expressions.
+    fn sublink(&mut self, link: &mut pb::SubLink, scope: &Scope<'_>) -> Result<Facts, Refusal> {
+        use pb::SubLinkType as S;
+        let test = self.optional(&mut link.testexpr, scope)?;
+        let operator = names::parts(&link.oper_name).unwrap_or_default();
+        let operator = match operator.as_slice() {
+            [] => "=",
+            [one] | ["pg_catalog", one] => *one,
+            _ => return Err(Refusal::unsupported("operators outside pg_catalog are not supported").at(link.location)),
+        };
+        let Some(NodeEnum::SelectStmt(select)) = link.subselect.as_deref_mut().and_then(|n| n.node.as_mut()) else {
+            return Err(Refusal::unsupported("only SELECT may stand in a sub-query").at(link.location));
+        };
+        let output = self.select(select, Some(scope), None)?;
+        let mut touches = output.outer_touches;
+        let kind = S::try_from(link.sub_link_type).unwrap_or_default();
+        let (total, type_oid) = match (kind, &test) {
+            (S::ExistsSublink, _) => (output.tame, Type::Known(oid::BOOL)),
+            (S::AnySublink, Some(test)) => {
+                let column = output.columns.as_ref().and_then(|c| match c.as_slice() {
+                    [one] => Some(one),
+                    _ => None,
+                });
+                let total = column.is_some_and(|c| {
+                    c.total
+                        && self.operator_total(operator, test.type_oid, c.type_oid.map_or(Type::Unclear, Type::Known))
+                });
+                // Turned into a semi-join, the comparison also meets the rows of the sub-query.
+                touches.extend(output.uses.iter().copied());
+                (output.tame && total, Type::Known(oid::BOOL))
+            }
+            (S::AllSublink, _) => (false, Type::Known(oid::BOOL)),
+            _ => (false, Type::Unclear),
+        };
+        if let Some(test) = &test {
+            touches.extend(test.touches.iter().copied());
+        }
+        Ok(Facts {
+            type_oid,
+            total: total && test.as_ref().is_none_or(|t| t.total),
+            touches,
+            aggregates: test.is_some_and(|t| t.aggregates),
+            pushable: false,
+        })
+    }
+
+    /// `current_user` and family answer for the caller.
+    fn value_function(&self, f: &pb::SqlValueFunction) -> Option<Replacement> {
+        use pb::SqlValueFunctionOp as Op;
+        let name = |value: Option<String>| Some(Replacement::Constant { value, type_name: "name", array: false });
+        match Op::try_from(f.op).unwrap_or_default() {
+            Op::SvfopCurrentRole | Op::SvfopCurrentUser | Op::SvfopUser | Op::SvfopSessionUser => {
+                name(Some(self.sight.caller.user.to_string()))
+            }
+            Op::SvfopCurrentCatalog => name(Some(self.sight.session.database.clone())),
+            Op::SvfopCurrentSchema => name(self.current_schema()),
+            Op::SqlvalueFunctionOpUndefined
+            | Op::SvfopCurrentDate
+            | Op::SvfopCurrentTime
+            | Op::SvfopCurrentTimeN
+            | Op::SvfopCurrentTimestamp
+            | Op::SvfopCurrentTimestampN
+            | Op::SvfopLocaltime
+            | Op::SvfopLocaltimeN
+            | Op::SvfopLocaltimestamp
+            | Op::SvfopLocaltimestampN => None,
+        }
+    }
+}
+
+fn value_function_type(op: i32) -> Type {
+    use pb::SqlValueFunctionOp as Op;
+    match Op::try_from(op).unwrap_or_default() {
+        Op::SvfopCurrentDate => Type::Known(oid::DATE),
+        Op::SvfopCurrentTimestamp => Type::Known(oid::TIMESTAMPTZ),
+        Op::SvfopLocaltimestamp => Type::Known(oid::TIMESTAMP),
+        Op::SvfopCurrentTime => Type::Known(oid::TIMETZ),
+        Op::SvfopLocaltime => Type::Known(oid::TIME),
+        Op::SvfopCurrentRole
+        | Op::SvfopCurrentUser
+        | Op::SvfopUser
+        | Op::SvfopSessionUser
+        | Op::SvfopCurrentCatalog
+        | Op::SvfopCurrentSchema => Type::Known(Oid(19)),
+        // With a precision they round, which may overflow.
+        Op::SqlvalueFunctionOpUndefined
+        | Op::SvfopCurrentTimeN
+        | Op::SvfopCurrentTimestampN
+        | Op::SvfopLocaltimeN
+        | Op::SvfopLocaltimestampN => Type::Unclear,
+    }
+}
+
+fn constant_type(c: &pb::AConst) -> Type {
+    use pb::a_const::Val;
+    match &c.val {
+        Some(Val::Ival(_)) => Type::Known(oid::INT4),
+        // The lexer's "float" is any number that is not an int4; whole ones that fit are int8.
+        Some(Val::Fval(f)) => Type::Known(if f.fval.parse::<i64>().is_ok() { oid::INT8 } else { oid::NUMERIC }),
+        Some(Val::Boolval(_)) => Type::Known(oid::BOOL),
+        Some(Val::Sval(_)) | None => Type::Literal,
+        Some(Val::Bsval(_)) => Type::Unclear,
+    }
+}
+
+/// The one type all parts have, literals aside.
+fn common_type(parts: &[Facts]) -> Type {
+    let mut common = Type::Literal;
+    for part in parts {
+        match (part.type_oid, common) {
+            (Type::Unclear, _) => return Type::Unclear,
+            (Type::Literal, _) => {}
+            (Type::Known(oid), Type::Literal) => common = Type::Known(oid),
+            (Type::Known(oid), Type::Known(known)) if oid == known => {}
+            (Type::Known(_), _) => return Type::Unclear,
+        }
+    }
+    if common == Type::Literal { Type::Known(oid::TEXT) } else { common }
+}
+
+/// All of one type, or all literals.
+fn uniform(parts: &[Facts]) -> bool {
+    let mut types = parts.iter().map(|p| p.type_oid);
+    let first = types.next();
+    types.all(|t| Some(t) == first)
+}

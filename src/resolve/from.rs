@@ -1,0 +1,376 @@
+//! FROM: relations, sub-selects, joins, functions, samples.
+
+use super::expression::Type;
+use super::names::check_reserved;
+use super::scope::{Column, Item, Scope};
+use super::select::rename;
+use super::{RelationUse, Resolver};
+use crate::error::{Family, Refusal, SqlState};
+use crate::sql::{NodeEnum, names, pb, walk};
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+/// What one FROM item brings.
+#[derive(Debug, Default)]
+pub(super) struct From {
+    pub items: Vec<Item>,
+    /// Columns merged by USING or NATURAL.
+    pub merged: BTreeSet<String>,
+    /// Relation uses its conditions look at.
+    pub touches: BTreeSet<i32>,
+    /// Plain relations and total conditions only.
+    pub tame: bool,
+}
+
+/// Refuses two items of one name: PostgreSQL tells relations of different schemas apart, policy views have no schema.
+pub(super) fn check_names(before: &[Item], new: &[Item]) -> Result<(), Refusal> {
+    for item in new {
+        if !item.name.is_empty() && before.iter().any(|b| b.name == item.name) {
+            return Err(Refusal::new(
+                Family::Caller,
+                SqlState("42712"),
+                format!("table name \"{}\" specified more than once", item.name),
+            )
+            .with_hint("Give the relations different aliases."));
+        }
+    }
+    Ok(())
+}
+
+impl Resolver<'_, '_> {
+    /// Resolves one FROM item. `scope` holds the items to its left (for LATERAL) and the outer levels.
+    pub(super) fn from_item(
+        &mut self,
+        node: &mut pb::Node,
+        scope: &Scope<'_>,
+        nullable: bool,
+    ) -> Result<From, Refusal> {
+        use NodeEnum as N;
+        let Some(kind) = &mut node.node else {
+            return Err(Refusal::internal("an empty FROM item"));
+        };
+        match kind {
+            N::RangeVar(relation) => self.range_var(relation, scope, nullable),
+            N::RangeSubselect(sub) => {
+                let alias = sub.alias.clone();
+                self.check_alias(alias.as_ref())?;
+                let Some(N::SelectStmt(select)) = sub.subquery.as_deref_mut().and_then(|n| n.node.as_mut()) else {
+                    return Err(Refusal::unsupported("only SELECT may stand in FROM"));
+                };
+                // Without LATERAL its parent is the level outside, but names are resolved alike: PostgreSQL reports the misuse.
+                let output = self.select(select, Some(scope), None)?;
+                let columns = match &alias {
+                    Some(alias) => output.columns.map(|c| rename(c, &alias.colnames)),
+                    None => output.columns,
+                };
+                let item = Item {
+                    name: alias.map(|a| a.aliasname).unwrap_or_default(),
+                    schema: None,
+                    columns,
+                    uses: Rc::new(output.uses),
+                    nullable,
+                };
+                Ok(From {
+                    items: vec![item],
+                    merged: BTreeSet::new(),
+                    touches: output.outer_touches,
+                    tame: output.tame,
+                })
+            }
+            N::JoinExpr(join) => self.join(join, scope, nullable),
+            N::RangeFunction(function) => {
+                self.check_alias(function.alias.as_ref())?;
+                let mut touches = BTreeSet::new();
+                let mut name = None;
+                for entry in &mut function.functions {
+                    // Each entry is a list: the call, then its column definitions.
+                    let Some(N::List(list)) = &mut entry.node else {
+                        return Err(Refusal::internal("a function in FROM is not a list"));
+                    };
+                    for part in &mut list.items {
+                        match &part.node {
+                            Some(N::List(defs)) => {
+                                for def in defs.items.clone() {
+                                    self.column_definition(&def)?;
+                                }
+                            }
+                            Some(_) => {
+                                touches.extend(self.expression(part, scope)?.touches);
+                                name.get_or_insert_with(|| names::figure_column_name(Some(part)));
+                            }
+                            None => {}
+                        }
+                    }
+                }
+                for def in function.coldeflist.clone() {
+                    self.column_definition(&def)?;
+                }
+                let item = Item {
+                    name: function.alias.as_ref().map(|a| a.aliasname.clone()).or(name).unwrap_or_default(),
+                    schema: None,
+                    columns: None,
+                    uses: Rc::new(touches.clone()),
+                    nullable,
+                };
+                Ok(From { items: vec![item], merged: BTreeSet::new(), touches, tame: false })
+            }
+            N::RangeTableSample(sample) => {
+                let location = sample.location;
+                let Some(N::RangeVar(relation)) = sample.relation.as_deref_mut().and_then(|n| n.node.as_mut()) else {
+                    return Err(Refusal::unsupported("TABLESAMPLE is supported on relations").at(location));
+                };
+                let use_ = relation.location;
+                let from = self.range_var(relation, scope, nullable)?;
+                let method = names::parts(&sample.method).unwrap_or_default();
+                let method = match method.as_slice() {
+                    [one] | ["pg_catalog", one] => *one,
+                    _ => "",
+                };
+                if !matches!(method, "bernoulli" | "system") {
+                    return Err(Refusal::unsupported("only the BERNOULLI and SYSTEM sampling methods are supported")
+                        .at(location));
+                }
+                let filtered = match self.resolved.relations.get(&use_) {
+                    Some(relation) => !relation.permitted.decision().rows.is_empty(),
+                    None => return Err(Refusal::unsupported("TABLESAMPLE is supported on tables").at(location)),
+                };
+                if filtered && (method == "system" || sample.repeatable.is_some()) {
+                    return Err(Refusal::unsupported(
+                        "on a relation with a row policy only TABLESAMPLE BERNOULLI without REPEATABLE is supported",
+                    )
+                    .with_hint("The other forms would tell where hidden rows are stored.")
+                    .at(location));
+                }
+                let root = Scope::root();
+                for arg in &mut sample.args {
+                    self.expression(arg, &root)?;
+                }
+                self.optional(&mut sample.repeatable, &root)?;
+                Ok(From { tame: false, ..from })
+            }
+            N::RangeTableFunc(table) => {
+                self.check_alias(table.alias.as_ref())?;
+                let mut touches = BTreeSet::new();
+                for facts in [self.optional(&mut table.docexpr, scope)?, self.optional(&mut table.rowexpr, scope)?]
+                    .into_iter()
+                    .flatten()
+                {
+                    touches.extend(facts.touches);
+                }
+                for node in &mut table.namespaces {
+                    touches.extend(self.expression(node, scope)?.touches);
+                }
+                for node in &mut table.columns {
+                    let Some(N::RangeTableFuncCol(column)) = &mut node.node else {
+                        return Err(Refusal::unsupported("this form of XMLTABLE is not supported"));
+                    };
+                    if let Some(name) = &column.type_name {
+                        self.type_name(name)?;
+                    }
+                    for facts in
+                        [self.optional(&mut column.colexpr, scope)?, self.optional(&mut column.coldefexpr, scope)?]
+                            .into_iter()
+                            .flatten()
+                    {
+                        touches.extend(facts.touches);
+                    }
+                }
+                let name = table.alias.as_ref().map_or_else(|| "xmltable".to_owned(), |a| a.aliasname.clone());
+                let uses = Rc::new(touches.clone());
+                let item = Item { name, schema: None, columns: None, uses, nullable };
+                Ok(From { items: vec![item], merged: BTreeSet::new(), touches, tame: false })
+            }
+            other => Err(walk::unsupported(other)),
+        }
+    }
+
+    /// A name in FROM: a CTE in scope, or a relation.
+    fn range_var(&mut self, relation: &pb::RangeVar, scope: &Scope<'_>, nullable: bool) -> Result<From, Refusal> {
+        self.check_alias(relation.alias.as_ref())?;
+        let alias = relation.alias.as_ref();
+        let name = alias.map_or_else(|| relation.relname.clone(), |a| a.aliasname.clone());
+        let aliases = alias.map(|a| a.colnames.as_slice()).unwrap_or_default();
+        if relation.schemaname.is_empty()
+            && relation.catalogname.is_empty()
+            && let Some(cte) = scope.cte(&relation.relname)
+        {
+            self.resolved.ctes.insert(relation.location);
+            let columns = cte
+                .columns
+                .borrow()
+                .clone()
+                .map(|c| rename(c.into_iter().map(|c| Column { base: None, ..c }).collect(), aliases));
+            let uses = cte.uses.borrow().clone();
+            let item = Item { name, schema: None, columns, uses, nullable };
+            return Ok(From { items: vec![item], tame: false, ..From::default() });
+        }
+        if relation.location < 0 || self.resolved.relations.contains_key(&relation.location) {
+            return Err(Refusal::internal("a relation without a place of its own"));
+        }
+        let permitted = self.sight.relation(relation)?;
+        let location = relation.location;
+        let uses = Rc::new(BTreeSet::from([location]));
+        let columns = permitted
+            .decision()
+            .columns
+            .iter()
+            .map(|c| Column {
+                name: c.name.clone(),
+                type_oid: Some(c.type_oid),
+                total: c.mask.as_ref().is_none_or(|m| m.total),
+                uses: Rc::clone(&uses),
+                base: c.mask.is_none().then_some(location),
+            })
+            .collect();
+        let schema = alias.is_none().then(|| {
+            if relation.schemaname.is_empty() {
+                permitted.decision().logical.schema.clone()
+            } else {
+                relation.schemaname.clone()
+            }
+        });
+        let item = Item { name: name.clone(), schema, columns: Some(rename_base(columns, aliases)), uses, nullable };
+        self.resolved
+            .relations
+            .insert(location, RelationUse { permitted, alias: name, barrier: false, pushed: Vec::new() });
+        Ok(From { items: vec![item], tame: true, ..From::default() })
+    }
+
+    /// JOIN in all its forms.
+    fn join(&mut self, join: &mut pb::JoinExpr, scope: &Scope<'_>, nullable: bool) -> Result<From, Refusal> {
+        use pb::JoinType as J;
+        self.check_alias(join.alias.as_ref())?;
+        self.check_alias(join.join_using_alias.as_ref())?;
+        let kind = J::try_from(join.jointype).unwrap_or_default();
+        let (left_nullable, right_nullable) = match kind {
+            J::JoinInner => (nullable, nullable),
+            J::JoinLeft => (nullable, true),
+            J::JoinRight => (true, nullable),
+            J::JoinFull => (true, true),
+            _ => return Err(Refusal::unsupported("this kind of join is not supported")),
+        };
+        let outer = kind != J::JoinInner;
+        self.outer_join |= outer;
+        let (Some(left), Some(right)) = (join.larg.as_deref_mut(), join.rarg.as_deref_mut()) else {
+            return Err(Refusal::internal("a join without two sides"));
+        };
+        let left = self.from_item(left, scope, left_nullable)?;
+        // The right side may look at the left one through LATERAL.
+        let mut beside = Scope::below(Some(scope));
+        beside.items.clone_from(&left.items);
+        beside.merged.clone_from(&left.merged);
+        let right = self.from_item(right, &beside, right_nullable)?;
+        check_names(&left.items, &right.items)?;
+        let mut tame = left.tame && right.tame && !outer;
+        let mut touches: BTreeSet<i32> = left.touches.union(&right.touches).copied().collect();
+        let mut merged: BTreeSet<String> = left.merged.union(&right.merged).cloned().collect();
+
+        let using: Option<Vec<String>> = if join.is_natural {
+            common_names(&left.items, &right.items)
+        } else {
+            names::parts(&join.using_clause).map(|n| n.into_iter().map(str::to_owned).collect())
+        };
+        match using {
+            Some(using) => {
+                for name in using {
+                    let (l, r) = (column_of(&left.items, &name), column_of(&right.items, &name));
+                    let (facts_total, looked_at) = match (l, r) {
+                        (Some(l), Some(r)) => {
+                            let ty = |c: &Column| c.type_oid.map_or(Type::Unclear, Type::Known);
+                            let total = l.total && r.total && self.operator_total("=", ty(l), ty(r));
+                            (total, l.uses.union(&r.uses).copied().collect::<BTreeSet<i32>>())
+                        }
+                        _ => (false, every_use(&left.items, &right.items)),
+                    };
+                    self.questioned.extend(looked_at.iter().copied());
+                    if !facts_total {
+                        self.expose(&looked_at);
+                        tame = false;
+                    }
+                    touches.extend(looked_at);
+                    merged.insert(name);
+                }
+            }
+            None => {
+                let all = every_use(&left.items, &right.items);
+                self.expose(&all);
+                touches.extend(all);
+                tame = false;
+            }
+        }
+
+        let mut items = left.items;
+        items.extend(right.items);
+        if let Some(condition) = join.quals.as_deref_mut() {
+            let mut level = Scope::below(Some(scope));
+            level.items.clone_from(&items);
+            level.merged.clone_from(&merged);
+            let copyable = !outer;
+            tame &= self.quals(condition, &level, copyable, &mut touches)?;
+        }
+        if let Some(alias) = &join.alias {
+            // The join's own name hides those within; its columns are not followed when USING merged some.
+            let columns = if merged.is_empty() {
+                items.iter().map(|i| i.columns.clone()).collect::<Option<Vec<_>>>().map(|c| {
+                    let all = c.concat().into_iter().map(|c| Column { base: None, ..c }).collect();
+                    rename(all, &alias.colnames)
+                })
+            } else {
+                None
+            };
+            let uses = Rc::new(items.iter().flat_map(|i| i.uses.iter().copied()).collect());
+            items = vec![Item { name: alias.aliasname.clone(), schema: None, columns, uses, nullable }];
+            merged = BTreeSet::new();
+        }
+        if let Some(alias) = &join.join_using_alias {
+            let uses = Rc::new(items.iter().flat_map(|i| i.uses.iter().copied()).collect());
+            items.push(Item { name: alias.aliasname.clone(), schema: None, columns: None, uses, nullable });
+        }
+        Ok(From { items, merged, touches, tame })
+    }
+
+    fn column_definition(&mut self, def: &pb::Node) -> Result<(), Refusal> {
+        match &def.node {
+            Some(NodeEnum::ColumnDef(column)) => match &column.type_name {
+                Some(name) => self.type_name(name).map(|_| ()),
+                None => Err(Refusal::internal("a column definition without a type")),
+            },
+            _ => Err(Refusal::internal("a column definition list holds something else")),
+        }
+    }
+
+    fn check_alias(&self, alias: Option<&pb::Alias>) -> Result<(), Refusal> {
+        alias.map_or(Ok(()), |a| check_reserved(&a.aliasname, -1))
+    }
+}
+
+/// Renames a relation's columns by an alias list; a renamed column is no longer known by its own name below a barrier.
+fn rename_base(columns: Vec<Column>, aliases: &[pb::Node]) -> Vec<Column> {
+    let renamed = aliases.len();
+    let columns = rename(columns, aliases);
+    columns.into_iter().enumerate().map(|(at, c)| if at < renamed { Column { base: None, ..c } } else { c }).collect()
+}
+
+fn column_of<'i>(items: &'i [Item], name: &str) -> Option<&'i Column> {
+    let mut found = items.iter().flat_map(|i| i.columns.iter().flatten()).filter(|c| c.name == name);
+    match (found.next(), found.next()) {
+        (Some(one), None) if items.iter().all(|i| i.columns.is_some()) => Some(one),
+        _ => None,
+    }
+}
+
+/// Column names that both sides have; `None` when some side's columns are not known.
+fn common_names(left: &[Item], right: &[Item]) -> Option<Vec<String>> {
+    let names = |items: &[Item]| -> Option<BTreeSet<String>> {
+        items
+            .iter()
+            .map(|i| i.columns.as_ref())
+            .collect::<Option<Vec<_>>>()
+            .map(|columns| columns.into_iter().flatten().map(|c| c.name.clone()).collect())
+    };
+    Some(names(left)?.intersection(&names(right)?).cloned().collect())
+}
+
+fn every_use(left: &[Item], right: &[Item]) -> BTreeSet<i32> {
+    left.iter().chain(right).flat_map(|i| i.uses.iter().copied()).collect()
+}

@@ -1,0 +1,256 @@
+//! Names of relations, functions, operators and types, as PostgreSQL resolves them on the caller's search path.
+
+use super::{Replacement, Resolver, Sight};
+use crate::catalog::functions::{FunctionClass, Identity};
+use crate::catalog::{guard, reg};
+use crate::error::{Family, Refusal, SqlState};
+use crate::policy::permit::Permitted;
+use crate::sql::{NodeEnum, names, pb};
+use crate::types::{Oid, QualifiedName};
+
+/// The relation's name as the caller wrote it, for messages.
+pub fn relation_written(relation: &pb::RangeVar) -> String {
+    if relation.schemaname.is_empty() {
+        relation.relname.clone()
+    } else {
+        format!("{}.{}", relation.schemaname, relation.relname)
+    }
+}
+
+/// Prefix of names that the rewriter makes; callers may not use it.
+const RESERVED: &str = "_sv";
+
+/// Refuses a caller's name that could be taken for one of ours.
+pub(super) fn check_reserved(name: &str, location: i32) -> Result<(), Refusal> {
+    if name.starts_with(RESERVED) {
+        return Err(Refusal::unsupported(format!("names beginning with \"{RESERVED}\" are reserved"))
+            .with_hint("Choose another alias.")
+            .at(location));
+    }
+    Ok(())
+}
+
+impl Sight<'_> {
+    /// Resolves a relation name on the search path and decides it.
+    ///
+    /// # Errors
+    /// 42P01, 42501; 0A000 for another database.
+    pub(super) fn relation(&self, relation: &pb::RangeVar) -> Result<Permitted, Refusal> {
+        let written = relation_written(relation);
+        if !relation.catalogname.is_empty() && relation.catalogname != self.session.database {
+            return Err(Refusal::unsupported(format!(
+                "cross-database references are not implemented: \"{}.{written}\"",
+                relation.catalogname
+            ))
+            .at(relation.location));
+        }
+        use crate::policy::decision::Access;
+        let decide = |schema: &str| self.access(&QualifiedName::new(schema, relation.relname.as_str()));
+        let access = if relation.schemaname.is_empty() {
+            let path = self.session.search_path.iter().map(String::as_str);
+            let implicit = (!self.session.search_path.iter().any(|s| s == "pg_catalog")).then_some("pg_catalog");
+            implicit
+                .into_iter()
+                .chain(path)
+                .map(decide)
+                .find(|access| match access {
+                    Access::Hidden => false,
+                    Access::Visible(_) | Access::Discoverable { .. } | Access::Invalid => true,
+                })
+                .unwrap_or(Access::Hidden)
+        } else {
+            decide(&relation.schemaname)
+        };
+        Permitted::decide(access, &written).map_err(|refusal| refusal.at(relation.location))
+    }
+}
+
+impl Resolver<'_, '_> {
+    /// Checks a type name and notes those outside `pg_catalog`. `None`: a type whose OID is not known (an array of such).
+    pub(super) fn type_name(&mut self, name: &pb::TypeName) -> Result<Option<Oid>, Refusal> {
+        let parts = names::parts(&name.names).unwrap_or_default();
+        let missing = |written: &str| {
+            Refusal::new(Family::Caller, SqlState::UNDEFINED_OBJECT, format!("type \"{written}\" does not exist"))
+                .at(name.location)
+        };
+        if name.pct_type || name.setof {
+            return Err(Refusal::unsupported("%TYPE and SETOF are not supported").at(name.location));
+        }
+        let catalog = self.sight.catalog;
+        let (qualified, written) = match parts.as_slice() {
+            [one] => {
+                let path = self.sight.session.search_path.iter().map(String::as_str);
+                let found = std::iter::once("pg_catalog").chain(path).find_map(|schema| {
+                    let candidate = QualifiedName::new(schema, *one);
+                    catalog.type_names.get(&candidate).map(|oid| (candidate, *oid))
+                });
+                (found, (*one).to_owned())
+            }
+            [schema, one] => {
+                let candidate = QualifiedName::new(*schema, *one);
+                let found = catalog.type_names.get(&candidate).map(|oid| (candidate, *oid));
+                (found, format!("{schema}.{one}"))
+            }
+            _ => return Err(missing(&parts.join("."))),
+        };
+        let (qualified, oid) = qualified.ok_or_else(|| missing(&written))?;
+        let info = catalog.types.get(&oid).ok_or_else(|| missing(&written))?;
+        // The row type of a relation tells its columns; an array of one does too.
+        let element = catalog.types.get(&info.element).filter(|_| info.category == 'A').unwrap_or(info);
+        let is_row_type = element.kind == 'c' && catalog.relations.values().any(|r| r.row_type == element.oid);
+        if is_row_type {
+            return Err(missing(&written));
+        }
+        if qualified.schema != "pg_catalog" {
+            self.resolved.types.insert(name.location, qualified);
+        }
+        if name.array_bounds.is_empty() {
+            return Ok(Some(oid));
+        }
+        Ok(Some(info.array).filter(|a| a.0 != 0))
+    }
+
+    /// Whether a type name means one of the OID alias types of `pg_catalog`, and which.
+    pub(super) fn reg_type(name: &pb::TypeName) -> Option<String> {
+        let parts = names::parts(&name.names)?;
+        let base = match parts.as_slice() {
+            [one] | ["pg_catalog", one] => *one,
+            _ => return None,
+        };
+        reg::is_reg_type(base).then(|| base.to_owned())
+    }
+
+    /// Checks a function call's name; notes what stands for it when it is not called as it is.
+    pub(super) fn function(&mut self, call: &pb::FuncCall) -> Result<(), Refusal> {
+        let parts = names::parts(&call.funcname).unwrap_or_default();
+        let undefined = |written: String| {
+            Refusal::new(Family::Denied, SqlState::UNDEFINED_FUNCTION, format!("function {written} does not exist"))
+                .with_hint("Only built-in functions that cannot reach beyond their arguments may be called.")
+                .at(call.location)
+        };
+        let name = match parts.as_slice() {
+            [one] | ["pg_catalog", one] => *one,
+            // pgjdbc reads primary keys with it; it only takes an array apart.
+            ["information_schema", "_pg_expandarray"] => return Ok(()),
+            _ => return Err(undefined(format!("{}()", parts.join(".")))),
+        };
+        if !self.sight.catalog.functions.contains_key(name) {
+            // `column(relation)` is another spelling of `relation.column`; upstream's search path reaches no other function.
+            let projection = parts.len() == 1
+                && matches!(call.args.as_slice(), [arg] if matches!(arg.node, Some(NodeEnum::ColumnRef(_))))
+                && !call.agg_star
+                && !call.agg_distinct
+                && !call.agg_within_group
+                && !call.func_variadic
+                && call.over.is_none()
+                && call.agg_filter.is_none()
+                && call.agg_order.is_empty();
+            return if projection { Ok(()) } else { Err(undefined(format!("{name}()"))) };
+        }
+        match self.sight.catalog.function_class(name) {
+            FunctionClass::Allowed => Ok(()),
+            FunctionClass::Denied => Err(Refusal::denied(format!("permission denied for function {name}"))
+                .with_hint("The function can reach beyond its arguments, or change the session or the server.")
+                .at(call.location)),
+            FunctionClass::Identity(identity) => {
+                let replacement = self.identity(identity, call)?;
+                self.replace(call.location, replacement)
+            }
+            FunctionClass::Guarded => {
+                let plain = !call.agg_star && !call.func_variadic && call.over.is_none() && call.agg_filter.is_none();
+                let named = call.args.iter().any(|a| matches!(a.node, Some(NodeEnum::NamedArgExpr(_))));
+                let text = (plain && !named)
+                    .then(|| guard::guard(name, call.args.len(), self.sight.visibility()))
+                    .flatten()
+                    .ok_or_else(|| {
+                        Refusal::denied(format!("permission denied for function {name}")).at(call.location)
+                    })?;
+                self.replace(call.location, Replacement::Guard(text))
+            }
+        }
+    }
+
+    /// Notes a replacement; a construct without a location cannot be found again and is refused.
+    pub(super) fn replace(&mut self, location: i32, replacement: Replacement) -> Result<(), Refusal> {
+        if location < 0 {
+            return Err(Refusal::unsupported("this form of a catalog function is not supported"));
+        }
+        self.resolved.calls.insert(location, replacement);
+        Ok(())
+    }
+
+    /// Functions about the session are answered with constants.
+    fn identity(&self, identity: Identity, call: &pb::FuncCall) -> Result<Replacement, Refusal> {
+        let constant = |value: Option<String>, type_name, array| Replacement::Constant { value, type_name, array };
+        Ok(match identity {
+            Identity::CurrentSchema => constant(self.current_schema(), "name", false),
+            Identity::CurrentSchemas => {
+                let implicit = match call.args.as_slice() {
+                    [arg] => boolean_constant(arg),
+                    _ => None,
+                };
+                let implicit = implicit.ok_or_else(|| {
+                    Refusal::unsupported("current_schemas() is supported with a constant argument").at(call.location)
+                })?;
+                let mut path = self.sight.existing_path();
+                if implicit && !path.contains(&"pg_catalog") {
+                    path.insert(0, "pg_catalog");
+                }
+                constant(Some(array_literal(&path)), "name", true)
+            }
+            Identity::CurrentDatabase => constant(Some(self.sight.session.database.clone()), "name", false),
+            Identity::BackendPid => constant(Some(self.sight.session.backend_pid.to_string()), "int4", false),
+            Identity::User => constant(Some(self.sight.caller.user.to_string()), "name", false),
+            Identity::CurrentSetting => return self.current_setting(call),
+        })
+    }
+
+    /// First schema of the search path that exists for the caller.
+    pub(super) fn current_schema(&self) -> Option<String> {
+        self.sight.existing_path().first().map(|s| (*s).to_owned())
+    }
+
+    /// `current_setting('name')`: settings that the proxy holds are constants, harmless ones pass, others are refused.
+    fn current_setting(&self, call: &pb::FuncCall) -> Result<Replacement, Refusal> {
+        let name = call.args.first().and_then(string_constant).ok_or_else(|| {
+            Refusal::unsupported("current_setting() is supported with a constant name").at(call.location)
+        })?;
+        let lower = name.to_ascii_lowercase();
+        if let Some(value) = self.sight.session.own_setting(&lower) {
+            return Ok(Replacement::Constant { value: Some(value), type_name: "text", array: false });
+        }
+        if !crate::plan::settings::may_show(&lower) {
+            return Err(Refusal::denied(format!("permission denied to examine \"{name}\"")).at(call.location));
+        }
+        let quoted = crate::types::quote_literal(&lower);
+        Ok(Replacement::Guard(format!("pg_catalog.current_setting({quoted}, true)")))
+    }
+}
+
+/// The value of a string constant node.
+pub(super) fn string_constant(node: &pb::Node) -> Option<&str> {
+    match &node.node {
+        Some(NodeEnum::AConst(c)) => match &c.val {
+            Some(pb::a_const::Val::Sval(s)) => Some(s.sval.as_str()),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn boolean_constant(node: &pb::Node) -> Option<bool> {
+    match &node.node {
+        Some(NodeEnum::AConst(c)) => match &c.val {
+            Some(pb::a_const::Val::Boolval(b)) => Some(b.boolval),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// A `{…}` literal of quoted elements.
+fn array_literal(items: &[&str]) -> String {
+    let quoted: Vec<String> =
+        items.iter().map(|i| format!("\"{}\"", i.replace('\\', "\\\\").replace('"', "\\\""))).collect();
+    format!("{{{}}}", quoted.join(","))
+}

@@ -1,0 +1,81 @@
+//! What one caller can see at one moment: the only way resolution learns that anything exists.
+
+use crate::catalog::system::system_access;
+use crate::catalog::{Catalog, Visibility};
+use crate::identity::Caller;
+use crate::policy::Ruleset;
+use crate::policy::decision::{Access, RelationDecision};
+use crate::types::QualifiedName;
+use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
+
+/// Where a [`Sight`] keeps the relations its caller may see, once someone asks.
+pub type Visible = OnceLock<Vec<Arc<RelationDecision>>>;
+
+/// Everything that name resolution may ask.
+pub struct Sight<'a> {
+    /// Warehouse catalog.
+    pub catalog: &'a Catalog,
+    /// Bound policies.
+    pub ruleset: &'a Ruleset,
+    /// Who asks.
+    pub caller: &'a Caller,
+    /// Session settings that change meaning.
+    pub session: &'a crate::plan::SessionView,
+    /// The instant of the decision.
+    pub now: SystemTime,
+    visible: &'a Visible,
+    view: OnceLock<Visibility<'a>>,
+}
+
+impl<'a> Sight<'a> {
+    /// A sight; computes nothing yet.
+    pub fn new(
+        catalog: &'a Catalog,
+        ruleset: &'a Ruleset,
+        caller: &'a Caller,
+        session: &'a crate::plan::SessionView,
+        now: SystemTime,
+        visible: &'a Visible,
+    ) -> Self {
+        Self { catalog, ruleset, caller, session, now, visible, view: OnceLock::new() }
+    }
+
+    /// How the caller may see a relation; unregistered ones are hidden.
+    pub fn access(&self, name: &QualifiedName) -> Access {
+        match name.schema.as_str() {
+            "pg_catalog" | "information_schema" => system_access(name, self.visibility()),
+            _ => self.ruleset.access(self.caller, name, self.now),
+        }
+    }
+
+    /// Every relation the caller may see: the input of the virtual catalog.
+    pub fn visibility(&self) -> &Visibility<'a> {
+        let visible = self.visible.get_or_init(|| {
+            let seen =
+                self.ruleset.registered().filter_map(|name| match self.ruleset.access(self.caller, name, self.now) {
+                    Access::Visible(decision) => Some(decision),
+                    Access::Hidden | Access::Discoverable { .. } | Access::Invalid => None,
+                });
+            seen.collect()
+        });
+        self.view.get_or_init(|| {
+            Visibility::new(self.catalog, &self.caller.user, &self.session.database, &self.session.search_path, visible)
+        })
+    }
+
+    /// Schemas of the search path that exist for the caller: those of visible relations, and `public`.
+    pub fn existing_path(&self) -> Vec<&'a str> {
+        let visible = self.visibility();
+        self.session
+            .search_path
+            .iter()
+            .map(String::as_str)
+            .filter(|schema| {
+                *schema == "pg_catalog"
+                    || (self.catalog.schemas.contains_key(*schema)
+                        && (*schema == "public" || visible.relations.iter().any(|r| r.logical.schema == **schema)))
+            })
+            .collect()
+    }
+}
