@@ -3,7 +3,12 @@
 //! In: a statement string and [`PlanInputs`]. Out: one [`Plan`] per statement. Must never: be computed from anything that is not in
 //! [`PlanInputs`] (INVARIANT complete-key).
 
+mod cache;
+mod planner;
 pub mod settings;
+mod statement;
+
+pub use planner::Planner;
 
 use crate::error::Refusal;
 use crate::identity::Caller;
@@ -45,7 +50,7 @@ pub struct SessionView {
 }
 
 /// What is sent for one statement and how its answer is treated.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Plan {
     /// The only text that may go upstream.
     pub sealed: Sealed,
@@ -161,16 +166,4 @@ pub trait Progress {
     /// Takes note of a planned statement's effect on the statements after it; refuses what cannot be admitted
     /// (EXECUTE of an unknown or no longer valid statement).
     fn admit(&mut self, plan: &Arc<Plan>) -> Result<(), Refusal>;
-}
-
-/// Plans statements; owns the cache. Shared by all sessions of a proxy.
-#[derive(Debug, Default)]
-pub struct Planner {}
-
-impl Planner {
-    /// Plans every statement of `sql` (INVARIANT all-statements): either all are planned or the first refusal is returned
-    /// and nothing may be sent. An empty string gives an empty list.
-    pub fn plan_string(&self, _sql: &str, _progress: &mut dyn Progress) -> Result<Vec<Arc<Plan>>, Refusal> {
-        Err(Refusal::unsupported("planning is not wired yet"))
-    }
 }

@@ -12,7 +12,7 @@ mod select;
 mod sight;
 
 pub use names::relation_written;
-pub use scope::Column;
+pub use select::group_location;
 pub use sight::{Sight, Visible};
 
 use crate::error::Refusal;

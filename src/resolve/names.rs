@@ -63,6 +63,15 @@ impl Sight<'_> {
         };
         Permitted::decide(access, &written).map_err(|refusal| refusal.at(relation.location))
     }
+
+    /// What kind of relation a name means to the caller.
+    ///
+    /// # Errors
+    /// As for reading it.
+    pub fn relation_kind(&self, relation: &pb::RangeVar) -> Result<Option<crate::catalog::RelationKind>, Refusal> {
+        let permitted = self.relation(relation)?;
+        Ok(self.catalog.relations.get(&permitted.decision().remote).map(|r| r.kind))
+    }
 }
 
 impl Resolver<'_, '_> {

@@ -428,7 +428,8 @@ impl Mentioned {
     }
 }
 
-fn group_location(node: &pb::Node) -> Option<i32> {
+/// The location that identifies a GROUP BY: that of its first item.
+pub fn group_location(node: &pb::Node) -> Option<i32> {
     let location = match &node.node {
         Some(NodeEnum::ColumnRef(c)) => c.location,
         Some(NodeEnum::AConst(c)) => c.location,

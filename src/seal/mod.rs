@@ -1,4 +1,19 @@
 //! The independent check of what is about to be sent, and the only maker of [`Sealed`].
+//!
+//! In: the caller's tree, what its names mean, the text printed from the rewritten tree. Out: [`Sealed`] and the map of positions.
+//! Must never: trust a pass. The text is parsed again and held against the caller's tree, node by node, over a generic picture of both
+//! that no field can escape: every difference must be one that is documented here.
+
+mod compare;
+mod inventory;
+mod own;
+
+use crate::catalog::Catalog;
+use crate::error::Refusal;
+use crate::plan::PositionMap;
+use crate::resolve::Resolved;
+use crate::sql::tree::Tree;
+use crate::sql::{self, NodeEnum};
 
 /// SQL text that may be sent to the warehouse: printed by us from a checked tree. Only this room can make one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,3 +44,57 @@ impl Sealed {
         (Self { text }, starts)
     }
 }
+
+/// Prints a rewritten statement and seals it against the caller's own.
+///
+/// # Errors
+/// XX000 when the text does not stand for what the caller wrote under the permit: a defect of ours, logged without the text.
+pub fn seal(
+    caller: &NodeEnum,
+    rewritten: NodeEnum,
+    resolved: &Resolved,
+    catalog: &Catalog,
+) -> Result<(Sealed, PositionMap), Refusal> {
+    let text = sql::print(rewritten)?;
+    check(caller, &text, resolved, catalog).map(|positions| (Sealed { text }, positions)).map_err(|broken| {
+        tracing::error!(target: "seal", why = broken.0, "a rewritten statement did not pass the seal");
+        Refusal::internal("the rewritten statement did not pass its check and was not sent")
+            .with_hint("This is a defect of sqlveil; the log says where.")
+    })
+}
+
+/// Why a text was not sealed: the kind of construct, never its content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broken(pub String);
+
+impl Broken {
+    fn at(place: impl Into<String>) -> Self {
+        Self(place.into())
+    }
+}
+
+impl From<Refusal> for Broken {
+    fn from(refusal: Refusal) -> Self {
+        Self(refusal.message.into_owned())
+    }
+}
+
+/// The check itself: the text, parsed again, must be the caller's tree but for the documented rewrites.
+fn check(caller: &NodeEnum, text: &str, resolved: &Resolved, catalog: &Catalog) -> Result<PositionMap, Broken> {
+    let parsed = sql::parse(text)?;
+    let mut statements = parsed.statements.into_iter();
+    let (Some(sealed), None) = (statements.next(), statements.next()) else {
+        return Err(Broken::at("not exactly one statement"));
+    };
+    let caller = Tree::of(caller)?;
+    let sealed = Tree::of(&sealed.node)?;
+    inventory::take(&caller, resolved, catalog)?;
+    let mut comparison = compare::Comparison::new(resolved);
+    comparison.nodes(&caller, &sealed)?;
+    Ok(comparison.positions())
+}
+
+pub use own::{set_own, show_own};
+
+#[cfg(test)]
+mod tests;

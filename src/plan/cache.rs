@@ -1,0 +1,96 @@
+//! Plans kept by everything that made them.
+//!
+//! INVARIANT(complete-key): the key is the statement's whole text and every field of [`PlanInputs`]; `World` enters by its version,
+//! which changes with every publish of catalog, policies or identities.
+
+use super::{Plan, PlanInputs, SessionView};
+use crate::identity::Caller;
+use crate::types::Oid;
+use quick_cache::sync::Cache;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// Every input of a plan.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Key {
+    sql: Arc<str>,
+    param_types: Vec<Oid>,
+    caller: Arc<Caller>,
+    session: Arc<SessionView>,
+    world: (usize, u64),
+}
+
+impl Key {
+    pub fn new(sql: &str, inputs: &PlanInputs) -> Self {
+        // Destructured so that a new input of a plan cannot be forgotten here.
+        let PlanInputs { param_types, caller, world, session } = inputs;
+        Self {
+            sql: Arc::from(sql),
+            param_types: param_types.clone(),
+            caller: Arc::clone(caller),
+            session: Arc::clone(session),
+            // Several warehouses count their versions apart: the snapshot's own catalog tells them apart.
+            world: (Arc::as_ptr(&world.catalog) as usize, world.version),
+        }
+    }
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.sql.hash(state);
+        self.param_types.hash(state);
+        self.caller.user.hash(state);
+        self.session.hash(state);
+        self.world.hash(state);
+    }
+}
+
+/// A kept plan; the snapshot is held so that its address cannot be given to another while the entry lives.
+#[derive(Clone)]
+struct Entry {
+    plan: Arc<Plan>,
+    _world: Arc<crate::world::World>,
+}
+
+/// Weighs entries by the bytes of their texts.
+#[derive(Clone)]
+struct Bytes;
+
+impl quick_cache::Weighter<Key, Entry> for Bytes {
+    fn weight(&self, key: &Key, entry: &Entry) -> u64 {
+        let size = key.sql.len().saturating_add(entry.plan.sealed.as_str().len());
+        u64::try_from(size).unwrap_or(u64::MAX).saturating_add(512)
+    }
+}
+
+/// The cache, bounded in bytes.
+pub(super) struct PlanCache {
+    plans: Cache<Key, Entry, Bytes>,
+}
+
+impl PlanCache {
+    pub fn new(bytes: u64) -> Self {
+        let items = usize::try_from(bytes / 2048).unwrap_or(1024).max(16);
+        Self { plans: Cache::with_weighter(items, bytes, Bytes) }
+    }
+
+    /// A plan whose decision still holds at `now`.
+    pub fn get(&self, key: &Key, now: SystemTime) -> Option<Arc<Plan>> {
+        let entry = self.plans.get(key)?;
+        match entry.plan.valid_until {
+            Some(until) if now >= until => None,
+            _ => Some(entry.plan),
+        }
+    }
+
+    pub fn put(&self, key: Key, plan: Arc<Plan>, inputs: &PlanInputs) {
+        self.plans.insert(key, Entry { plan, _world: Arc::clone(&inputs.world) });
+    }
+}
+
+impl std::fmt::Debug for PlanCache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PlanCache").field("plans", &self.plans.len()).finish()
+    }
+}

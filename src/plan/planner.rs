@@ -1,0 +1,67 @@
+//! Strings of statements to plans.
+
+use super::cache::{Key, PlanCache};
+use super::{Plan, Progress, statement};
+use crate::error::{Family, Refusal, SqlState};
+use crate::sql;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// Longest statement string accepted, in bytes.
+const MAX_STATEMENT: usize = 8 * 1024 * 1024;
+
+/// Bytes of text that the plan cache holds.
+const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Plans statements; owns the cache. Shared by all sessions of a proxy.
+#[derive(Debug)]
+pub struct Planner {
+    cache: PlanCache,
+}
+
+impl Default for Planner {
+    fn default() -> Self {
+        Self { cache: PlanCache::new(CACHE_BYTES) }
+    }
+}
+
+impl Planner {
+    /// Plans every statement of `text` (INVARIANT all-statements): either all are planned or the first refusal is returned
+    /// and nothing may be sent. An empty string gives an empty list.
+    ///
+    /// # Errors
+    /// Whatever a stage refuses, with the position in `text`.
+    pub fn plan_string(&self, text: &str, progress: &mut dyn Progress) -> Result<Vec<Arc<Plan>>, Refusal> {
+        if text.len() > MAX_STATEMENT {
+            return Err(Refusal::new(
+                Family::Unsupported,
+                SqlState::PROGRAM_LIMIT_EXCEEDED,
+                format!("statement is longer than {MAX_STATEMENT} bytes"),
+            ));
+        }
+        let inputs = progress.inputs()?;
+        let key = Key::new(text, &inputs);
+        if let Some(plan) = self.cache.get(&key, SystemTime::now()) {
+            progress.admit(&plan)?;
+            return Ok(vec![plan]);
+        }
+        sql::limits::with_stack(text, || {
+            let parsed = sql::parse(text)?;
+            if let [single] = parsed.statements.as_slice() {
+                let plan = Arc::new(statement::plan(single, text, &inputs, SystemTime::now())?);
+                progress.admit(&plan)?;
+                self.cache.put(key, Arc::clone(&plan), &inputs);
+                return Ok(vec![plan]);
+            }
+            let mut plans = Vec::with_capacity(parsed.statements.len());
+            for part in &parsed.statements {
+                // Each statement is decided in the session as those before it leave it.
+                let inputs = progress.inputs()?;
+                let plan = Arc::new(statement::plan(part, text, &inputs, SystemTime::now())?);
+                progress.admit(&plan)?;
+                plans.push(plan);
+            }
+            Ok(plans)
+        })
+    }
+}

@@ -1,0 +1,371 @@
+//! One statement to its plan, by kind.
+//!
+//! INVARIANT(total-match): the kinds that are supported are listed; every other is refused by name.
+
+use super::settings::{self, Settable};
+use super::{Effect, ErrorPolicy, Plan, PlanInputs, PositionMap};
+use crate::error::{Family, Refusal, SqlState};
+use crate::resolve::{self, Resolved, Sight, Visible};
+use crate::rewrite;
+use crate::seal::{self, Sealed};
+use crate::sql::{NodeEnum, Statement, build, names, pb};
+use crate::types::{Oid, quote_ident};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// Plans one statement of `text`.
+pub(super) fn plan(statement: &Statement, text: &str, inputs: &PlanInputs, now: SystemTime) -> Result<Plan, Refusal> {
+    let visible = Visible::new();
+    let world = &inputs.world;
+    let sight = Sight::new(&world.catalog, &world.ruleset, &inputs.caller, &inputs.session, now, &visible);
+    let own_text = text.get(statement.range.clone()).unwrap_or(text);
+    Kind { statement, own_text, inputs, sight: &sight }.plan()
+}
+
+struct Kind<'a> {
+    statement: &'a Statement,
+    own_text: &'a str,
+    inputs: &'a PlanInputs,
+    sight: &'a Sight<'a>,
+}
+
+impl Kind<'_> {
+    fn plan(&self) -> Result<Plan, Refusal> {
+        use NodeEnum as N;
+        match &self.statement.node {
+            N::SelectStmt(select) => {
+                self.query(select, &self.inputs.param_types, Effect::None, true, |s| N::SelectStmt(Box::new(s)))
+            }
+            N::PrepareStmt(prepare) => self.prepare(prepare),
+            N::ExecuteStmt(execute) => self.execute(execute),
+            N::DeallocateStmt(d) => {
+                let name = (!d.isall && !d.name.is_empty()).then(|| d.name.clone());
+                self.utility(Effect::Deallocate(name), false)
+            }
+            N::DeclareCursorStmt(declare) => self.declare(declare),
+            N::FetchStmt(fetch) => {
+                let effect = Effect::Fetch { name: fetch.portalname.clone() };
+                self.utility(effect, !fetch.ismove).map(cautious)
+            }
+            N::ClosePortalStmt(close) => {
+                let name = (!close.portalname.is_empty()).then(|| close.portalname.clone());
+                self.utility(Effect::CloseCursor(name), false)
+            }
+            N::CopyStmt(copy) => self.copy(copy),
+            N::TransactionStmt(transaction) => self.transaction(transaction),
+            N::VariableSetStmt(set) => self.set(set),
+            N::VariableShowStmt(show) => self.show(show),
+            N::DiscardStmt(discard) => match pb::DiscardMode::try_from(discard.target).unwrap_or_default() {
+                pb::DiscardMode::DiscardAll => self.utility(Effect::DiscardAll, false),
+                pb::DiscardMode::DiscardPlans => self.utility(Effect::None, false),
+                pb::DiscardMode::DiscardSequences | pb::DiscardMode::DiscardTemp | pb::DiscardMode::Undefined => {
+                    Err(self.refused())
+                }
+            },
+            // Nobody can LISTEN, so this changes nothing; drivers send it when they reset a session.
+            N::UnlistenStmt(_) => self.utility(Effect::None, false),
+            _ => Err(self.refused()),
+        }
+    }
+
+    fn refused(&self) -> Refusal {
+        let kind = names::kind_name(&self.statement.node);
+        let at = i32::try_from(self.statement.range.start).unwrap_or(-1);
+        Refusal::unsupported(format!("{kind} is not supported"))
+            .with_hint("Supported are SELECT, VALUES, TABLE, COPY … TO STDOUT, cursors, prepared statements, transactions, SHOW and SET of client settings.")
+            .at(at)
+    }
+
+    /// Everything that reads: resolved, rewritten, sealed inside whatever statement holds it.
+    fn query(
+        &self,
+        select: &pb::SelectStmt,
+        params: &[Oid],
+        effect: Effect,
+        returns_rows: bool,
+        hold: impl Fn(pb::SelectStmt) -> NodeEnum,
+    ) -> Result<Plan, Refusal> {
+        let mut tree = select.clone();
+        let resolved = resolve::resolve(&mut tree, self.sight, params)?;
+        let caller = hold(select.clone());
+        rewrite::rewrite(&mut tree, &resolved)?;
+        self.sealed(&caller, hold(tree), &resolved, effect, returns_rows)
+    }
+
+    fn sealed(
+        &self,
+        caller: &NodeEnum,
+        rewritten: NodeEnum,
+        resolved: &Resolved,
+        effect: Effect,
+        returns_rows: bool,
+    ) -> Result<Plan, Refusal> {
+        let (sealed, positions) = seal::seal(caller, rewritten, resolved, &self.inputs.world.catalog)?;
+        let decisions: Vec<_> = resolved.relations.values().map(|r| r.permitted.decision()).collect();
+        let sources: BTreeSet<Arc<str>> = decisions.iter().map(|d| Arc::clone(&d.source)).collect();
+        let mut notices = Vec::new();
+        for decision in decisions.iter().filter(|d| !d.unmet_purposes.is_empty()) {
+            let purposes: Vec<_> = decision.unmet_purposes.iter().map(|p| quote_ident(p)).collect();
+            let message = format!(
+                "data source \"{}\" shows no rows outside its purposes: {}",
+                decision.source,
+                purposes.join(", ")
+            );
+            if !notices.iter().any(|(source, _)| *source == decision.source) {
+                notices.push((Arc::clone(&decision.source), message));
+            }
+        }
+        Ok(Plan {
+            sealed,
+            effect,
+            tag: None,
+            positions,
+            errors: ErrorPolicy {
+                hides: decisions.iter().any(|d| d.hides_anything()),
+                canonical_data_errors: decisions.iter().any(|d| d.may_raise()),
+            },
+            notices,
+            sources: sources.into_iter().collect(),
+            returns_rows,
+            world_version: self.inputs.world.version,
+            valid_until: decisions.iter().filter_map(|d| d.valid_until).min(),
+        })
+    }
+
+    /// A statement without anything to rewrite.
+    fn utility(&self, effect: Effect, returns_rows: bool) -> Result<Plan, Refusal> {
+        let node = &self.statement.node;
+        self.sealed(node, node.clone(), &Resolved::default(), effect, returns_rows)
+    }
+
+    /// A statement the proxy makes itself.
+    fn own(&self, sealed: Sealed, effect: Effect, tag: Option<&'static str>) -> Plan {
+        Plan {
+            sealed,
+            effect,
+            returns_rows: tag.is_some(),
+            tag,
+            positions: PositionMap::default(),
+            errors: ErrorPolicy::default(),
+            notices: Vec::new(),
+            sources: Vec::new(),
+            world_version: self.inputs.world.version,
+            valid_until: None,
+        }
+    }
+
+    fn prepare(&self, prepare: &pb::PrepareStmt) -> Result<Plan, Refusal> {
+        let (types, params) = resolve::resolve_types(&prepare.argtypes, self.sight)?;
+        let mut argtypes = prepare.argtypes.clone();
+        rewrite::rewrite_types(&mut argtypes, &types);
+        let Some(NodeEnum::SelectStmt(select)) = prepare.query.as_deref().and_then(|n| n.node.as_ref()) else {
+            return Err(Refusal::unsupported("PREPARE is supported for SELECT"));
+        };
+        let mut tree = (**select).clone();
+        let mut resolved = resolve::resolve(&mut tree, self.sight, &params)?;
+        resolved.types.extend(types.types);
+        rewrite::rewrite(&mut tree, &resolved)?;
+        let mut rewritten = prepare.clone();
+        rewritten.argtypes = argtypes;
+        rewritten.query = Some(Box::new(build::node(NodeEnum::SelectStmt(Box::new(tree)))));
+        let effect = Effect::Prepare { name: prepare.name.clone(), sql: self.own_text.to_owned() };
+        self.sealed(&self.statement.node, NodeEnum::PrepareStmt(Box::new(rewritten)), &resolved, effect, false)
+    }
+
+    fn execute(&self, execute: &pb::ExecuteStmt) -> Result<Plan, Refusal> {
+        let mut rewritten = execute.clone();
+        let resolved = resolve::resolve_expressions(&mut rewritten.params, self.sight)?;
+        rewrite::rewrite_expressions(&mut rewritten.params, &resolved)?;
+        let effect = Effect::Execute { name: execute.name.clone() };
+        self.sealed(&self.statement.node, NodeEnum::ExecuteStmt(rewritten), &resolved, effect, true).map(cautious)
+    }
+
+    fn declare(&self, declare: &pb::DeclareCursorStmt) -> Result<Plan, Refusal> {
+        let Some(NodeEnum::SelectStmt(select)) = declare.query.as_deref().and_then(|n| n.node.as_ref()) else {
+            return Err(Refusal::unsupported("DECLARE is supported for SELECT"));
+        };
+        let effect = Effect::Declare { name: declare.portalname.clone(), sql: self.own_text.to_owned() };
+        self.query(select, &[], effect, false, |s| {
+            let mut held = declare.clone();
+            held.query = Some(Box::new(build::node(NodeEnum::SelectStmt(Box::new(s)))));
+            NodeEnum::DeclareCursorStmt(Box::new(held))
+        })
+    }
+
+    /// `COPY relation TO STDOUT` becomes `COPY (SELECT … FROM relation) TO STDOUT`.
+    fn copy(&self, copy: &pb::CopyStmt) -> Result<Plan, Refusal> {
+        if copy.is_from {
+            return Err(Refusal::unsupported("COPY FROM is not supported"));
+        }
+        if copy.is_program || !copy.filename.is_empty() {
+            return Err(Refusal::denied("permission denied to COPY to a file or program")
+                .with_hint("COPY to STDOUT works for everyone; psql's \\copy command does too."));
+        }
+        for option in &copy.options {
+            copy_option(option)?;
+        }
+        let select = match (&copy.relation, copy.query.as_deref().and_then(|n| n.node.as_ref())) {
+            (None, Some(NodeEnum::SelectStmt(select))) => (**select).clone(),
+            (None, _) => return Err(Refusal::unsupported("COPY is supported for SELECT")),
+            (Some(relation), _) => {
+                let mut select = build::select();
+                let columns = names::parts(&copy.attlist).unwrap_or_default();
+                if columns.is_empty() {
+                    let star = build::node(NodeEnum::AStar(pb::AStar {}));
+                    let fields = pb::ColumnRef { fields: vec![star], location: -1 };
+                    select.target_list.push(build::target(build::node(NodeEnum::ColumnRef(fields)), ""));
+                }
+                for column in columns {
+                    select.target_list.push(build::target(build::column(&[column]), ""));
+                }
+                let mut relation = relation.clone();
+                // COPY of a plain table reads that table alone, not its children.
+                let kind = self.sight.relation_kind(&relation)?;
+                if kind == Some(crate::catalog::RelationKind::Table) {
+                    relation.inh = false;
+                }
+                select.from_clause.push(build::node(NodeEnum::RangeVar(relation)));
+                select
+            }
+        };
+        let options: Vec<pb::Node> = copy.options.clone();
+        self.query(&select, &[], Effect::None, false, |s| {
+            NodeEnum::CopyStmt(Box::new(pb::CopyStmt {
+                relation: None,
+                query: Some(Box::new(build::node(NodeEnum::SelectStmt(Box::new(s))))),
+                attlist: Vec::new(),
+                is_from: false,
+                is_program: false,
+                filename: String::new(),
+                options: options.clone(),
+                where_clause: None,
+            }))
+        })
+    }
+
+    fn transaction(&self, transaction: &pb::TransactionStmt) -> Result<Plan, Refusal> {
+        use pb::TransactionStmtKind as K;
+        let name = || transaction.savepoint_name.clone();
+        let effect = match K::try_from(transaction.kind).unwrap_or_default() {
+            K::TransStmtBegin | K::TransStmtStart => Effect::Begin,
+            K::TransStmtCommit => Effect::Commit,
+            K::TransStmtRollback => Effect::Rollback,
+            K::TransStmtSavepoint => Effect::Savepoint(name()),
+            K::TransStmtRelease => Effect::Release(name()),
+            K::TransStmtRollbackTo => Effect::RollbackTo(name()),
+            K::TransStmtPrepare | K::TransStmtCommitPrepared | K::TransStmtRollbackPrepared | K::Undefined => {
+                return Err(Refusal::unsupported("two-phase commit is not supported"));
+            }
+        };
+        self.utility(effect, false)
+    }
+
+    fn set(&self, set: &pb::VariableSetStmt) -> Result<Plan, Refusal> {
+        use pb::VariableSetKind as K;
+        let kind = K::try_from(set.kind).unwrap_or_default();
+        match kind {
+            K::VarResetAll => return self.utility(Effect::ResetAll, false),
+            K::VarSetMulti => {
+                return match set.name.as_str() {
+                    "TRANSACTION" | "SESSION CHARACTERISTICS" => self.utility(Effect::None, false),
+                    _ => Err(Refusal::unsupported("SET TRANSACTION SNAPSHOT is not supported")),
+                };
+            }
+            K::VarSetCurrent | K::Undefined => return Err(Refusal::unsupported("SET … FROM CURRENT is not supported")),
+            K::VarSetValue | K::VarSetDefault | K::VarReset => {}
+        }
+        let value = match kind {
+            K::VarSetValue => Some(set_value(&set.args)?),
+            _ => None,
+        };
+        match settings::settable(&set.name, value.as_ref().map(|v| v.plain.as_str())) {
+            Settable::Forward | Settable::Pinned => self.utility(Effect::None, false),
+            Settable::Own(name) => {
+                let value = value.map(|v| if name == "search_path" { v.list } else { v.plain });
+                let sealed = seal::set_own(name, value.as_deref(), set.is_local);
+                let tag = if kind == K::VarReset { Some("RESET") } else { None };
+                let effect = Effect::Set { name, value, local: set.is_local };
+                Ok(Plan { tag, returns_rows: false, ..self.own(sealed, effect, None) })
+            }
+            Settable::PinnedElsewhere => Err(Refusal::unsupported(format!(
+                "parameter \"{}\" is pinned and cannot be changed to that value",
+                set.name
+            ))),
+            Settable::Unknown => Err(Refusal::denied(format!("permission denied to set parameter \"{}\"", set.name))
+                .with_hint("Only settings that shape the client's own output may be set.")),
+        }
+    }
+
+    fn show(&self, show: &pb::VariableShowStmt) -> Result<Plan, Refusal> {
+        let lower = show.name.to_ascii_lowercase();
+        if let Some(value) = self.inputs.session.own_setting(&lower) {
+            return Ok(self.own(seal::show_own(&lower, &value), Effect::None, Some("SHOW")));
+        }
+        if settings::may_show(&lower) {
+            return self.utility(Effect::None, true);
+        }
+        if lower == "all" {
+            return Err(Refusal::unsupported("SHOW ALL is not supported").with_hint("Read pg_settings instead."));
+        }
+        Err(Refusal::denied(format!("permission denied to examine \"{}\"", show.name)))
+    }
+}
+
+/// The statement's own data is not known here: errors are treated as if everything were hidden.
+fn cautious(plan: Plan) -> Plan {
+    Plan { errors: ErrorPolicy { hides: true, canonical_data_errors: true }, ..plan }
+}
+
+/// A SET value as one text, and as an identifier list.
+struct SetValue {
+    plain: String,
+    list: String,
+}
+
+fn set_value(args: &[pb::Node]) -> Result<SetValue, Refusal> {
+    let mut texts = Vec::new();
+    for arg in args {
+        let constant = match &arg.node {
+            Some(NodeEnum::AConst(c)) => c,
+            // `SET TIME ZONE INTERVAL '…'`.
+            Some(NodeEnum::TypeCast(cast)) => match cast.arg.as_deref().and_then(|a| a.node.as_ref()) {
+                Some(NodeEnum::AConst(c)) => c,
+                _ => return Err(Refusal::unsupported("this SET value is not supported")),
+            },
+            _ => return Err(Refusal::unsupported("this SET value is not supported")),
+        };
+        texts.push(match &constant.val {
+            Some(pb::a_const::Val::Sval(s)) => s.sval.clone(),
+            Some(pb::a_const::Val::Ival(i)) => i.ival.to_string(),
+            Some(pb::a_const::Val::Fval(f)) => f.fval.clone(),
+            Some(pb::a_const::Val::Boolval(b)) => if b.boolval { "on" } else { "off" }.to_owned(),
+            Some(pb::a_const::Val::Bsval(_)) | None => {
+                return Err(Refusal::unsupported("this SET value is not supported"));
+            }
+        });
+    }
+    let list: Vec<String> = texts.iter().map(|t| settings::path_element(t)).collect();
+    Ok(SetValue { plain: texts.join(", "), list: list.join(", ") })
+}
+
+/// Options of COPY … TO STDOUT.
+fn copy_option(option: &pb::Node) -> Result<(), Refusal> {
+    let Some(NodeEnum::DefElem(option)) = &option.node else {
+        return Err(Refusal::internal("a COPY option of another kind"));
+    };
+    let text = match option.arg.as_deref().and_then(|a| a.node.as_ref()) {
+        Some(NodeEnum::String(s)) => s.sval.to_ascii_lowercase(),
+        _ => String::new(),
+    };
+    match option.defname.as_str() {
+        "format" | "header" | "delimiter" | "null" | "quote" | "escape" | "force_quote" => Ok(()),
+        "encoding" if matches!(text.as_str(), "utf8" | "utf-8") => Ok(()),
+        other => Err(Refusal::new(
+            Family::Unsupported,
+            SqlState::FEATURE_NOT_SUPPORTED,
+            format!("COPY option \"{other}\" is not supported"),
+        )
+        .at(option.location)),
+    }
+}

@@ -1,0 +1,415 @@
+//! The caller's tree and the sealed tree, side by side.
+
+use super::Broken;
+use super::inventory::{location, strings};
+use crate::plan::PositionMap;
+use crate::policy::decision::{ROW_ALIAS, RelationDecision};
+use crate::resolve::{RelationUse, Replacement, Resolved};
+use crate::sql::tree::Tree;
+use crate::sql::{self, NodeEnum};
+use crate::types::{quote_ident, quote_literal};
+
+/// Fields that only say where something stood in a text.
+fn is_place(field: &str) -> bool {
+    matches!(
+        field,
+        "location" | "stmt_location" | "stmt_len" | "list_start" | "list_end" | "rexpr_list_start" | "rexpr_list_end"
+    )
+}
+
+pub(super) struct Comparison<'r> {
+    resolved: &'r Resolved,
+    pairs: Vec<(u32, u32)>,
+}
+
+type Verdict = Result<(), Broken>;
+
+impl<'r> Comparison<'r> {
+    pub fn new(resolved: &'r Resolved) -> Self {
+        Self { resolved, pairs: Vec::new() }
+    }
+
+    pub fn positions(mut self) -> PositionMap {
+        self.pairs.sort_unstable();
+        self.pairs.dedup_by_key(|p| p.0);
+        PositionMap { pairs: self.pairs }
+    }
+
+    /// Compares two values that should be the same but for the documented rewrites.
+    pub fn nodes(&mut self, caller: &Tree, sealed: &Tree) -> Verdict {
+        if let (Some((kind, c)), Some((sealed_kind, s))) = (caller.unwrap_node(), sealed.unwrap_node()) {
+            return self.kinds(kind, c, sealed_kind, s);
+        }
+        match (caller, sealed) {
+            (Tree::Node(name, c), Tree::Node(other, s)) if name == other && c.len() == s.len() => match *name {
+                "SelectStmt" => self.select(caller, sealed),
+                "ResTarget" => self.target(caller, sealed),
+                "ColumnRef" => self.column(caller, sealed),
+                "TypeName" => self.type_name(caller, sealed),
+                _ => self.fields(caller, sealed, &[]),
+            },
+            (Tree::List(c), Tree::List(s)) if c.len() == s.len() => {
+                c.iter().zip(s).try_for_each(|(c, s)| self.nodes(c, s))
+            }
+            (Tree::Variant(c, ci), Tree::Variant(s, si)) if c == s => self.nodes(ci, si),
+            (Tree::Nothing, Tree::Nothing) => Ok(()),
+            (Tree::Bool(c), Tree::Bool(s)) if c == s => Ok(()),
+            (Tree::Int(c), Tree::Int(s)) if c == s => Ok(()),
+            (Tree::Text(c), Tree::Text(s)) if c == s => Ok(()),
+            (Tree::Node(name, _), _) => Err(Broken::at(format!("{name} differs"))),
+            _ => Err(Broken::at("a value differs")),
+        }
+    }
+
+    /// Two nodes, with their kinds: where a whole construct is replaced.
+    fn kinds(&mut self, kind: &'static str, c: &Tree, sealed_kind: &'static str, s: &Tree) -> Verdict {
+        match kind {
+            "RangeVar" => {
+                let use_ = location(c).and_then(|l| self.resolved.relations.get(&l));
+                match (use_, sealed_kind) {
+                    (Some(use_), "RangeSubselect") => self.view(use_, c, None, s),
+                    (None, "RangeVar") => self.nodes(c, s),
+                    _ => Err(Broken::at("a relation that is not behind its view")),
+                }
+            }
+            "RangeTableSample" => {
+                let relation = c.field("relation").and_then(Tree::unwrap_node).map(|(_, r)| r);
+                let use_ = relation.and_then(location).and_then(|l| self.resolved.relations.get(&l));
+                match (relation, use_, sealed_kind) {
+                    (Some(relation), Some(use_), "RangeSubselect") => self.view(use_, relation, Some(c), s),
+                    _ => Err(Broken::at("a sample that is not behind its view")),
+                }
+            }
+            "FuncCall" | "TypeCast" | "SqlvalueFunction" => {
+                let replacement = location(c).and_then(|l| self.resolved.calls.get(&l));
+                match replacement {
+                    Some(replacement) => self.replaced(replacement, kind, c, sealed_kind, s),
+                    None if kind == sealed_kind => self.nodes(c, s),
+                    None => Err(Broken::at(format!("{kind} became {sealed_kind}"))),
+                }
+            }
+            _ if kind == sealed_kind => self.nodes(c, s),
+            _ => Err(Broken::at(format!("{kind} became {sealed_kind}"))),
+        }
+    }
+
+    /// All fields in order, but those in `except`; places are noted, not compared.
+    fn fields(&mut self, caller: &Tree, sealed: &Tree, except: &[&str]) -> Verdict {
+        if let (Some(c), Some(s)) = (location(caller), location(sealed))
+            && let (Ok(c), Ok(s)) = (u32::try_from(c), u32::try_from(s))
+        {
+            self.pairs.push((s, c));
+        }
+        let (Tree::Node(_, c), Tree::Node(_, s)) = (caller, sealed) else {
+            return Err(Broken::at("not a node"));
+        };
+        for ((name, c), (other, s)) in c.iter().zip(s) {
+            if name != other {
+                return Err(Broken::at("fields in another order"));
+            }
+            if !is_place(name) && !except.contains(name) {
+                self.nodes(c, s)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A level: GROUP BY may be longer, by qualified columns.
+    fn select(&mut self, caller: &Tree, sealed: &Tree) -> Verdict {
+        self.fields(caller, sealed, &["group_clause"])?;
+        let list = |t: &'_ Tree| t.field("group_clause").map(|l| l.as_list().to_vec()).unwrap_or_default();
+        let (c, s) = (list(caller), list(sealed));
+        for (c, s) in c.iter().zip(&s) {
+            self.nodes(c, s)?;
+        }
+        let extra = s.get(c.len()..).ok_or_else(|| Broken::at("a shorter GROUP BY"))?;
+        let plain = extra.iter().all(|e| match e.unwrap_node() {
+            Some(("ColumnRef", column)) => column.field("fields").is_some_and(|f| strings(f).len() == 2),
+            _ => false,
+        });
+        if !plain || (!extra.is_empty() && c.is_empty()) {
+            return Err(Broken::at("GROUP BY grew by something other than columns"));
+        }
+        Ok(())
+    }
+
+    /// A target: it may have got the name that PostgreSQL would have given it.
+    fn target(&mut self, caller: &Tree, sealed: &Tree) -> Verdict {
+        self.fields(caller, sealed, &["name"])?;
+        let name = |t: &'_ Tree| t.field("name").and_then(Tree::as_text).unwrap_or_default().to_owned();
+        let (c, s) = (name(caller), name(sealed));
+        // Inside row constructors and the like a target has no name at all, and none is given.
+        if c == s || (c.is_empty() && !s.is_empty()) { Ok(()) } else { Err(Broken::at("a target's name differs")) }
+    }
+
+    /// A column reference: it may have lost its schema.
+    fn column(&mut self, caller: &Tree, sealed: &Tree) -> Verdict {
+        self.fields(caller, sealed, &["fields"])?;
+        let list = |t: &'_ Tree| t.field("fields").map(|l| l.as_list().to_vec()).unwrap_or_default();
+        let (c, s) = (list(caller), list(sealed));
+        let shortened = location(caller).is_some_and(|l| self.resolved.columns.contains_key(&l));
+        let skip = c.len().checked_sub(s.len()).ok_or_else(|| Broken::at("a longer column reference"))?;
+        if s.is_empty() || (skip > 0 && !(shortened && s.len() >= 2)) {
+            return Err(Broken::at("a column reference lost more than its schema"));
+        }
+        c.iter().skip(skip).zip(&s).try_for_each(|(c, s)| self.nodes(c, s))
+    }
+
+    /// A type: it may have got the schema that resolution found.
+    fn type_name(&mut self, caller: &Tree, sealed: &Tree) -> Verdict {
+        self.fields(caller, sealed, &["names"])?;
+        let names = |t: &'_ Tree| {
+            t.field("names").map(|n| strings(n).into_iter().map(str::to_owned).collect::<Vec<_>>()).unwrap_or_default()
+        };
+        let (c, s) = (names(caller), names(sealed));
+        let found = location(caller).and_then(|l| self.resolved.types.get(&l));
+        let as_found = found.is_some_and(|q| s == [q.schema.as_str(), q.name.as_str()]);
+        if (c == s && found.is_none()) || as_found { Ok(()) } else { Err(Broken::at("a type's name differs")) }
+    }
+
+    /// A call or cast and what stands for it.
+    fn replaced(
+        &mut self,
+        replacement: &Replacement,
+        kind: &'static str,
+        c: &Tree,
+        sealed_kind: &'static str,
+        s: &Tree,
+    ) -> Verdict {
+        match replacement {
+            Replacement::Constant { value, type_name, array } => {
+                let literal = value.as_deref().map_or_else(|| "NULL".to_owned(), quote_literal);
+                let brackets = if *array { "[]" } else { "" };
+                let expected = expression(&format!("{literal}::pg_catalog.{type_name}{brackets}"))?;
+                let (expected_kind, expected) = expected.unwrap_node().ok_or_else(|| Broken::at("no constant"))?;
+                if expected_kind == sealed_kind && same(expected, s) {
+                    Ok(())
+                } else {
+                    Err(Broken::at("a constant differs"))
+                }
+            }
+            Replacement::Guard(text) => {
+                let arguments: Vec<Tree> = match kind {
+                    "FuncCall" => c.field("args").map(|a| a.as_list().to_vec()).unwrap_or_default(),
+                    _ => c.field("arg").cloned().into_iter().collect(),
+                };
+                let template = expression(text)?;
+                let (template_kind, template) = template.unwrap_node().ok_or_else(|| Broken::at("no guard"))?;
+                if template_kind != sealed_kind {
+                    return Err(Broken::at("a guard of another kind"));
+                }
+                self.template(template, s, &arguments)
+            }
+        }
+    }
+
+    /// A guard's template against the sealed tree; its parameters stand for the caller's arguments.
+    fn template(&mut self, template: &Tree, sealed: &Tree, arguments: &[Tree]) -> Verdict {
+        if let Some(("ParamRef", param)) = template.unwrap_node() {
+            let number = match param.field("number") {
+                Some(Tree::Int(n)) => usize::try_from(*n).ok().and_then(|n| n.checked_sub(1)),
+                _ => None,
+            };
+            let argument = number.and_then(|n| arguments.get(n)).ok_or_else(|| Broken::at("a guard's argument"))?;
+            return self.nodes(argument, sealed);
+        }
+        match (template, sealed) {
+            (Tree::Node(a, x), Tree::Node(b, y)) if a == b && x.len() == y.len() => x.iter().zip(y).try_for_each(
+                |((name, x), (_, y))| {
+                    if is_place(name) { Ok(()) } else { self.template(x, y, arguments) }
+                },
+            ),
+            (Tree::Variant(a, x), Tree::Variant(b, y)) if a == b => self.template(x, y, arguments),
+            (Tree::List(x), Tree::List(y)) if x.len() == y.len() => {
+                x.iter().zip(y).try_for_each(|(x, y)| self.template(x, y, arguments))
+            }
+            (x, y) if x == y => Ok(()),
+            _ => Err(Broken::at("a guard differs")),
+        }
+    }
+
+    /// A policy view: built again from the decision, as text, and compared with what is about to be sent.
+    fn view(&mut self, use_: &RelationUse, relation: &Tree, sample: Option<&Tree>, sealed: &Tree) -> Verdict {
+        let decision = use_.permitted.decision();
+        let written = relation.field("relname").and_then(Tree::as_text).unwrap_or_default();
+        if written != decision.logical.name {
+            return Err(Broken::at("a view of another relation"));
+        }
+        if sealed.field("lateral") != Some(&Tree::Bool(false)) {
+            return Err(Broken::at("a lateral view"));
+        }
+        self.alias(use_, relation, sealed)?;
+        let Some(("SelectStmt", body)) = sealed.field("subquery").and_then(Tree::unwrap_node) else {
+            return Err(Broken::at("a view that is not a SELECT"));
+        };
+        let only = relation.field("inh") == Some(&Tree::Bool(false));
+        let expected = statement(&view_text(decision, only, use_.barrier))?;
+        let (Tree::Node(_, want), Tree::Node(_, have)) = (&expected, body) else {
+            return Err(Broken::at("a view that is not a SELECT"));
+        };
+        for ((name, want), (_, have)) in want.iter().zip(have) {
+            let equal = match (*name, sample) {
+                ("where_clause", _) => conditions(use_, want, have),
+                ("from_clause", Some(sample)) => self.sampled(want, have, sample).is_ok(),
+                _ => same(want, have),
+            };
+            if !equal {
+                return Err(Broken::at(format!("a view's {name} differs")));
+            }
+        }
+        Ok(())
+    }
+
+    fn alias(&mut self, use_: &RelationUse, relation: &Tree, sealed: &Tree) -> Verdict {
+        let alias = sealed.field("alias").ok_or_else(|| Broken::at("a view without a name"))?;
+        let name = alias.field("aliasname").and_then(Tree::as_text).unwrap_or_default();
+        let written = match relation.field("alias") {
+            Some(Tree::Nothing) | None => relation.field("relname").and_then(Tree::as_text),
+            Some(alias) => alias.field("aliasname").and_then(Tree::as_text),
+        };
+        if Some(name) != written || name != use_.alias {
+            return Err(Broken::at("a view under another name"));
+        }
+        let columns = |t: Option<&Tree>| {
+            t.and_then(|a| a.field("colnames"))
+                .map(|n| strings(n).into_iter().map(str::to_owned).collect::<Vec<_>>())
+                .unwrap_or_default()
+        };
+        if columns(relation.field("alias")) == columns(Some(alias)) {
+            Ok(())
+        } else {
+            Err(Broken::at("a view's column names differ"))
+        }
+    }
+
+    /// A sampled base relation: the caller's own method and arguments around the expected relation.
+    fn sampled(&mut self, want: &Tree, have: &Tree, sample: &Tree) -> Verdict {
+        let ([want], [have]) = (want.as_list(), have.as_list()) else {
+            return Err(Broken::at("a sampled view reads from several"));
+        };
+        let Some(("RangeTableSample", have)) = have.unwrap_node() else {
+            return Err(Broken::at("a view lost its sample"));
+        };
+        if !have.field("relation").is_some_and(|r| same(want, r)) {
+            return Err(Broken::at("a sample of another relation"));
+        }
+        for field in ["method", "args", "repeatable"] {
+            match (sample.field(field), have.field(field)) {
+                (Some(c), Some(s)) => self.nodes(c, s)?,
+                _ => return Err(Broken::at("a sample's parts")),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The text of a policy view, made from the decision alone.
+fn view_text(decision: &RelationDecision, only: bool, barrier: bool) -> String {
+    let mut text = String::from("SELECT ");
+    for (at, column) in decision.columns.iter().enumerate() {
+        if at > 0 {
+            text.push_str(", ");
+        }
+        match &column.mask {
+            None => text.push_str(&format!("{ROW_ALIAS}.{}", quote_ident(&column.name))),
+            Some(mask) => text.push_str(&format!("({}) AS {}", mask.sql, quote_ident(&column.name))),
+        }
+    }
+    let only = if only { "ONLY " } else { "" };
+    text.push_str(&format!(" FROM {only}{} AS {ROW_ALIAS}", decision.remote.to_sql()));
+    for (at, row) in decision.rows.iter().enumerate() {
+        text.push_str(if at == 0 { " WHERE (" } else { " AND (" });
+        text.push_str(&row.sql);
+        text.push(')');
+    }
+    if barrier {
+        text.push_str(" OFFSET 0");
+    }
+    text
+}
+
+/// The policy's conditions come first and are all there; what follows are copies of the caller's own, on columns that are not masked.
+fn conditions(use_: &RelationUse, want: &Tree, have: &Tree) -> bool {
+    let decision = use_.permitted.decision();
+    let (mut wanted, mut found) = (Vec::new(), Vec::new());
+    flatten(want, &mut wanted);
+    flatten(have, &mut found);
+    let Some(copies) = found.get(wanted.len()..) else { return false };
+    if !wanted.iter().zip(&found).all(|(w, h)| same(w, h)) {
+        return false;
+    }
+    let mut pushed = Vec::new();
+    for node in &use_.pushed {
+        match Tree::of(node) {
+            Ok(tree) => pushed.push(tree),
+            Err(_) => return false,
+        }
+    }
+    let mut expected = Vec::new();
+    pushed.iter().for_each(|p| flatten(p, &mut expected));
+    (copies.is_empty() || use_.barrier)
+        && copies.len() == expected.len()
+        && copies.iter().zip(&expected).all(|(c, p)| same(c, p))
+        && copies.iter().all(|c| harmless(c, decision))
+}
+
+/// Conjuncts of a condition.
+fn flatten<'t>(condition: &'t Tree, into: &mut Vec<&'t Tree>) {
+    match condition.unwrap_node() {
+        None => {}
+        Some(("BoolExpr", b)) if b.field("boolop") == Some(&Tree::Int(sql::pb::BoolExprType::AndExpr as i64)) => {
+            b.field("args").map_or(&[][..], Tree::as_list).iter().for_each(|a| flatten(a, into));
+        }
+        Some(_) => into.push(condition),
+    }
+}
+
+/// Constants, parameters, operators and unmasked columns of the relation, nothing else.
+fn harmless(copy: &Tree, decision: &RelationDecision) -> bool {
+    let mut fine = true;
+    copy.each(&mut |t| match t {
+        Tree::Variant(kind, inner) => match *kind {
+            "AExpr" | "BoolExpr" | "NullTest" | "BooleanTest" | "AConst" | "ParamRef" | "TypeCast" | "List"
+            | "CoalesceExpr" | "CaseExpr" | "CaseWhen" | "SqlvalueFunction" | "String" | "Ival" | "Fval"
+            | "Boolval" | "Sval" | "Bsval" | "Integer" | "AArrayExpr" => {}
+            "ColumnRef" => {
+                let parts = inner.field("fields").map(strings).unwrap_or_default();
+                fine &= match parts.as_slice() {
+                    [alias, name] => {
+                        *alias == ROW_ALIAS && decision.columns.iter().any(|c| c.name == *name && c.mask.is_none())
+                    }
+                    _ => false,
+                };
+            }
+            _ => fine = false,
+        },
+        Tree::Nothing | Tree::Bool(_) | Tree::Int(_) | Tree::Text(_) | Tree::List(_) | Tree::Node(..) => {}
+    });
+    fine
+}
+
+/// Equality but for places.
+fn same(a: &Tree, b: &Tree) -> bool {
+    match (a, b) {
+        (Tree::Node(a, x), Tree::Node(b, y)) => {
+            a == b
+                && x.len() == y.len()
+                && x.iter().zip(y).all(|((n, x), (m, y))| n == m && (is_place(n) || same(x, y)))
+        }
+        (Tree::List(x), Tree::List(y)) => x.len() == y.len() && x.iter().zip(y).all(|(x, y)| same(x, y)),
+        (Tree::Variant(a, x), Tree::Variant(b, y)) => a == b && same(x, y),
+        (x, y) => x == y,
+    }
+}
+
+fn statement(text: &str) -> Result<Tree, Broken> {
+    let parsed = sql::parse(text)?;
+    match parsed.statements.first().map(|s| &s.node) {
+        Some(NodeEnum::SelectStmt(select)) => Ok(Tree::of(select)?),
+        _ => Err(Broken::at("a view's own text")),
+    }
+}
+
+fn expression(text: &str) -> Result<Tree, Broken> {
+    Ok(Tree::of(&sql::parse_expression(text)?)?)
+}

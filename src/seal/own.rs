@@ -1,0 +1,20 @@
+//! Statements that the proxy makes itself, from values alone: SHOW and SET of the settings it holds.
+
+use super::Sealed;
+use crate::types::{quote_ident, quote_literal};
+
+/// `SHOW name` answered by the proxy: one row, one column of that name.
+pub fn show_own(name: &str, value: &str) -> Sealed {
+    Sealed { text: format!("SELECT {}::pg_catalog.text AS {}", quote_literal(value), quote_ident(name)) }
+}
+
+/// `SET name` of a setting that the proxy holds: a placeholder setting of the same transaction behaviour on the warehouse, so that the
+/// statement answers, fails and rolls back as PostgreSQL's would.
+pub fn set_own(name: &'static str, value: Option<&str>, local: bool) -> Sealed {
+    let placeholder = match name {
+        "search_path" => "sqlveil.search_path",
+        _ => "sqlveil.project",
+    };
+    let scope = if local { "LOCAL " } else { "" };
+    Sealed { text: format!("SET {scope}{placeholder} TO {}", quote_literal(value.unwrap_or_default())) }
+}
