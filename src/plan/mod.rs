@@ -35,8 +35,6 @@ pub struct PlanInputs {
 /// `search_path` stays pinned to `pg_catalog`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SessionView {
-    /// Login name.
-    pub user: String,
     /// `search_path` as set (text for SHOW).
     pub search_path_text: String,
     /// `search_path` parsed: schema names in order, `"$user"` already replaced by the login name.

@@ -128,15 +128,13 @@ fn own(lower: &str) -> Option<&'static str> {
 
 impl SessionView {
     /// Value of a setting that the proxy answers itself, by lower-case name.
-    pub fn own_setting(&self, lower: &str) -> Option<String> {
+    pub fn own_setting(&self, lower: &str, user: &str) -> Option<String> {
         match lower {
             "search_path" => Some(self.search_path_text.clone()),
             "sqlveil.project" => Some(self.project.clone()),
             "is_superuser" => Some("off".to_owned()),
-            "session_authorization" | "role" => Some(match lower {
-                "role" => "none".to_owned(),
-                _ => self.user.clone(),
-            }),
+            "role" => Some("none".to_owned()),
+            "session_authorization" => Some(user.to_owned()),
             _ => None,
         }
     }
@@ -147,59 +145,6 @@ pub fn path_element(name: &str) -> String {
     let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
     if plain { name.to_owned() } else { crate::types::quote_ident(name) }
-}
-
-/// Splits a search path into schema names; `"$user"` becomes the login name.
-///
-/// # Errors
-/// 22023 in PostgreSQL's words for text that is not a list of identifiers.
-pub fn parse_search_path(text: &str, user: &str) -> Result<Vec<String>, crate::error::Refusal> {
-    let invalid = || {
-        crate::error::Refusal::new(
-            crate::error::Family::Caller,
-            crate::error::SqlState::INVALID_PARAMETER_VALUE,
-            "invalid value for parameter \"search_path\"",
-        )
-    };
-    let mut names = Vec::new();
-    let mut rest = text.trim();
-    while !rest.is_empty() {
-        let name;
-        if let Some(quoted) = rest.strip_prefix('"') {
-            let mut out = String::new();
-            let mut chars = quoted.char_indices().peekable();
-            let mut end = None;
-            while let Some((at, c)) = chars.next() {
-                if c != '"' {
-                    out.push(c);
-                } else if chars.next_if(|(_, next)| *next == '"').is_some() {
-                    out.push('"');
-                } else {
-                    end = Some(at.saturating_add(1));
-                    break;
-                }
-            }
-            rest = end.and_then(|end| quoted.get(end..)).ok_or_else(invalid)?.trim_start();
-            name = out;
-        } else {
-            let end = rest.find(|c: char| c == ',' || c.is_whitespace() || c == '"').unwrap_or(rest.len());
-            let (word, after) = rest.split_at(end);
-            if word.is_empty() {
-                return Err(invalid());
-            }
-            name = word.to_lowercase();
-            rest = after.trim_start();
-        }
-        names.push(if name == "$user" { user.to_owned() } else { name });
-        if rest.is_empty() {
-            break;
-        }
-        rest = rest.strip_prefix(',').ok_or_else(invalid)?.trim_start();
-        if rest.is_empty() {
-            return Err(invalid());
-        }
-    }
-    Ok(names)
 }
 
 #[cfg(test)]
@@ -236,17 +181,5 @@ mod tests {
         assert_eq!(settable("client_encoding", Some("UTF8")), Settable::Pinned);
         assert_eq!(settable("DateStyle", Some("ISO")), Settable::Forward);
         assert_eq!(settable("search_path", Some("x")), Settable::Own("search_path"));
-    }
-
-    #[test]
-    fn search_paths_are_split_as_identifier_lists() {
-        let split = |text: &str| parse_search_path(text, "ana").unwrap();
-        assert_eq!(split("\"$user\", public"), ["ana", "public"]);
-        assert_eq!(split("A, \"B\"\"x\" , c"), ["a", "B\"x", "c"]);
-        assert_eq!(split("\"a, b\""), ["a, b"]);
-        assert!(split("").is_empty());
-        for bad in ["a,,b", "a b", "\"a", "a,"] {
-            assert!(parse_search_path(bad, "ana").is_err(), "{bad}");
-        }
     }
 }

@@ -299,7 +299,7 @@ impl Kind<'_> {
 
     fn show(&self, show: &pb::VariableShowStmt) -> Result<Plan, Refusal> {
         let lower = show.name.to_ascii_lowercase();
-        if let Some(value) = self.inputs.session.own_setting(&lower) {
+        if let Some(value) = self.inputs.session.own_setting(&lower, &self.inputs.caller.user) {
             return Ok(self.own(seal::show_own(&lower, &value), Effect::None, Some("SHOW")));
         }
         if settings::may_show(&lower) {

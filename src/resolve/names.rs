@@ -225,7 +225,7 @@ impl Resolver<'_, '_> {
             Refusal::unsupported("current_setting() is supported with a constant name").at(call.location)
         })?;
         let lower = name.to_ascii_lowercase();
-        if let Some(value) = self.sight.session.own_setting(&lower) {
+        if let Some(value) = self.sight.session.own_setting(&lower, &self.sight.caller.user) {
             return Ok(Replacement::Constant { value: Some(value), type_name: "text", array: false });
         }
         if !crate::plan::settings::may_show(&lower) {
