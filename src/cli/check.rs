@@ -5,10 +5,13 @@
 
 use crate::config::Config;
 use crate::governance::problem::{Problem, count, render};
+use crate::policy::decision::{Access, RelationDecision};
 use crate::world::{self, Loaded};
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// Checks the configuration file and all it names; true when no problem is an error.
 ///
@@ -25,8 +28,51 @@ pub async fn run(file: &Path, out: &mut dyn Write, color: bool) -> io::Result<bo
     let loaded = world::load(&config).await;
     let mut problems = config.warnings.clone();
     problems.extend(loaded.problems.iter().cloned());
+    problems.extend(may_raise(&loaded));
     write!(out, "{}", render(&problems, color))?;
     report(out, &summary(&loaded), &problems)
+}
+
+/// Most decisions looked at in search of rules that may raise.
+const MAX_DECISIONS: usize = 100_000;
+
+/// Rules in force for somebody that may themselves raise an error on some row. They are safe, but slower (rows are held back behind a
+/// barrier), and data errors of statements on their data sources are shown in one canonical text.
+fn may_raise(loaded: &Loaded) -> Vec<Problem> {
+    let Some(declared) = loaded.declared() else { return Vec::new() };
+    let mut found: BTreeSet<(Arc<str>, Arc<str>, &'static str)> = BTreeSet::new();
+    let mut left = MAX_DECISIONS;
+    let projects = || std::iter::once(None).chain(declared.projects.iter().map(|p| Some(p.key.as_str())));
+    for world in loaded.worlds.values() {
+        let callers = world.directory.users().flat_map(|user| projects().map(move |project| (user, project)));
+        for caller in callers.filter_map(|(user, project)| world.directory.caller(user, project).ok()) {
+            for name in world.ruleset.registered() {
+                left = left.saturating_sub(1);
+                if left == 0 {
+                    break;
+                }
+                if let Access::Visible(decision) = world.ruleset.access(&caller, name, SystemTime::now()) {
+                    note(&decision, &mut found);
+                }
+            }
+        }
+    }
+    let problem = |(policy, source, what): (Arc<str>, Arc<str>, &str)| {
+        let origin = declared.policies.iter().find(|p| p.key == policy).map(|p| p.origin.clone()).unwrap_or_default();
+        let message = format!("{what} of the policy `{policy}` may raise an error on some row of `{source}`");
+        let help = "nothing leaks, but errors about the data are replaced by a general one; prefer operations that never fail \
+            (no division, no cast from text)";
+        Problem::warning(&origin, message, help)
+    };
+    found.into_iter().map(problem).collect()
+}
+
+fn note(decision: &RelationDecision, found: &mut BTreeSet<(Arc<str>, Arc<str>, &'static str)>) {
+    let rows = decision.rows.iter().filter(|row| !row.total).map(|row| (&row.policy, "a row rule"));
+    let masks = decision.columns.iter().filter_map(|column| column.mask.as_ref()).filter(|mask| !mask.total);
+    for (policy, what) in rows.chain(masks.map(|mask| (&mask.policy, "a mask"))) {
+        found.insert((Arc::clone(policy), Arc::clone(&decision.source), what));
+    }
 }
 
 /// How much was checked.
@@ -55,6 +101,8 @@ fn counted(n: usize, name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::decision::{ColumnDecision, MaskDecision, RowPredicate};
+    use crate::types::{Oid, QualifiedName};
 
     #[test]
     fn the_last_line_counts_and_decides() {
@@ -66,6 +114,46 @@ mod tests {
             [counted(1, "policy"), counted(2, "policy"), counted(1, "user")],
             ["1 policy", "2 policies", "1 user"]
         );
+    }
+
+    #[test]
+    fn only_rules_that_may_raise_are_noted() {
+        let mask = |total: bool, policy: &str| MaskDecision {
+            sql: "x".into(),
+            kind: "Hash",
+            total,
+            policy: policy.into(),
+            type_mismatch: false,
+            constant: false,
+        };
+        let column = |name: &str, mask: Option<MaskDecision>| ColumnDecision {
+            name: name.into(),
+            type_oid: Oid(25),
+            typmod: -1,
+            mask,
+        };
+        let row = |total: bool, policy: &str| RowPredicate {
+            sql: "x".into(),
+            total,
+            has_subquery: false,
+            policy: policy.into(),
+            summary: String::new(),
+        };
+        let decision = RelationDecision {
+            source: "s".into(),
+            logical: QualifiedName::new("public", "t"),
+            remote: QualifiedName::new("public", "t"),
+            oid: Oid(1),
+            columns: vec![column("a", None), column("b", Some(mask(true, "m1"))), column("c", Some(mask(false, "m2")))],
+            rows: vec![row(true, "r1"), row(false, "r2")],
+            unmet_purposes: Vec::new(),
+            valid_until: None,
+            trace: Vec::new(),
+        };
+        let mut found = BTreeSet::new();
+        note(&decision, &mut found);
+        let found: Vec<_> = found.iter().map(|(policy, source, what)| format!("{policy} {source} {what}")).collect();
+        assert_eq!(found, ["m2 s a mask", "r2 s a row rule"]);
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@ use super::World;
 use super::documents::{self, Documents, Read};
 use super::warehouse::Warehouse;
 use crate::config::Config;
+use crate::governance::model::Declared;
 use crate::governance::problem::{Problem, any_error};
 use crate::policy::{Ruleset, Salts};
 use std::collections::BTreeMap;
@@ -32,6 +33,11 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    /// What governance declares; `None` when the documents have errors.
+    pub fn declared(&self) -> Option<&Declared> {
+        self.documents.as_ref().map(|documents| &documents.declared)
+    }
+
     /// The worlds and the warnings, or every problem.
     ///
     /// # Errors
