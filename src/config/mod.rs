@@ -5,7 +5,7 @@
 
 mod load;
 pub(crate) mod reader;
-mod secret;
+pub(crate) mod secret;
 pub mod tls;
 
 pub use secret::Secret;

@@ -5,10 +5,10 @@
 //! PostgreSQL manual 55.3 (SASL Authentication). Must never: show a key or salt in Debug, answer an unknown user differently from a
 //! wrong password, compare secrets in variable time.
 
+use crate::config::secret::hmac;
 use crate::error::{Family, Refusal, SqlState};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, Mac};
 use rand::RngCore as _;
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -33,26 +33,6 @@ const RAW_NONCE: usize = 18;
 pub const SALT_LENGTH: usize = 16;
 
 type Key = [u8; 32];
-
-/// HMAC-SHA-256 of `data` (RFC 2104). Every key length is accepted.
-pub(crate) fn hmac(key: &[u8], data: &[&[u8]]) -> Key {
-    match <Hmac<Sha256> as Mac>::new_from_slice(key) {
-        Ok(mut mac) => {
-            for part in data {
-                mac.update(part);
-            }
-            mac.finalize().into_bytes().into()
-        }
-        // HMAC is defined for every key length, and so is this constructor. Were it ever not, no proof matches this.
-        Err(_) => rand_key(),
-    }
-}
-
-fn rand_key() -> Key {
-    let mut key = [0; 32];
-    rand::rng().fill_bytes(&mut key);
-    key
-}
 
 /// `Hi()` of RFC 5802 2.2: PBKDF2 with HMAC-SHA-256 and one block of output.
 fn salted_password(password: &[u8], salt: &[u8], iterations: u32) -> Key {
