@@ -3,7 +3,7 @@
 use super::expression::Type;
 use super::names::check_reserved;
 use super::scope::{Column, Item, Scope};
-use super::select::rename;
+use super::select::{Clause, rename};
 use super::{RelationUse, Resolver};
 use crate::error::{Family, Refusal, SqlState};
 use crate::sql::{NodeEnum, names, pb, walk};
@@ -22,6 +22,13 @@ pub(super) struct From {
     pub tame: bool,
 }
 
+/// The items to the left of one.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Left {
+    pub items: Vec<Item>,
+    pub merged: BTreeSet<String>,
+}
+
 /// Refuses two items of one name: PostgreSQL tells relations of different schemas apart, policy views have no schema.
 pub(super) fn check_names(before: &[Item], new: &[Item]) -> Result<(), Refusal> {
     for item in new {
@@ -38,27 +45,33 @@ pub(super) fn check_names(before: &[Item], new: &[Item]) -> Result<(), Refusal> 
 }
 
 impl Resolver<'_, '_> {
-    /// Resolves one FROM item. `scope` holds the items to its left (for LATERAL) and the outer levels.
+    /// Resolves one FROM item. `outer` holds the level's CTEs and the levels around it, `left` the items to its left, which only
+    /// functions and LATERAL sub-selects may look at.
     pub(super) fn from_item(
         &mut self,
         node: &mut pb::Node,
-        scope: &Scope<'_>,
+        outer: &Scope<'_>,
+        left: &Left,
         nullable: bool,
     ) -> Result<From, Refusal> {
         use NodeEnum as N;
+        let mut lateral = Scope::below(Some(outer));
+        lateral.items.clone_from(&left.items);
+        lateral.merged.clone_from(&left.merged);
+        let scope = &lateral;
         let Some(kind) = &mut node.node else {
             return Err(Refusal::internal("an empty FROM item"));
         };
         match kind {
-            N::RangeVar(relation) => self.range_var(relation, scope, nullable),
+            N::RangeVar(relation) => self.range_var(relation, outer, nullable),
             N::RangeSubselect(sub) => {
                 let alias = sub.alias.clone();
                 self.check_alias(alias.as_ref())?;
                 let Some(N::SelectStmt(select)) = sub.subquery.as_deref_mut().and_then(|n| n.node.as_mut()) else {
                     return Err(Refusal::unsupported("only SELECT may stand in FROM"));
                 };
-                // Without LATERAL its parent is the level outside, but names are resolved alike: PostgreSQL reports the misuse.
-                let output = self.select(select, Some(scope), None)?;
+                let around = if sub.lateral { scope } else { outer };
+                let output = self.select(select, Some(around), None)?;
                 let columns = match &alias {
                     Some(alias) => output.columns.map(|c| rename(c, &alias.colnames)),
                     None => output.columns,
@@ -77,7 +90,7 @@ impl Resolver<'_, '_> {
                     tame: output.tame,
                 })
             }
-            N::JoinExpr(join) => self.join(join, scope, nullable),
+            N::JoinExpr(join) => self.join(join, outer, left, nullable),
             N::RangeFunction(function) => {
                 self.check_alias(function.alias.as_ref())?;
                 let mut touches = BTreeSet::new();
@@ -120,7 +133,7 @@ impl Resolver<'_, '_> {
                     return Err(Refusal::unsupported("TABLESAMPLE is supported on relations").at(location));
                 };
                 let use_ = relation.location;
-                let from = self.range_var(relation, scope, nullable)?;
+                let from = self.range_var(relation, outer, nullable)?;
                 let method = names::parts(&sample.method).unwrap_or_default();
                 let method = match method.as_slice() {
                     [one] | ["pg_catalog", one] => *one,
@@ -222,6 +235,7 @@ impl Resolver<'_, '_> {
                 base: c.mask.is_none().then_some(location),
             })
             .collect();
+        let tame = permitted.decision().rows.iter().all(|r| r.total);
         let schema = alias.is_none().then(|| {
             if relation.schemaname.is_empty() {
                 permitted.decision().logical.schema.clone()
@@ -233,11 +247,17 @@ impl Resolver<'_, '_> {
         self.resolved
             .relations
             .insert(location, RelationUse { permitted, alias: name, barrier: false, pushed: Vec::new() });
-        Ok(From { items: vec![item], tame: true, ..From::default() })
+        Ok(From { items: vec![item], tame, ..From::default() })
     }
 
     /// JOIN in all its forms.
-    fn join(&mut self, join: &mut pb::JoinExpr, scope: &Scope<'_>, nullable: bool) -> Result<From, Refusal> {
+    fn join(
+        &mut self,
+        join: &mut pb::JoinExpr,
+        outer: &Scope<'_>,
+        siblings: &Left,
+        nullable: bool,
+    ) -> Result<From, Refusal> {
         use pb::JoinType as J;
         self.check_alias(join.alias.as_ref())?;
         self.check_alias(join.join_using_alias.as_ref())?;
@@ -249,19 +269,19 @@ impl Resolver<'_, '_> {
             J::JoinFull => (true, true),
             _ => return Err(Refusal::unsupported("this kind of join is not supported")),
         };
-        let outer = kind != J::JoinInner;
-        self.outer_join |= outer;
+        let keeps_rows = kind != J::JoinInner;
+        self.outer_join |= keeps_rows;
         let (Some(left), Some(right)) = (join.larg.as_deref_mut(), join.rarg.as_deref_mut()) else {
             return Err(Refusal::internal("a join without two sides"));
         };
-        let left = self.from_item(left, scope, left_nullable)?;
+        let left = self.from_item(left, outer, siblings, left_nullable)?;
         // The right side may look at the left one through LATERAL.
-        let mut beside = Scope::below(Some(scope));
-        beside.items.clone_from(&left.items);
-        beside.merged.clone_from(&left.merged);
-        let right = self.from_item(right, &beside, right_nullable)?;
+        let mut beside = siblings.clone();
+        beside.items.extend(left.items.iter().cloned());
+        beside.merged.extend(left.merged.iter().cloned());
+        let right = self.from_item(right, outer, &beside, right_nullable)?;
         check_names(&left.items, &right.items)?;
-        let mut tame = left.tame && right.tame && !outer;
+        let mut tame = left.tame && right.tame && !keeps_rows;
         let mut touches: BTreeSet<i32> = left.touches.union(&right.touches).copied().collect();
         let mut merged: BTreeSet<String> = left.merged.union(&right.merged).cloned().collect();
 
@@ -302,11 +322,10 @@ impl Resolver<'_, '_> {
         let mut items = left.items;
         items.extend(right.items);
         if let Some(condition) = join.quals.as_deref_mut() {
-            let mut level = Scope::below(Some(scope));
+            let mut level = Scope::below(Some(outer));
             level.items.clone_from(&items);
             level.merged.clone_from(&merged);
-            let copyable = !outer;
-            tame &= self.quals(condition, &level, copyable, &mut touches)?;
+            tame &= self.quals(condition, &level, Clause::Filter { copyable: !keeps_rows }, &mut touches)?;
         }
         if let Some(alias) = &join.alias {
             // The join's own name hides those within; its columns are not followed when USING merged some.

@@ -146,6 +146,11 @@ impl<'p> Scope<'p> {
         here.or_else(|| self.parent.and_then(|p| p.by_schema(schema, relation)))
     }
 
+    /// Whether some level around this one has items that an expression here could look at.
+    pub fn has_outer_items(&self) -> bool {
+        self.parent.is_some_and(|p| !p.items.is_empty() || p.has_outer_items())
+    }
+
     /// Every relation use of this level and the levels around it.
     pub fn all_uses(&self) -> BTreeSet<i32> {
         let mut uses: BTreeSet<i32> = self.items.iter().flat_map(|i| i.uses.iter().copied()).collect();

@@ -1,6 +1,7 @@
 //! One query level: WITH, FROM, the clauses in PostgreSQL's order, and the columns it offers.
 
 use super::expression::{Facts, Type};
+use super::from::Left;
 use super::names::check_reserved;
 use super::scope::{Column, Cte, Found, Scope};
 use super::{RelationUse, Resolver};
@@ -23,6 +24,15 @@ pub(super) struct Output {
     pub outer_touches: BTreeSet<i32>,
     /// Running it raises nothing and it is plain: only total conjuncts and columns, no grouping, limits, functions in FROM.
     pub tame: bool,
+}
+
+/// Where a condition stands.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Clause {
+    /// WHERE or ON; copyable when no outer join keeps the rows it rejects.
+    Filter { copyable: bool },
+    /// HAVING; whether every aggregate in it is certain to be of this level.
+    Having { own_aggregates: bool },
 }
 
 /// Columns, relation uses looked at, tameness of one level.
@@ -190,20 +200,25 @@ impl Resolver<'_, '_> {
     fn plain(&mut self, select: &mut pb::SelectStmt, scope: &mut Scope<'_>) -> Result<Level, Refusal> {
         let mut touched = BTreeSet::new();
         let mut tame = true;
+        let mut left = Left::default();
         for item in &mut select.from_clause {
-            let from = self.from_item(item, scope, false)?;
+            let from = self.from_item(item, scope, &left, false)?;
             touched.extend(from.touches);
             tame &= from.tame;
-            super::from::check_names(&scope.items, &from.items)?;
-            scope.items.extend(from.items);
-            scope.merged.extend(from.merged);
+            super::from::check_names(&left.items, &from.items)?;
+            left.items.extend(from.items);
+            left.merged.extend(from.merged);
         }
+        scope.items = left.items;
+        scope.merged = left.merged;
         let scope = &*scope;
+        // Inside a sub-query an aggregate may belong to a level around it.
+        let own_aggregates = !scope.has_outer_items();
         if let Some(condition) = select.where_clause.as_deref_mut() {
-            tame &= self.quals(condition, scope, true, &mut touched)?;
+            tame &= self.quals(condition, scope, Clause::Filter { copyable: true }, &mut touched)?;
         }
         if let Some(condition) = select.having_clause.as_deref_mut() {
-            self.quals(condition, scope, false, &mut touched)?;
+            self.quals(condition, scope, Clause::Having { own_aggregates }, &mut touched)?;
         }
         let mut columns = Some(Vec::new());
         let grouped = !select.group_clause.is_empty() || select.having_clause.is_some();
@@ -233,7 +248,7 @@ impl Resolver<'_, '_> {
                     name,
                     type_oid: known(facts.type_oid),
                     // A value computed from groups exists before anything outside can look at it.
-                    total: facts.total || facts.aggregates,
+                    total: facts.total || (facts.aggregates && own_aggregates),
                     uses: Rc::new(facts.touches),
                     base: None,
                 });
@@ -275,12 +290,12 @@ impl Resolver<'_, '_> {
     }
 
     /// A condition, conjunct by conjunct: what can raise exposes the relations it looks at; what cannot may be copied below their
-    /// barriers when `copyable` (it filters, and no outer join keeps rows it rejects). Returns whether all of it is total.
+    /// barriers. Returns whether all of it is total.
     pub(super) fn quals(
         &mut self,
         condition: &mut pb::Node,
         scope: &Scope<'_>,
-        copyable: bool,
+        clause: Clause,
         touched: &mut BTreeSet<i32>,
     ) -> Result<bool, Refusal> {
         if let Some(NodeEnum::BoolExpr(and)) = &mut condition.node
@@ -288,14 +303,14 @@ impl Resolver<'_, '_> {
         {
             let mut total = true;
             for part in &mut and.args {
-                total &= self.quals(part, scope, copyable, touched)?;
+                total &= self.quals(part, scope, clause, touched)?;
             }
             return Ok(total);
         }
         let facts = self.expression(condition, scope)?;
         touched.extend(facts.touches.iter().copied());
         self.questioned.extend(facts.touches.iter().copied());
-        if facts.aggregates {
+        if facts.aggregates && matches!(clause, Clause::Having { own_aggregates: true }) {
             // Evaluated on groups of rows that the policy has already let through.
             return Ok(false);
         }
@@ -305,7 +320,7 @@ impl Resolver<'_, '_> {
         }
         let mut uses = facts.touches.iter();
         if let (Some(use_), None) = (uses.next(), uses.next())
-            && copyable
+            && matches!(clause, Clause::Filter { copyable: true })
             && facts.pushable
             && scope.items.iter().any(|i| i.uses.contains(use_) && !i.nullable)
             && let Some(copy) = below_barrier(condition)

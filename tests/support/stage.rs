@@ -265,7 +265,12 @@ impl Running {
     }
 
     /// An attempt to log in.
-    pub async fn try_client(&self, user: &str, password: &str, database: &str) -> Result<Client, tokio_postgres::Error> {
+    pub async fn try_client(
+        &self,
+        user: &str,
+        password: &str,
+        database: &str,
+    ) -> Result<Client, tokio_postgres::Error> {
         let mut config = self.client_config(user);
         let (client, connection) = config.password(password).dbname(database).connect(NoTls).await?;
         tokio::spawn(connection);
