@@ -119,6 +119,18 @@ impl Drop for Record {
     }
 }
 
+/// A login, or why there was none.
+pub fn login(user: &str, database: &str, peer: std::net::SocketAddr, refusal: Option<&Refusal>) {
+    tracing::info!(
+        target: "audit",
+        user,
+        database,
+        %peer,
+        decision = if refusal.is_some() { "login refused" } else { "login" },
+        code = refusal.map(|r| r.code.0),
+    );
+}
+
 /// The number of rows in a CommandComplete tag: its last word.
 pub fn rows_of(tag: &str) -> Option<u64> {
     tag.rsplit(' ').next()?.parse().ok()

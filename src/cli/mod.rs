@@ -1,5 +1,63 @@
-//! (room cli)
+//! The commands, one file each.
+//!
+//! In: arguments. Out: what a command prints, and an exit code. Must never: hold logic that a room has.
 
 pub mod check;
 pub mod demo;
+pub mod serve;
 pub mod verifier;
+
+use clap::{Parser, Subcommand};
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// A PostgreSQL-wire proxy that lets people query a warehouse and see only what policy lets them see.
+#[derive(Debug, Parser)]
+#[command(name = "sqlveil", version, about)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve clients until told to stop.
+    Serve(serve::Args),
+    /// Load everything, let the warehouse check every policy, and tell all that is wrong.
+    Check {
+        /// The configuration file.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Make the stored verifier of a password for the identity file.
+    Verifier {
+        /// Print a whole entry of the identity file for this user.
+        #[arg(long, value_name = "NAME")]
+        user: Option<String>,
+    },
+}
+
+/// Runs a command to its end.
+pub async fn run(cli: Cli) -> ExitCode {
+    let done: io::Result<bool> = match cli.command {
+        Command::Serve(args) => serve::run(&args).await,
+        Command::Check { config } => {
+            let mut out = io::stdout();
+            let color = out.is_terminal();
+            check::run(&config, &mut out, color).await
+        }
+        Command::Verifier { user } => verifier::run(user.as_deref(), &mut io::stdout()).map(|()| true),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            // When standard error is gone too, the exit code has to do.
+            let _ = writeln!(io::stderr(), "sqlveil: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,12 +1,20 @@
 //! A client's session: from its first byte to its last.
 //!
-//! In: a connection. Out: what its statements may see. Handshake, login, then [`engine`] and [`answers`] (pure) driven by [`pump`] (the
-//! only I/O after login). Must never: send the warehouse a byte of SQL that is not sealed, or hold more than bounded buffers.
+//! In: a connection. Out: what its statements may see. Handshake and login, then [`engine`] and [`answers`] (pure) driven by [`pump`]
+//! (the only I/O after login). Must never: send the warehouse a byte of SQL that is not sealed, or hold more than bounded buffers.
 
 pub mod answers;
 pub mod cancel;
+pub mod client;
+pub mod connection;
 pub mod deciding;
 pub mod engine;
+pub mod handshake;
+pub mod login;
 pub mod names;
+mod proxy;
+pub mod pump;
 pub mod queue;
 pub mod settings;
+
+pub use proxy::Proxy;

@@ -1,0 +1,406 @@
+//! One connection from accept to close: handshake, login, an upstream session, the pump.
+//!
+//! In: an accepted socket and what all connections share. Out: a session served. Must never: open an upstream session for somebody who
+//! has not logged in, or give one back that is not clean.
+
+use super::cancel::{CancelKey, CancelKeys};
+use super::client::Client;
+use super::deciding::{Deciding, Holding, Surroundings};
+use super::engine::{End, Engine, Outgoing};
+use super::handshake::{Broken, Greeted, Hello, greet};
+use super::login::{Failed, Wish, authenticate};
+use super::pump::{self, Control, Ended, Side};
+use super::settings::Settings;
+use crate::audit::{self, Who};
+use crate::config::{self, Config};
+use crate::error::{Family, Refusal, SqlState};
+use crate::identity::Caller;
+use crate::plan::{Plan, Planner, Progress};
+use crate::upstream::{Pool, ReadHalf, Session, WriteHalf};
+use crate::wire::errors::{Fields, Severity, error_response, write_fields};
+use crate::wire::{Header, Limits, TransactionStatus, backend};
+use crate::world::{World, WorldHandle, Worlds};
+use bytes::{Buf, BufMut, BytesMut};
+use dashmap::DashMap;
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+/// What all connections share.
+pub struct Shared {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The worlds in force, by connection key.
+    pub worlds: Worlds,
+    /// The pools, by connection key.
+    pub pools: BTreeMap<Arc<str>, Arc<Pool>>,
+    /// The planner and its cache.
+    pub planner: Arc<Planner>,
+    /// Keys of live sessions.
+    pub keys: Arc<CancelKeys>,
+    /// How many sessions each user has.
+    users: Arc<DashMap<Arc<str>, usize>>,
+    sessions: Arc<AtomicUsize>,
+}
+
+impl Shared {
+    /// What connections to this configuration share.
+    pub fn new(config: Arc<Config>, worlds: Worlds) -> Self {
+        let pools = config.connections.iter().map(|(key, c)| (Arc::clone(key), Pool::new(Arc::clone(c)))).collect();
+        Self {
+            config,
+            worlds,
+            pools,
+            planner: Arc::new(Planner::default()),
+            keys: Arc::default(),
+            users: Arc::default(),
+            sessions: Arc::default(),
+        }
+    }
+}
+
+/// The surroundings of a session of the proxy.
+struct Live {
+    world: WorldHandle,
+    planner: Arc<Planner>,
+}
+
+impl Surroundings for Live {
+    fn world(&self) -> Arc<World> {
+        self.world.load()
+    }
+
+    fn caller(&self, world: &World, user: &str, project: Option<&str>) -> Result<Arc<Caller>, Refusal> {
+        world.directory.caller(user, project).map(Arc::new)
+    }
+
+    fn plan(&self, sql: &str, progress: &mut dyn Progress) -> Result<Vec<Arc<Plan>>, Refusal> {
+        self.planner.plan_string(sql, progress)
+    }
+}
+
+/// A place among the sessions allowed at once; given back when dropped.
+struct Seat {
+    user: Arc<str>,
+    users: Arc<DashMap<Arc<str>, usize>>,
+    sessions: Arc<AtomicUsize>,
+}
+
+impl Seat {
+    fn take(shared: &Shared, user: &Arc<str>) -> Result<Self, Refusal> {
+        let limits = &shared.config.limits;
+        let seat = Self {
+            user: Arc::clone(user),
+            users: Arc::clone(&shared.users),
+            sessions: Arc::clone(&shared.sessions),
+        };
+        let all = shared.sessions.fetch_add(1, Ordering::Relaxed) + 1;
+        let own = {
+            let mut own = shared.users.entry(Arc::clone(user)).or_insert(0);
+            *own += 1;
+            *own
+        };
+        let full = |text: String| Refusal::new(Family::Unsupported, SqlState::TOO_MANY_CONNECTIONS, text);
+        if all > limits.sessions {
+            return Err(full("sorry, too many clients already".into()));
+        }
+        if own > limits.sessions_per_user {
+            return Err(full(format!("too many connections for role \"{user}\"")));
+        }
+        Ok(seat)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.sessions.fetch_sub(1, Ordering::Relaxed);
+        if let Some(mut own) = self.users.get_mut(&self.user) {
+            *own = own.saturating_sub(1);
+        }
+        self.users.remove_if(&self.user, |_, own| *own == 0);
+    }
+}
+
+/// The two halves of an upstream session as one stream.
+struct Upstream<'a> {
+    read: &'a mut ReadHalf,
+    write: &'a mut WriteHalf,
+}
+
+impl AsyncRead for Upstream<'_> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.get_mut().read).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Upstream<'_> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.get_mut().write).poll_write(cx, buf)
+    }
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.get_mut().write).poll_flush(cx)
+    }
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.get_mut().write).poll_shutdown(cx)
+    }
+}
+
+/// Serves a connection until it ends.
+pub async fn serve(shared: Arc<Shared>, socket: TcpStream, peer: SocketAddr, stop: watch::Receiver<bool>) {
+    if let Err(error) = socket.set_nodelay(true) {
+        tracing::debug!(%peer, %error, "connection lost");
+        return;
+    }
+    let limit = shared.config.limits.handshake_timeout;
+    let entered = timeout(limit, enter(&shared, socket, peer)).await;
+    let (mut client, mut entry) = match entered {
+        Ok(Ok(Some(entered))) => entered,
+        Ok(Ok(None)) => return,
+        Ok(Err(Broken::Refused(client, refusal))) => return dismiss(*client, &refusal).await,
+        Ok(Err(Broken::Gone(error))) => {
+            tracing::debug!(%peer, %error, "connection lost before login");
+            return;
+        }
+        Err(_) => {
+            tracing::info!(%peer, "a client did not finish its login in time");
+            return;
+        }
+    };
+    let session = match begin(&shared, &mut entry).await {
+        Ok(begun) => begun,
+        Err(refusal) => {
+            tracing::info!(%peer, user = &*entry.who.user, code = refusal.code.0, "session refused");
+            return dismiss(client, &refusal).await;
+        }
+    };
+    let control = Control { stop, idle: shared.config.limits.idle_timeout };
+    run(entry, session, &mut client, control).await;
+}
+
+async fn dismiss(mut client: Client, refusal: &Refusal) {
+    let mut out = BytesMut::new();
+    error_response(&mut out, refusal, Severity::Fatal, None);
+    let farewell = async {
+        client.write_all_buf(&mut out).await?;
+        client.shutdown().await
+    };
+    // A client that does not listen misses it.
+    let _ = timeout(std::time::Duration::from_secs(5), farewell).await;
+}
+
+/// Somebody who has logged in.
+struct Entry {
+    greeted: Greeted,
+    wish: Wish,
+    who: Who,
+    project: Option<String>,
+    _seat: Seat,
+}
+
+/// Handshake and login. `None`: it was a cancel request, which was dealt with.
+async fn enter(shared: &Shared, socket: TcpStream, peer: SocketAddr) -> Result<Option<(Client, Entry)>, Broken> {
+    let tls = shared.config.tls.as_deref();
+    let (mut client, hello) = greet(socket, tls).await?;
+    let mut greeted = match hello {
+        Hello::Session(greeted) => greeted,
+        Hello::Cancel { pid, secret } => {
+            // No answer either way (55.2.8).
+            if let Some(target) = shared.keys.find(pid, &secret)
+                && let Err(refusal) = crate::upstream::cancel(&target).await
+            {
+                tracing::warn!(%refusal, "a cancel request was not delivered");
+            }
+            return Ok(None);
+        }
+    };
+    let wish = match Wish::read(&greeted.message) {
+        Ok(wish) => wish,
+        Err(refusal) => return Err(Broken::Refused(Box::new(client), refusal)),
+    };
+    // Identities are the same in every world; the database is looked at only after the login.
+    let Some(directory) = shared.worlds.iter().next().map(|(_, handle)| Arc::clone(&handle.load().directory)) else {
+        return Err(Broken::Refused(Box::new(client), Refusal::internal("no world is loaded")));
+    };
+    let (user, project) = directory.split_login(&wish.login);
+    let (user, project): (Arc<str>, _) = (user.into(), project.map(str::to_owned));
+    let end_point = match (&client, tls) {
+        (Client::Tls(_), Some(tls)) => tls.end_point.as_deref(),
+        _ => None,
+    };
+    match authenticate(&mut client, &mut greeted, directory.verifier(&user), end_point).await {
+        Ok(()) => {}
+        Err(Failed::Gone(error)) => return Err(Broken::Gone(error)),
+        Err(Failed::Refused(refusal)) => {
+            audit::login(&user, &wish.database, peer, Some(&refusal));
+            return Err(Broken::Refused(Box::new(client), refusal));
+        }
+    }
+    audit::login(&user, &wish.database, peer, None);
+    let seat = match Seat::take(shared, &user) {
+        Ok(seat) => seat,
+        Err(refusal) => return Err(Broken::Refused(Box::new(client), refusal)),
+    };
+    let who = Who {
+        user,
+        database: wish.database.as_str().into(),
+        application: wish.application.as_str().into(),
+        session: 0,
+    };
+    let project = wish.project.clone().or(project);
+    Ok(Some((client, Entry { greeted, wish, who, project, _seat: seat })))
+}
+
+/// A session about to be run.
+struct Begun {
+    engine: Engine<Live>,
+    upstream: Session,
+    /// Received from the warehouse and not yet dealt with.
+    input: BytesMut,
+    /// What the client is told first.
+    out: Outgoing,
+    key: CancelKey,
+}
+
+/// Finds the database, takes an upstream session and gives it the client's settings.
+async fn begin(shared: &Shared, entry: &mut Entry) -> Result<Begun, Refusal> {
+    let unknown = || {
+        let text = format!("database \"{}\" does not exist", entry.wish.database);
+        Refusal::new(Family::Caller, SqlState::INVALID_CATALOG_NAME, text)
+    };
+    let connection: &Arc<config::Connection> =
+        shared.config.connection_of(&entry.wish.database).ok_or_else(unknown)?;
+    let world = shared.worlds.get(&connection.key).ok_or_else(|| Refusal::internal("no world for a connection"))?;
+    let pool = shared.pools.get(&connection.key).ok_or_else(|| Refusal::internal("no pool for a connection"))?;
+    world.load().directory.caller(&entry.who.user, entry.project.as_deref())?;
+
+    let mut upstream = pool.acquire(pool.deadline()).await?;
+    let key = shared.keys.issue(entry.greeted.minor, upstream.cancel_key());
+    entry.who.session = key.pid;
+    let around = Arc::new(Live { world: world.clone(), planner: Arc::clone(&shared.planner) });
+    let settings = Settings::new(entry.wish.search_path.as_deref(), entry.project.as_deref());
+    let limits = &shared.config.limits;
+    let holding = Holding { statements: limits.prepared_statements, portals: limits.portals };
+    let deciding = Deciding::new(around, entry.who.clone(), settings, holding);
+    let mut engine = Engine::new(deciding, Limits { large: limits.message_bytes });
+
+    let mut parameters: Vec<(String, String)> = upstream.parameters().to_vec();
+    parameters.retain(|(name, _)| name != "search_path");
+    set(&mut parameters, "session_authorization", &entry.who.user);
+    set(&mut parameters, "is_superuser", "off");
+    let mut input = BytesMut::new();
+    if !entry.wish.settings.is_empty() {
+        let (read, write) = upstream.halves();
+        let mut side = Side::new(Upstream { read, write }, input);
+        let limit = limits.handshake_timeout;
+        let asked = ask(&mut engine, &entry.wish.as_sql(), &mut side, &mut parameters);
+        timeout(limit, asked).await.unwrap_or_else(|_| Err(Refusal::upstream("the warehouse does not answer")))?;
+        input = side.input;
+    }
+
+    let mut out = Outgoing::default();
+    for (name, value) in &parameters {
+        backend::parameter_status(&mut out.client, name, value);
+    }
+    backend::backend_key_data(&mut out.client, key.pid, key.secret());
+    backend::ready_for_query(&mut out.client, TransactionStatus::Idle);
+    Ok(Begun { engine, upstream, input, out, key })
+}
+
+fn set(parameters: &mut Vec<(String, String)>, name: &str, value: &str) {
+    parameters.retain(|(known, _)| known != name);
+    parameters.push((name.to_owned(), value.to_owned()));
+}
+
+/// Runs the settings of the startup packet as the caller's own SET statements, before the client sees anything. What the warehouse
+/// reports goes to `parameters`; an error ends the session before it began, as in PostgreSQL.
+async fn ask(
+    engine: &mut Engine<Live>,
+    sql: &str,
+    upstream: &mut Side<Upstream<'_>>,
+    parameters: &mut Vec<(String, String)>,
+) -> Result<(), Refusal> {
+    let mut query = BytesMut::new();
+    backend::message(&mut query, b'Q', |b| {
+        b.put_slice(sql.as_bytes());
+        b.put_u8(0);
+    });
+    let mut out = Outgoing::default();
+    let fatal = |end| match end {
+        End::Fatal(refusal) => refusal,
+        End::Terminate => Refusal::internal("terminated by itself"),
+    };
+    engine.client(&mut query, &mut out).map_err(fatal)?;
+    pump::settle(engine, upstream, &mut out).await.map_err(fatal)?;
+    let mut said = out.client;
+    while let Some(header) = Header::scan(&said)? {
+        let message = said.split_to(header.total().min(said.len()));
+        let body = message.get(Header::LEN..).unwrap_or_default();
+        match header.tag {
+            b'S' => {
+                let mut body = crate::wire::body::Body::new(body);
+                let (name, value) = (body.string()?, body.string()?);
+                set(parameters, name, value);
+            }
+            b'E' => return Err(begun_badly(&Fields::parse(body)?)),
+            _ => {}
+        }
+    }
+    said.clear();
+    Ok(())
+}
+
+/// The error of a setting, already filtered, as the reason a session does not begin.
+fn begun_badly(fields: &Fields<'_>) -> Refusal {
+    let text = fields.get(b'M').unwrap_or("invalid startup setting").to_owned();
+    let code = match fields.sqlstate() {
+        "42704" => SqlState::UNDEFINED_OBJECT,
+        "42501" => SqlState::INSUFFICIENT_PRIVILEGE,
+        "0A000" => SqlState::FEATURE_NOT_SUPPORTED,
+        code if code.starts_with("08") || code.starts_with("57") => SqlState::CONNECTION_FAILURE,
+        _ => SqlState::INVALID_PARAMETER_VALUE,
+    };
+    let refusal = Refusal::new(Family::Caller, code, text);
+    match fields.get(b'H') {
+        Some(hint) => refusal.with_hint(hint),
+        None => refusal,
+    }
+}
+
+async fn run(entry: Entry, begun: Begun, client: &mut Client, control: Control) {
+    let Begun { mut engine, mut upstream, input, mut out, key } = begun;
+    let ended = {
+        let (read, write) = upstream.halves();
+        let mut near = Side::new(client, entry.greeted.input);
+        let mut far = Side::new(Upstream { read, write }, input);
+        pump::run(&mut engine, &mut near, &mut far, &mut out, control).await
+    };
+    drop(key);
+    match ended {
+        Ended::Clean => upstream.release(true),
+        Ended::Midway => upstream.release(false),
+        Ended::Lost => upstream.close(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bad_setting_keeps_its_text_and_loses_its_fields() {
+        let mut raw = BytesMut::new();
+        write_fields(&mut raw, b'E', [(b'C', "22023"), (b'M', "bad"), (b'H', "try"), (b'D', "x")].into_iter());
+        raw.advance(Header::LEN);
+        let refusal = begun_badly(&Fields::parse(&raw).unwrap());
+        assert_eq!((refusal.code.0, &*refusal.message), ("22023", "bad"));
+        assert_eq!((refusal.hint.as_deref(), refusal.detail), (Some("try"), None));
+    }
+}

@@ -1,0 +1,349 @@
+//! The only I/O of a session after login: four directions, polled together in one task.
+//!
+//! In: two byte streams and an [`Engine`]. Out: how the session ended. A side that does not take what waits for it stops the reading
+//! of the other, and nothing else: writing never keeps the pump from reading (or pipelines would lock). Must never: buffer more than
+//! the high-water mark and one message of bounded length, or look into a byte.
+
+use super::deciding::Surroundings;
+use super::engine::{End, Engine, HIGH_WATER, Outgoing};
+use crate::error::{Family, Refusal, SqlState};
+use crate::relay::errors::ended;
+use crate::wire::TransactionStatus;
+use crate::wire::errors::{Severity, error_response};
+use bytes::{Buf, BytesMut};
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::sync::watch;
+
+/// Read ahead from a side while its engine cannot go on.
+const READ_AHEAD: usize = 64 * 1024;
+/// First and largest step by which a read buffer grows.
+const STEPS: (usize, usize) = (8 * 1024, 128 * 1024);
+/// A drained buffer larger than this is given back.
+const KEEP: usize = 1 << 20;
+/// Longest time a leaving client may take for its last bytes.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// One side of a session.
+#[derive(Debug)]
+pub struct Side<S> {
+    stream: S,
+    /// Received and not yet dealt with.
+    pub input: BytesMut,
+    ended: bool,
+    unflushed: bool,
+    step: usize,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
+    /// A side with what was already received from it.
+    pub fn new(stream: S, input: BytesMut) -> Self {
+        Self { stream, input, ended: false, unflushed: false, step: STEPS.0 }
+    }
+
+    /// Reads once; true when something came, or the end.
+    fn poll_in(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        if self.ended {
+            return Poll::Ready(Ok(false));
+        }
+        if self.input.capacity() - self.input.len() < STEPS.0 / 2 {
+            self.input.reserve(self.step);
+        }
+        let spare = self.input.capacity() - self.input.len();
+        match pin!(self.stream.read_buf(&mut self.input)).poll(cx) {
+            Poll::Ready(Ok(n)) => {
+                self.ended = n == 0;
+                if n == spare {
+                    self.step = (self.step * 2).min(STEPS.1);
+                }
+                Poll::Ready(Ok(true))
+            }
+            Poll::Ready(Err(e)) => Poll::Ready(Err(e)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Writes what it can of `out`; true when something was written.
+    fn poll_out(&mut self, out: &mut BytesMut, cx: &mut Context<'_>) -> io::Result<bool> {
+        let mut wrote = false;
+        while !out.is_empty() {
+            match Pin::new(&mut self.stream).poll_write(cx, out) {
+                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(n)) => {
+                    out.advance(n);
+                    wrote = true;
+                    self.unflushed = true;
+                }
+                Poll::Ready(Err(e)) => return Err(e),
+                Poll::Pending => break,
+            }
+        }
+        if out.is_empty() && out.capacity() > KEEP {
+            *out = BytesMut::new();
+        }
+        if self.unflushed
+            && let Poll::Ready(flushed) = Pin::new(&mut self.stream).poll_flush(cx)
+        {
+            flushed?;
+            self.unflushed = false;
+        }
+        Ok(wrote)
+    }
+
+    fn shrink(&mut self) {
+        if self.input.is_empty() && self.input.capacity() > KEEP {
+            self.input = BytesMut::new();
+            self.step = STEPS.0;
+        }
+    }
+
+    /// Writes everything, for as long as a farewell may take, then shuts the stream down.
+    async fn farewell(&mut self, out: &mut BytesMut) {
+        let written = poll_fn(|cx| match self.poll_out(out, cx) {
+            Err(e) => Poll::Ready(Err(e)),
+            Ok(_) if out.is_empty() && !self.unflushed => Pin::new(&mut self.stream).poll_shutdown(cx),
+            Ok(_) => Poll::Pending,
+        });
+        // Who does not take it in time loses it.
+        let _ = tokio::time::timeout(FAREWELL, written).await;
+    }
+}
+
+/// How a session ended, as far as the warehouse's side is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Everything was answered, no transaction is open: it can be used again.
+    Clean,
+    /// Something is under way, or half sent.
+    Midway,
+    /// It is gone.
+    Lost,
+}
+
+/// Which side failed.
+enum Trouble {
+    Client,
+    Upstream,
+}
+
+/// What a session listens to besides its two sides.
+#[derive(Debug, Clone)]
+pub struct Control {
+    /// Becomes true when the proxy stops.
+    pub stop: watch::Receiver<bool>,
+    /// A client that sends nothing for so long is sent away.
+    pub idle: Option<Duration>,
+}
+
+async fn turn<A: Surroundings, C, U>(
+    engine: &Engine<A>,
+    closing: bool,
+    client: &mut Side<C>,
+    upstream: &mut Side<U>,
+    out: &mut Outgoing,
+) -> Result<(), Trouble>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    U: AsyncRead + AsyncWrite + Unpin,
+{
+    let full = out.client.len() >= HIGH_WATER;
+    let want_client = !closing && client.input.len() < engine.client_wants().max(READ_AHEAD);
+    let want_upstream = !full && upstream.input.len() < engine.upstream_wants().max(READ_AHEAD);
+    poll_fn(|cx| {
+        let mut moved = match client.poll_out(&mut out.client, cx) {
+            Ok(moved) => moved,
+            Err(_) => return Poll::Ready(Err(Trouble::Client)),
+        };
+        match upstream.poll_out(&mut out.upstream, cx) {
+            Ok(wrote) => moved |= wrote,
+            // It may have said why before it went: what it said is still to be read.
+            Err(_) if upstream.ended => {}
+            Err(_) => match upstream.poll_in(cx) {
+                Poll::Ready(Ok(true)) => moved = true,
+                _ => return Poll::Ready(Err(Trouble::Upstream)),
+            },
+        }
+        if want_client {
+            match client.poll_in(cx) {
+                Poll::Ready(Ok(read)) => moved |= read,
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(Trouble::Client)),
+                Poll::Pending => {}
+            }
+        }
+        if want_upstream {
+            match upstream.poll_in(cx) {
+                Poll::Ready(Ok(read)) => moved |= read,
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(Trouble::Upstream)),
+                Poll::Pending => {}
+            }
+        }
+        if moved { Poll::Ready(Ok(())) } else { Poll::Pending }
+    })
+    .await
+}
+
+/// Runs a session until it ends. Not cancel safe: a dropped session is [`Ended::Midway`].
+pub async fn run<A: Surroundings, C, U>(
+    engine: &mut Engine<A>,
+    client: &mut Side<C>,
+    upstream: &mut Side<U>,
+    out: &mut Outgoing,
+    mut control: Control,
+) -> Ended
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    U: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut closing = false;
+    let mut stopping = *control.stop.borrow();
+    loop {
+        let fatal = match step(engine, closing, client, upstream, out) {
+            Ok(()) => None,
+            Err(End::Terminate) => {
+                closing = true;
+                None
+            }
+            Err(End::Fatal(refusal)) => Some(refusal),
+        };
+        // The client has sent its last byte and the engine could use another one.
+        closing |= client.ended && engine.client_wants() > 0;
+        let lost = upstream.ended && out.client.len() < HIGH_WATER;
+        let fatal = fatal.or_else(|| {
+            if lost && !closing {
+                Some(ended(None))
+            } else if stopping && engine.at_rest() && !closing {
+                Some(shutdown())
+            } else {
+                None
+            }
+        });
+        if let Some(refusal) = fatal {
+            error_response(&mut out.client, &refusal, Severity::Fatal, None);
+            client.farewell(&mut out.client).await;
+            return if upstream.ended { Ended::Lost } else { state(engine, out) };
+        }
+        if closing {
+            if lost {
+                return Ended::Lost;
+            }
+            if (engine.at_rest() && out.upstream.is_empty()) || !engine.will_rest() {
+                client.farewell(&mut out.client).await;
+                return state(engine, out);
+            }
+        }
+        let turned = {
+            let resting = engine.at_rest() && !closing;
+            let moved = turn(engine, closing, client, upstream, out);
+            let idle = async {
+                match control.idle.filter(|_| resting) {
+                    Some(limit) => tokio::time::sleep(limit).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let stop = async {
+                if stopping || control.stop.wait_for(|stop| *stop).await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            };
+            tokio::select! {
+                biased;
+                moved = moved => Turned::Moved(moved),
+                () = stop => Turned::Stop,
+                () = idle => Turned::Idle,
+            }
+        };
+        match turned {
+            Turned::Moved(Ok(())) => {}
+            Turned::Moved(Err(Trouble::Client)) => return state(engine, out),
+            Turned::Moved(Err(Trouble::Upstream)) => upstream.ended = true,
+            Turned::Stop => stopping = true,
+            Turned::Idle => {
+                let text = "terminating connection due to idle-session timeout";
+                let refusal = Refusal::new(Family::Caller, SqlState("57P05"), text);
+                error_response(&mut out.client, &refusal, Severity::Fatal, None);
+                client.farewell(&mut out.client).await;
+                return state(engine, out);
+            }
+        }
+    }
+}
+
+enum Turned {
+    Moved(Result<(), Trouble>),
+    Stop,
+    Idle,
+}
+
+fn shutdown() -> Refusal {
+    Refusal::new(Family::Upstream, SqlState::ADMIN_SHUTDOWN, "terminating connection due to administrator command")
+}
+
+fn step<A: Surroundings, C, U>(
+    engine: &mut Engine<A>,
+    closing: bool,
+    client: &mut Side<C>,
+    upstream: &mut Side<U>,
+    out: &mut Outgoing,
+) -> Result<(), End>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    U: AsyncRead + AsyncWrite + Unpin,
+{
+    if !upstream.input.is_empty() && out.client.len() < HIGH_WATER {
+        engine.upstream(&mut upstream.input, &mut out.client)?;
+        upstream.shrink();
+    }
+    if !closing {
+        engine.client(&mut client.input, out)?;
+        client.shrink();
+    }
+    Ok(())
+}
+
+fn state<A: Surroundings>(engine: &Engine<A>, out: &Outgoing) -> Ended {
+    if engine.at_rest() && out.upstream.is_empty() && engine.status() == TransactionStatus::Idle {
+        Ended::Clean
+    } else {
+        Ended::Midway
+    }
+}
+
+/// Runs what is under way to its end, with nothing from a client: for the settings a session begins with. An error of either side ends
+/// it.
+pub async fn settle<A: Surroundings, U>(
+    engine: &mut Engine<A>,
+    upstream: &mut Side<U>,
+    out: &mut Outgoing,
+) -> Result<(), End>
+where
+    U: AsyncRead + AsyncWrite + Unpin,
+{
+    loop {
+        if !upstream.input.is_empty() {
+            engine.upstream(&mut upstream.input, &mut out.client)?;
+        }
+        if engine.at_rest() {
+            return Ok(());
+        }
+        if upstream.ended {
+            return Err(End::Fatal(ended(None)));
+        }
+        let moved = poll_fn(|cx| {
+            let wrote = match upstream.poll_out(&mut out.upstream, cx) {
+                Ok(wrote) => wrote,
+                Err(e) => return Poll::Ready(Err(e)),
+            };
+            match upstream.poll_in(cx) {
+                Poll::Ready(Ok(_)) => Poll::Ready(Ok(())),
+                Poll::Ready(Err(e)) => Poll::Ready(Err(e)),
+                Poll::Pending if wrote => Poll::Ready(Ok(())),
+                Poll::Pending => Poll::Pending,
+            }
+        });
+        moved.await.map_err(|_| End::Fatal(ended(None)))?;
+    }
+}
