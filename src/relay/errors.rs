@@ -169,11 +169,11 @@ mod tests {
 
     #[test]
     fn open_plans_keep_what_the_caller_may_know() {
-        let p = plan(ErrorPolicy::default(), &[(7, 9)]);
-        // Character 16 of the sent text is byte 16 behind the two-byte "é": 7 within the statement.
-        let got = shown(b'E', "22P02", Some((&p, "sélect ß x", "'é';\nxxx select 'y'", 9)));
+        let p = plan(ErrorPolicy::default(), &[(10, 8)]);
+        // Character 16 of the sent text is byte 16 behind the two-byte "é": 10 within the statement.
+        let got = shown(b'E', "22P02", Some((&p, "sélect ß x", "'é';\nxxx select 'y'", 6)));
         assert_eq!(keys(&got), "SVCMDHPtnR");
-        assert_eq!(value(&got, b'P'), Some("8"), "byte 9 of the caller's text is its 8th character");
+        assert_eq!(value(&got, b'P'), Some("8"), "byte 8 of the caller's text is its 8th character");
         assert_eq!(value(&got, b'C'), Some("22P02"));
     }
 

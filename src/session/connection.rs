@@ -17,10 +17,10 @@ use crate::error::{Family, Refusal, SqlState};
 use crate::identity::Caller;
 use crate::plan::{Plan, Planner, Progress};
 use crate::upstream::{Pool, ReadHalf, Session, WriteHalf};
-use crate::wire::errors::{Fields, Severity, error_response, write_fields};
+use crate::wire::errors::{Fields, Severity, error_response};
 use crate::wire::{Header, Limits, TransactionStatus, backend};
 use crate::world::{World, WorldHandle, Worlds};
-use bytes::{Buf, BufMut, BytesMut};
+use bytes::{BufMut, BytesMut};
 use dashmap::DashMap;
 use std::collections::BTreeMap;
 use std::io;
@@ -97,11 +97,8 @@ struct Seat {
 impl Seat {
     fn take(shared: &Shared, user: &Arc<str>) -> Result<Self, Refusal> {
         let limits = &shared.config.limits;
-        let seat = Self {
-            user: Arc::clone(user),
-            users: Arc::clone(&shared.users),
-            sessions: Arc::clone(&shared.sessions),
-        };
+        let seat =
+            Self { user: Arc::clone(user), users: Arc::clone(&shared.users), sessions: Arc::clone(&shared.sessions) };
         let all = shared.sessions.fetch_add(1, Ordering::Relaxed) + 1;
         let own = {
             let mut own = shared.users.entry(Arc::clone(user)).or_insert(0);
@@ -275,8 +272,7 @@ async fn begin(shared: &Shared, entry: &mut Entry) -> Result<Begun, Refusal> {
         let text = format!("database \"{}\" does not exist", entry.wish.database);
         Refusal::new(Family::Caller, SqlState::INVALID_CATALOG_NAME, text)
     };
-    let connection: &Arc<config::Connection> =
-        shared.config.connection_of(&entry.wish.database).ok_or_else(unknown)?;
+    let connection: &Arc<config::Connection> = shared.config.connection_of(&entry.wish.database).ok_or_else(unknown)?;
     let world = shared.worlds.get(&connection.key).ok_or_else(|| Refusal::internal("no world for a connection"))?;
     let pool = shared.pools.get(&connection.key).ok_or_else(|| Refusal::internal("no pool for a connection"))?;
     world.load().directory.caller(&entry.who.user, entry.project.as_deref())?;
@@ -300,7 +296,8 @@ async fn begin(shared: &Shared, entry: &mut Entry) -> Result<Begun, Refusal> {
         let (read, write) = upstream.halves();
         let mut side = Side::new(Upstream { read, write }, input);
         let limit = limits.handshake_timeout;
-        let asked = ask(&mut engine, &entry.wish.as_sql(), &mut side, &mut parameters);
+        let sql = entry.wish.as_sql();
+        let asked = ask(&mut engine, &sql, &mut side, &mut parameters);
         timeout(limit, asked).await.unwrap_or_else(|_| Err(Refusal::upstream("the warehouse does not answer")))?;
         input = side.input;
     }
@@ -393,6 +390,8 @@ async fn run(entry: Entry, begun: Begun, client: &mut Client, control: Control) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::errors::write_fields;
+    use bytes::Buf;
 
     #[test]
     fn a_bad_setting_keeps_its_text_and_loses_its_fields() {

@@ -142,7 +142,8 @@ async fn listen(shared: Arc<Shared>, listener: TcpListener, mut stop: watch::Rec
 }
 
 fn keep_alive(socket: &TcpStream) {
-    let settings = socket2::TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15));
+    let settings =
+        socket2::TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15));
     if let Err(error) = socket2::SockRef::from(socket).set_tcp_keepalive(&settings) {
         tracing::debug!(%error, "no keepalive");
     }
