@@ -19,6 +19,7 @@ const GRACE: Duration = Duration::from_secs(20);
 
 /// A running proxy. Dropping it ends it at once; [`Proxy::stop`] lets statements finish.
 pub struct Proxy {
+    address: SocketAddr,
     addresses: Vec<SocketAddr>,
     shared: Arc<Shared>,
     reloader: Reloader,
@@ -50,6 +51,9 @@ impl Proxy {
         if !problems.is_empty() {
             return Err(problems);
         }
+        let Some(address) = bound.first().map(|(address, _)| *address) else {
+            return Err(vec![Problem::in_file(&config.file, "no address to listen on", "add one to `listen`")]);
+        };
         let (stop, stopped) = watch::channel(false);
         let (addresses, listeners): (Vec<_>, Vec<_>) = bound
             .into_iter()
@@ -58,7 +62,7 @@ impl Proxy {
                 (address, tokio::spawn(listen(Arc::clone(&shared), listener, stopped.clone())))
             })
             .unzip();
-        Ok(Self { addresses, shared, reloader, stop, listeners })
+        Ok(Self { address, addresses, shared, reloader, stop, listeners })
     }
 
     /// The addresses listened on, ports chosen by the system filled in.
@@ -67,8 +71,8 @@ impl Proxy {
     }
 
     /// The first of them.
-    pub fn address(&self) -> Option<SocketAddr> {
-        self.addresses.first().copied()
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// How many sessions are live.
