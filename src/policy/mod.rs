@@ -7,56 +7,152 @@
 //! [`Ruleset::probes`] on the warehouse and hands the failures to [`Ruleset::settle`]. Until settled, a source whose rules have
 //! probes is [`decision::Access::Invalid`].
 
+mod access;
+mod audience;
+mod bind;
+mod circumstance;
 pub mod decision;
+mod mask;
+mod nearest;
 pub mod permit;
+mod predicate;
 pub mod probe;
+mod rows;
 pub mod salt;
+mod source;
+mod sqltype;
+mod subscription;
+mod template;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use crate::catalog::Catalog;
 use crate::governance::model::Declared;
 use crate::governance::problem::Problem;
 use crate::identity::Caller;
 use crate::types::QualifiedName;
-use decision::Access;
+use bind::{Binding, Effect, Target, mismatch_problem};
+use decision::{Access, RuleTrace};
+use mask::{Check, MaskSql};
 pub use probe::{Probe, ProbeFailure, ProbeKind};
 pub use salt::Salts;
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 /// The declared policies bound to one catalog: compiled predicates and masks per data source.
 #[derive(Default)]
-pub struct Ruleset {}
+pub struct Ruleset {
+    binding: Binding,
+    /// Logical name → index into the bound sources.
+    by_name: BTreeMap<QualifiedName, usize>,
+}
 
 impl Ruleset {
     /// Binds the documents of one connection to a catalog snapshot. The ruleset is usable even with problems: data sources that an
     /// invalid policy touches answer [`Access::Invalid`].
-    pub fn bind(
-        _declared: &Declared,
-        _connection_key: &str,
-        _catalog: &Catalog,
-        _salts: &Salts,
-    ) -> (Self, Vec<Problem>) {
-        (Self {}, Vec::new())
+    pub fn bind(declared: &Declared, connection_key: &str, catalog: &Catalog, salts: &Salts) -> (Self, Vec<Problem>) {
+        let (binding, problems) = bind::bind(declared, connection_key, catalog, salts);
+        let by_name = binding.bound.iter().enumerate().map(|(i, b)| (b.source.logical.clone(), i)).collect();
+        (Self { binding, by_name }, problems)
     }
+
     /// What the warehouse has to confirm before the ruleset is published.
     pub fn probes(&self) -> &[Probe] {
-        &[]
+        &self.binding.probes
     }
+
     /// Takes the warehouse's answers: constants that cannot be cast become NULL with a type mismatch (a warning), any other failure
     /// makes the data source refuse (an error).
-    pub fn settle(self, _failures: &[ProbeFailure]) -> (Self, Vec<Problem>) {
-        (self, Vec::new())
+    pub fn settle(mut self, failures: &[ProbeFailure]) -> (Self, Vec<Problem>) {
+        let mut problems = Vec::new();
+        for bound in &mut self.binding.bound {
+            bound.unconfirmed = false;
+        }
+        for failure in failures {
+            let (Some(probe), Some(targets)) =
+                (self.binding.probes.get(failure.probe).cloned(), self.binding.targets.get(failure.probe).cloned())
+            else {
+                continue;
+            };
+            if probe.kind != ProbeKind::Constant {
+                problems.push(Problem::error(
+                    &probe.origin,
+                    format!(
+                        "the warehouse refuses policy \"{}\" on data source \"{}\": {}",
+                        probe.policy, probe.source, failure.message
+                    ),
+                    "correct the policy; until then the data sources it touches refuse",
+                ));
+            }
+            for target in targets {
+                self.fail(&probe, target, &mut problems);
+            }
+        }
+        (self, problems)
     }
+
+    fn fail(&mut self, probe: &Probe, target: Target, problems: &mut Vec<Problem>) {
+        let Some(bound) = self.binding.bound.get_mut(target.source) else { return };
+        let Some(chain) = bound.chains.get_mut(target.chain) else { return };
+        let policy = chain.policy.clone();
+        if probe.kind == ProbeKind::Constant
+            && let Some(rule) = chain.rules.get_mut(target.rule)
+            && let Effect::Masks { masks, .. } = &mut rule.effect
+            && let Some((column, mask)) = target.mask.and_then(|m| masks.get_mut(m))
+            && let Some(Check::Constant { null, .. }) = &mask.check
+        {
+            let name = bound.source.columns.get(*column).map(|c| c.name.clone()).unwrap_or_default();
+            problems.push(mismatch_problem(&rule.rule.origin, &bound.source, &name, mask.kind));
+            *mask = MaskSql::mismatched(mask.kind, null.clone());
+            return;
+        }
+        bound.invalid.insert(policy);
+    }
+
     /// Decides one relation, by the logical name callers write, for one caller at one instant.
-    pub fn access(&self, _caller: &Caller, _logical: &QualifiedName, _now: SystemTime) -> Access {
-        Access::Hidden
+    pub fn access(&self, caller: &Caller, logical: &QualifiedName, now: SystemTime) -> Access {
+        match self.bound(logical) {
+            None => Access::Hidden,
+            Some(bound) => access::access(bound, caller, self.mask_salt(bound, caller), now),
+        }
     }
+
+    /// Every rule considered, whatever the answer: for `explain`, which is for administrators.
+    pub fn considered(&self, caller: &Caller, logical: &QualifiedName, now: SystemTime) -> Vec<RuleTrace> {
+        match (self.access(caller, logical, now), self.bound(logical)) {
+            (Access::Visible(decision), _) => decision.trace.clone(),
+            (_, Some(bound)) => access::considered(bound, caller, now),
+            (_, None) => Vec::new(),
+        }
+    }
+
     /// Logical names of every registered relation, for the virtual catalog and `explain`.
     pub fn registered(&self) -> impl Iterator<Item = &QualifiedName> {
-        std::iter::empty()
+        self.by_name.keys()
     }
+
     /// Replaces every salt in a text by `<salt>`.
     pub fn redact(&self, text: &str) -> String {
-        text.to_owned()
+        let salts = self.binding.bound.iter().map(|b| &b.source.salt);
+        let salts = salts.chain(self.binding.projects.values().map(|p| &p.salt));
+        let mut out = text.to_owned();
+        for salt in salts {
+            let hex = salt.hex();
+            if out.contains(&hex) {
+                out = out.replace(&hex, "<salt>");
+            }
+        }
+        out
+    }
+
+    fn bound(&self, logical: &QualifiedName) -> Option<&bind::Bound> {
+        self.by_name.get(logical).and_then(|i| self.binding.bound.get(*i))
+    }
+
+    /// The project's salt where it allows masked joins and holds the data source, else the data source's own.
+    fn mask_salt<'a>(&'a self, bound: &'a bind::Bound, caller: &Caller) -> &'a salt::Salt {
+        let project = caller.project.as_ref().and_then(|key| self.binding.projects.get(&**key));
+        project.filter(|p| p.holds(&bound.source)).map_or(&bound.source.salt, |p| &p.salt)
     }
 }
 

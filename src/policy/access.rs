@@ -1,0 +1,248 @@
+//! The decision itself: one caller, one data source, one instant.
+//!
+//! In: a bound data source and a caller. Out: [`Access`]. Must never: depend on anything else (no clock, no randomness), or leave a
+//! considered rule out of the trace.
+
+use super::audience::touches;
+use super::bind::{Bound, BoundRule, Chain, Effect};
+use super::decision::{Access, ColumnDecision, MaskDecision, RelationDecision, RowPredicate, RuleTrace};
+use super::mask::{MaskSql, column_sql, conditional};
+use super::predicate::Compiled;
+use super::salt::Salt;
+use super::subscription::{Subscribed, subscribed};
+use super::template::{Filling, Sql, acts_under};
+use crate::identity::Caller;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// Any purpose at all, in a purpose restriction.
+const ANY_PURPOSE: &str = "<ANY PURPOSE>";
+
+/// Decides. `mask_salt` is the salt of masks for this caller's project.
+pub(crate) fn access(bound: &Bound, caller: &Caller, mask_salt: &Salt, now: SystemTime) -> Access {
+    let mut trace = bound.elsewhere.clone();
+    let valid_until = match subscribed(bound, caller, now, &mut trace) {
+        Subscribed::No => return Access::Hidden,
+        Subscribed::Discoverable(hint) => return Access::Discoverable { hint },
+        Subscribed::Yes(until) => until,
+    };
+    if bound.unconfirmed || !bound.invalid.is_empty() {
+        return Access::Invalid;
+    }
+    let filling = Filling::For { caller, mask: mask_salt, source: &bound.source.salt };
+    let mut deciding =
+        Deciding { bound, caller, filling, trace, rows: Vec::new(), unmet: Vec::new(), candidates: Vec::new() };
+    for chain in &bound.chains {
+        deciding.chain(chain);
+    }
+    Access::Visible(Arc::new(deciding.finish(valid_until)))
+}
+
+/// What would be said of a data source that is not visible, for `explain`.
+pub(crate) fn considered(bound: &Bound, caller: &Caller, now: SystemTime) -> Vec<RuleTrace> {
+    let mut trace = bound.elsewhere.clone();
+    subscribed(bound, caller, now, &mut trace);
+    for policy in &bound.invalid {
+        trace.push(RuleTrace {
+            policy: policy.clone(),
+            rule: None,
+            kind: "data policy".to_owned(),
+            columns: Vec::new(),
+            applied: true,
+            why: "the policy is invalid on this data source: it refuses until mended".to_owned(),
+        });
+    }
+    trace
+}
+
+struct Deciding<'a> {
+    bound: &'a Bound,
+    caller: &'a Caller,
+    filling: Filling<'a>,
+    trace: Vec<RuleTrace>,
+    rows: Vec<RowPredicate>,
+    unmet: Vec<String>,
+    candidates: Vec<Candidate<'a>>,
+}
+
+/// A mask that could be put on a column.
+struct Candidate<'a> {
+    column: usize,
+    mask: &'a MaskSql,
+    conditional: Option<&'a Compiled>,
+    policy: &'a Arc<str>,
+    /// The entry of the trace to correct when it loses.
+    entry: usize,
+}
+
+impl<'a> Deciding<'a> {
+    /// The first rule whose audience holds the caller is applied and ends the chain.
+    fn chain(&mut self, chain: &'a Chain) {
+        let mut done = None;
+        for (number, rule) in chain.rules.iter().enumerate() {
+            let (touched, why) = touches(&rule.rule, self.caller);
+            let (applied, why) = match done {
+                Some(earlier) => (false, format!("rule {earlier} of the chain was applied before it")),
+                None => (touched, why),
+            };
+            let entry = self.trace.len();
+            self.trace.push(RuleTrace {
+                policy: chain.policy.clone(),
+                rule: Some((chain.action, number)),
+                kind: rule.kind.clone(),
+                columns: self.columns_of(rule),
+                applied,
+                why,
+            });
+            if applied {
+                done = Some(number + 1);
+                self.apply(&chain.policy, rule, entry);
+            }
+        }
+    }
+
+    fn columns_of(&self, rule: &BoundRule) -> Vec<String> {
+        match &rule.effect {
+            Effect::Masks { masks, .. } => masks.iter().filter_map(|(i, _)| self.column_name(*i)).collect(),
+            Effect::Rows(rows) => rows.columns.clone(),
+            Effect::Purpose { .. } => Vec::new(),
+        }
+    }
+
+    fn column_name(&self, index: usize) -> Option<String> {
+        self.bound.source.columns.get(index).map(|c| c.name.clone())
+    }
+
+    fn apply(&mut self, policy: &'a Arc<str>, rule: &'a BoundRule, entry: usize) {
+        match &rule.effect {
+            Effect::Masks { masks, conditional } => {
+                if masks.is_empty() {
+                    self.correct(entry, false, "no column of the data source matches".to_owned());
+                }
+                self.candidates.extend(masks.iter().map(|(column, mask)| Candidate {
+                    column: *column,
+                    mask,
+                    conditional: conditional.as_ref(),
+                    policy,
+                    entry,
+                }));
+            }
+            Effect::Rows(rows) => self.rows.push(RowPredicate {
+                sql: rows.sql.fill(self.filling).into(),
+                total: rows.total,
+                has_subquery: rows.has_subquery,
+                policy: policy.clone(),
+                summary: rows.summary.clone(),
+            }),
+            Effect::Purpose { all, purposes } => self.purpose(policy, *all, purposes, entry),
+        }
+    }
+
+    fn purpose(&mut self, policy: &Arc<str>, all: bool, purposes: &[String], entry: usize) {
+        let held =
+            |p: &String| if p == ANY_PURPOSE { !self.caller.purposes.is_empty() } else { acts_under(self.caller, p) };
+        let met = if all { purposes.iter().all(held) } else { purposes.iter().any(held) };
+        // A restriction to no purpose at all can be met by nobody.
+        if met && !purposes.is_empty() {
+            self.correct(entry, false, "the caller acts under a purpose that satisfies it".to_owned());
+            return;
+        }
+        let missing: Vec<String> = purposes.iter().filter(|p| !held(p)).cloned().collect();
+        self.correct(entry, true, format!("the caller does not act under {}", missing.join(", ")));
+        for purpose in missing {
+            let shown = if purpose == ANY_PURPOSE { "any purpose".to_owned() } else { purpose };
+            if !self.unmet.contains(&shown) {
+                self.unmet.push(shown);
+            }
+        }
+        self.rows.push(RowPredicate {
+            sql: "FALSE".into(),
+            total: true,
+            has_subquery: false,
+            policy: policy.clone(),
+            summary: format!(
+                "no row without {} purpose {}",
+                if all { "all of" } else { "any of" },
+                purposes.join(", ")
+            ),
+        });
+    }
+
+    fn correct(&mut self, entry: usize, applied: bool, why: String) {
+        if let Some(trace) = self.trace.get_mut(entry) {
+            trace.applied = applied;
+            trace.why = why;
+        }
+    }
+
+    fn finish(mut self, valid_until: Option<SystemTime>) -> RelationDecision {
+        let source = &self.bound.source;
+        let mut wins = vec![0usize; self.trace.len()];
+        let mut losses: Vec<Vec<String>> = vec![Vec::new(); self.trace.len()];
+        let mut columns = Vec::with_capacity(source.columns.len());
+        for (index, column) in source.columns.iter().enumerate() {
+            let mut candidates: Vec<&Candidate<'_>> = self.candidates.iter().filter(|c| c.column == index).collect();
+            candidates.sort_by_key(|c| (c.mask.rank, c.conditional.is_some(), c.policy, c.entry));
+            let taken = candidates.iter().position(|c| c.conditional.is_none()).map_or(candidates.len(), |p| p + 1);
+            let (layers, losers) = candidates.split_at_checked(taken).unwrap_or((&[], &[]));
+            for winner in layers {
+                if let Some(count) = wins.get_mut(winner.entry) {
+                    *count += 1;
+                }
+            }
+            if let Some(winner) = layers.last() {
+                for loser in losers {
+                    if let Some(said) = losses.get_mut(loser.entry) {
+                        said.push(format!("{} is masked by {} ({})", column.name, winner.policy, winner.mask.kind));
+                    }
+                }
+            }
+            columns.push(ColumnDecision {
+                name: column.name.clone(),
+                type_oid: column.type_oid,
+                typmod: column.typmod,
+                mask: layered(layers, &column_sql(column), self.filling),
+            });
+        }
+        for ((trace, wins), losses) in self.trace.iter_mut().zip(wins).zip(losses) {
+            if !losses.is_empty() {
+                trace.applied = wins > 0;
+                trace.why = format!("{}; {}", trace.why, losses.join(", "));
+            }
+        }
+        RelationDecision {
+            source: source.name.clone(),
+            logical: source.logical.clone(),
+            remote: source.remote.clone(),
+            oid: source.oid,
+            columns,
+            rows: self.rows,
+            unmet_purposes: self.unmet,
+            valid_until,
+            trace: self.trace,
+        }
+    }
+}
+
+/// One mask out of the winners of a column, most restrictive first: each conditional one where its predicate holds, otherwise the
+/// next, at last the unconditional one or the raw value. So an unconditional mask displaces every conditional one that is not more
+/// restrictive, a more restrictive conditional one still masks its own rows, and no added policy ever shows more of a cell.
+fn layered(layers: &[&Candidate<'_>], raw: &str, filling: Filling<'_>) -> Option<MaskDecision> {
+    let first = layers.first()?;
+    let mut sql = Sql::text(raw);
+    for layer in layers.iter().rev() {
+        sql = match layer.conditional {
+            None => layer.mask.sql.clone(),
+            Some(predicate) => conditional(predicate.sql.clone(), layer.mask.sql.clone(), sql),
+        };
+    }
+    let total = layers.iter().all(|l| l.mask.total && l.conditional.is_none_or(|c| c.total));
+    Some(MaskDecision {
+        sql: sql.fill(filling).into(),
+        kind: first.mask.kind,
+        total,
+        policy: first.policy.clone(),
+        type_mismatch: layers.iter().any(|l| l.mask.mismatch),
+        constant: first.conditional.is_none() && first.mask.constant,
+    })
+}

@@ -1,0 +1,490 @@
+//! Binding: every policy against every data source, so that only the caller is left for decide time.
+//!
+//! In: the declared world and a catalog. Out: [`Bound`] sources, the probes the warehouse must answer, problems.
+//! Must never: let an invalid policy fall away; the data sources it touches refuse.
+
+use super::circumstance::{Applies, applies};
+use super::decision::{ROW_ALIAS, RuleTrace};
+use super::mask::{self, Check, MaskSql};
+use super::nearest::did_you_mean;
+use super::predicate::{self, Compiled};
+use super::probe::{Probe, ProbeKind};
+use super::rows::{self, Note, Rows};
+use super::salt::{Salt, Salts};
+use super::source::{DataSource, expand};
+use super::template::{Filling, Sql};
+use crate::catalog::Catalog;
+use crate::governance::model::{
+    Declared, FieldSelector, Grant, Mask, Origin, Policy, PolicyBody, Rule, RuleKind, Subscription, SubscriptionKind,
+    tag_matches,
+};
+use crate::governance::problem::Problem;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// The key and name of the built-in policy that nulls columns tagged `New` (semantics 11).
+pub(crate) const NEW_COLUMN_ADDED: &str = "New Column Added";
+
+/// A data source with everything that applies to it.
+#[derive(Clone)]
+pub(crate) struct Bound {
+    pub(crate) source: DataSource,
+    /// Policies that are invalid here.
+    pub(crate) invalid: BTreeSet<Arc<str>>,
+    /// Whether the warehouse still has to confirm something.
+    pub(crate) unconfirmed: bool,
+    /// Subscription policies that apply.
+    pub(crate) subscriptions: Vec<BoundSubscription>,
+    /// Explicit grants.
+    pub(crate) grants: Vec<Grant>,
+    /// Data rules that apply.
+    pub(crate) chains: Vec<Chain>,
+    /// Policies that do not apply, and why.
+    pub(crate) elsewhere: Vec<RuleTrace>,
+}
+
+/// A subscription policy on a data source.
+#[derive(Clone)]
+pub(crate) struct BoundSubscription {
+    pub(crate) policy: Arc<str>,
+    pub(crate) subscription: Subscription,
+    /// Whether the policy applies cannot be told: only a grant satisfies it.
+    pub(crate) uncertain: bool,
+}
+
+/// One action: rules tried in order.
+#[derive(Clone)]
+pub(crate) struct Chain {
+    pub(crate) policy: Arc<str>,
+    pub(crate) action: usize,
+    pub(crate) rules: Vec<BoundRule>,
+}
+
+/// A rule with its compiled effect.
+#[derive(Clone)]
+pub(crate) struct BoundRule {
+    pub(crate) rule: Arc<Rule>,
+    /// For traces: `Masking (Hash)`, …
+    pub(crate) kind: String,
+    pub(crate) effect: Effect,
+}
+
+/// What a rule does here.
+#[derive(Clone)]
+pub(crate) enum Effect {
+    /// Masks columns (by index into the dictionary); none when no column matches.
+    Masks { masks: Vec<(usize, MaskSql)>, conditional: Option<Compiled> },
+    /// Hides rows.
+    Rows(Rows),
+    /// Hides every row from callers who act under none (or not all) of these.
+    Purpose { all: bool, purposes: Vec<String> },
+}
+
+/// What a probe confirms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) source: usize,
+    pub(crate) chain: usize,
+    pub(crate) rule: usize,
+    /// The mask, for constants.
+    pub(crate) mask: Option<usize>,
+}
+
+/// A project whose salt replaces those of its data sources.
+pub(crate) struct MaskedJoins {
+    pub(crate) salt: Salt,
+    /// Data sources by name or logical name; empty = all.
+    pub(crate) sources: BTreeSet<String>,
+}
+
+/// Everything bound.
+#[derive(Default)]
+pub(crate) struct Binding {
+    pub(crate) bound: Vec<Bound>,
+    pub(crate) projects: BTreeMap<String, MaskedJoins>,
+    pub(crate) probes: Vec<Probe>,
+    pub(crate) targets: Vec<Vec<Target>>,
+}
+
+/// Binds the documents of one connection.
+pub(crate) fn bind(
+    declared: &Declared,
+    connection_key: &str,
+    catalog: &Catalog,
+    salts: &Salts,
+) -> (Binding, Vec<Problem>) {
+    let mut problems = Vec::new();
+    let sources = expand(declared, connection_key, catalog, salts, &mut problems);
+    let mut binder = Binder { catalog, problems, binding: Binding::default(), seen: HashMap::new() };
+    for source in sources {
+        binder.source(source, declared);
+    }
+    let only_one = declared.data.iter().all(|d| d.connection_key == connection_key);
+    binder.grants(declared, only_one);
+    binder.projects(declared, salts, only_one);
+    let mut said = BTreeSet::new();
+    let mut problems = binder.problems;
+    // The same rule fails alike on many data sources: once is enough.
+    problems.retain(|p| said.insert((p.origin.to_string(), p.message.clone())));
+    (binder.binding, problems)
+}
+
+struct Binder<'a> {
+    catalog: &'a Catalog,
+    problems: Vec<Problem>,
+    binding: Binding,
+    /// Probes by kind and text, to try each once.
+    seen: HashMap<(ProbeKind, String), usize>,
+}
+
+impl Binder<'_> {
+    fn source(&mut self, source: DataSource, declared: &Declared) {
+        let index = self.binding.bound.len();
+        let mut bound = Bound {
+            source,
+            invalid: BTreeSet::new(),
+            unconfirmed: false,
+            subscriptions: Vec::new(),
+            grants: Vec::new(),
+            chains: Vec::new(),
+            elsewhere: Vec::new(),
+        };
+        for policy in &declared.policies {
+            self.policy(policy, index, &mut bound);
+        }
+        if bound.source.columns.iter().any(|c| c.tags.iter().any(|t| tag_matches("New", t))) {
+            let fields = vec![FieldSelector::ColumnTag("New".to_owned())];
+            let kind = RuleKind::Masking { fields, mask: Mask::Null, conditional: None };
+            let rule = Rule { kind, exceptions: None, inclusions: None, origin: Origin::default() };
+            self.chain(NEW_COLUMN_ADDED.into(), 0, &[rule], index, &mut bound);
+        }
+        self.binding.bound.push(bound);
+    }
+
+    fn policy(&mut self, policy: &Policy, index: usize, bound: &mut Bound) {
+        let what = match &policy.body {
+            PolicyBody::Subscription(s) => subscription_kind(&s.kind),
+            PolicyBody::Data(_) => "data policy".to_owned(),
+        };
+        let aside = |why: String| RuleTrace {
+            policy: policy.key.clone(),
+            rule: None,
+            kind: what.clone(),
+            columns: Vec::new(),
+            applied: false,
+            why,
+        };
+        if policy.staged {
+            bound.elsewhere.push(aside("the policy is staged".to_owned()));
+            return;
+        }
+        let uncertain = match applies(policy, &bound.source) {
+            Applies::Yes => false,
+            Applies::No(why) => {
+                bound.elsewhere.push(aside(why));
+                return;
+            }
+            Applies::Unknown(what) => {
+                self.problems.push(Problem::warning(
+                    &policy.origin,
+                    format!(
+                        "policy \"{}\" depends on {what}, which \"{}\" does not declare",
+                        policy.key, bound.source.name
+                    ),
+                    "declare it; until then the policy is enforced there",
+                ));
+                true
+            }
+        };
+        match &policy.body {
+            PolicyBody::Subscription(subscription) => bound.subscriptions.push(BoundSubscription {
+                policy: policy.key.clone(),
+                subscription: subscription.clone(),
+                uncertain,
+            }),
+            PolicyBody::Data(actions) => {
+                for (number, action) in actions.iter().enumerate() {
+                    self.chain(policy.key.clone(), number, &action.rules, index, bound);
+                }
+            }
+        }
+    }
+
+    fn chain(&mut self, policy: Arc<str>, action: usize, rules: &[Rule], index: usize, bound: &mut Bound) {
+        let chain = bound.chains.len();
+        let mut compiled = Vec::new();
+        for (number, rule) in rules.iter().enumerate() {
+            let target = Target { source: index, chain, rule: number, mask: None };
+            match self.rule(&policy, rule, target, bound) {
+                Some(effect) => {
+                    compiled.push(BoundRule { rule: Arc::new(rule.clone()), kind: rule_kind(&rule.kind), effect })
+                }
+                None => {
+                    bound.invalid.insert(policy.clone());
+                    // Keeps the numbers of the rules behind it right; the source refuses anyway.
+                    compiled.push(BoundRule {
+                        rule: Arc::new(rule.clone()),
+                        kind: rule_kind(&rule.kind),
+                        effect: Effect::Rows(Rows::none("the rule is invalid")),
+                    });
+                }
+            }
+        }
+        bound.chains.push(Chain { policy, action, rules: compiled });
+    }
+
+    /// Compiles a rule; `None`: invalid here, with a problem said.
+    fn rule(&mut self, policy: &Arc<str>, rule: &Rule, target: Target, bound: &mut Bound) -> Option<Effect> {
+        let mut notes = Vec::new();
+        let source = &bound.source;
+        let effect = match &rule.kind {
+            RuleKind::Masking { fields, mask, conditional } => {
+                let masks = self.masks(rule, fields, mask, source)?;
+                // A rule that masks nothing here needs no predicate, and cannot be invalid for lack of a tag.
+                let conditional = match conditional.as_ref().filter(|_| !masks.is_empty()) {
+                    None => None,
+                    Some(text) => Some(self.predicate(rule, text, source)?),
+                };
+                Effect::Masks { masks, conditional }
+            }
+            RuleKind::RowByEntitlement { all, matches } => {
+                let rows = rows::by_entitlement(*all, matches, source, self.catalog, &mut notes);
+                self.notes(rule, notes);
+                Effect::Rows(rows?)
+            }
+            RuleKind::RowByWhere(text) => {
+                let compiled = self.predicate(rule, text, source)?;
+                Effect::Rows(Rows {
+                    sql: compiled.sql,
+                    total: compiled.total,
+                    has_subquery: compiled.has_subquery,
+                    summary: text.split_whitespace().collect::<Vec<_>>().join(" "),
+                    columns: Vec::new(),
+                })
+            }
+            RuleKind::Time { newer, seconds } => {
+                let rows = rows::by_time(*newer, *seconds, source, &mut notes);
+                self.notes(rule, notes);
+                Effect::Rows(rows)
+            }
+            RuleKind::Minimization(percent) => {
+                let rows = rows::by_sample(*percent, source, self.catalog, &mut notes);
+                self.notes(rule, notes);
+                Effect::Rows(rows)
+            }
+            RuleKind::Purpose { all, purposes } => Effect::Purpose { all: *all, purposes: purposes.clone() },
+        };
+        self.probe_effect(policy, rule, &effect, target, bound);
+        Some(effect)
+    }
+
+    fn masks(
+        &mut self,
+        rule: &Rule,
+        fields: &[FieldSelector],
+        mask: &Mask,
+        source: &DataSource,
+    ) -> Option<Vec<(usize, MaskSql)>> {
+        let mut masks = Vec::new();
+        for (index, column) in source.columns.iter().enumerate() {
+            if !fields.iter().any(|f| selects(f, &column.name, &column.tags)) {
+                continue;
+            }
+            match mask::compile(mask, column, self.catalog) {
+                Ok(compiled) => {
+                    if compiled.mismatch {
+                        self.mismatch(&rule.origin, source, &column.name, compiled.kind);
+                    }
+                    masks.push((index, compiled));
+                }
+                Err(message) => {
+                    self.problems.push(Problem::error(&rule.origin, message, "correct the mask"));
+                    return None;
+                }
+            }
+        }
+        Some(masks)
+    }
+
+    fn mismatch(&mut self, origin: &Origin, source: &DataSource, column: &str, kind: &str) {
+        self.problems.push(mismatch_problem(origin, source, column, kind));
+    }
+
+    fn predicate(&mut self, rule: &Rule, text: &str, source: &DataSource) -> Option<Compiled> {
+        match predicate::compile(text, source, self.catalog) {
+            Ok(compiled) => match checked(&compiled) {
+                Ok(()) => Some(compiled),
+                Err(message) => {
+                    self.problems.push(Problem::error(&rule.origin, message, "report this predicate as a defect"));
+                    None
+                }
+            },
+            Err(fault) => {
+                let help = fault.help.clone();
+                let message = format!("{fault} (data source {})", source.name);
+                self.problems.push(Problem::error(&rule.origin, message, help));
+                None
+            }
+        }
+    }
+
+    fn notes(&mut self, rule: &Rule, notes: Vec<Note>) {
+        for note in notes {
+            self.problems.push(match note {
+                Note::Warning(message, help) => Problem::warning(&rule.origin, message, help),
+                Note::Error(message, help) => Problem::error(&rule.origin, message, help),
+            });
+        }
+    }
+
+    fn probe_effect(&mut self, policy: &Arc<str>, rule: &Rule, effect: &Effect, target: Target, bound: &mut Bound) {
+        let relation = format!("{} AS {ROW_ALIAS}", bound.source.remote.to_sql());
+        let mut wanted: Vec<(ProbeKind, String, Option<usize>)> = Vec::new();
+        match effect {
+            Effect::Masks { masks, conditional } => {
+                for (number, (_, mask)) in masks.iter().enumerate() {
+                    match &mask.check {
+                        Some(Check::Constant { sql, .. }) => {
+                            wanted.push((ProbeKind::Constant, sql.clone(), Some(number)));
+                            continue;
+                        }
+                        Some(Check::Evaluate(sql)) => wanted.push((ProbeKind::Evaluate, sql.clone(), None)),
+                        None => {}
+                    }
+                    if !mask.constant {
+                        let sql = mask.sql.fill(Filling::Probe);
+                        wanted.push((ProbeKind::TypeCheck, format!("SELECT ({sql}) FROM {relation}"), None));
+                    }
+                }
+                if let Some(conditional) = conditional {
+                    wanted.push((ProbeKind::TypeCheck, where_probe(&relation, &conditional.sql), None));
+                }
+            }
+            Effect::Rows(rows) => wanted.push((ProbeKind::TypeCheck, where_probe(&relation, &rows.sql), None)),
+            Effect::Purpose { .. } => {}
+        }
+        for (kind, sql, mask) in wanted {
+            bound.unconfirmed = true;
+            let next = self.binding.probes.len();
+            let at = *self.seen.entry((kind, sql.clone())).or_insert(next);
+            if at == next {
+                self.binding.probes.push(Probe {
+                    kind,
+                    source: bound.source.name.clone(),
+                    policy: policy.clone(),
+                    origin: rule.origin.clone(),
+                    sql,
+                });
+                self.binding.targets.push(Vec::new());
+            }
+            if let Some(targets) = self.binding.targets.get_mut(at) {
+                targets.push(Target { mask, ..target });
+            }
+        }
+    }
+
+    fn grants(&mut self, declared: &Declared, only_one: bool) {
+        for grant in &declared.grants {
+            let mut found = false;
+            for bound in self.binding.bound.iter_mut().filter(|b| is_called(&b.source, &grant.data_source)) {
+                bound.grants.push(grant.clone());
+                found = true;
+            }
+            if !found && only_one {
+                self.unknown_source(&grant.origin, &grant.data_source);
+            }
+        }
+    }
+
+    fn projects(&mut self, declared: &Declared, salts: &Salts, only_one: bool) {
+        for project in &declared.projects {
+            for name in &project.data_sources {
+                if only_one && !self.binding.bound.iter().any(|b| is_called(&b.source, name)) {
+                    self.unknown_source(&project.origin, name);
+                }
+            }
+            if project.allow_masked_joins {
+                let joins = MaskedJoins {
+                    salt: salts.project(&project.key),
+                    sources: project.data_sources.iter().cloned().collect(),
+                };
+                self.binding.projects.insert(project.key.clone(), joins);
+            }
+        }
+    }
+
+    fn unknown_source(&mut self, origin: &Origin, name: &str) {
+        let hint = did_you_mean(name, self.binding.bound.iter().map(|b| &*b.source.name));
+        self.problems.push(Problem::error(
+            origin,
+            format!("there is no data source \"{name}\""),
+            if hint.is_empty() { "use the name of a data source, or schema.table".to_owned() } else { hint },
+        ));
+    }
+}
+
+impl MaskedJoins {
+    /// Whether the project holds a data source.
+    pub(crate) fn holds(&self, source: &DataSource) -> bool {
+        self.sources.is_empty() || self.sources.iter().any(|name| is_called(source, name))
+    }
+}
+
+/// A data source is named by its name, or by what callers write.
+fn is_called(source: &DataSource, name: &str) -> bool {
+    *source.name == *name || source.logical.to_string() == name
+}
+
+fn where_probe(relation: &str, predicate: &Sql) -> String {
+    format!("SELECT NULL FROM {relation} WHERE ({})", predicate.fill(Filling::Probe))
+}
+
+/// A second reading of the compiled text, by PostgreSQL's own grammar.
+fn checked(compiled: &Compiled) -> Result<(), String> {
+    crate::sql::parse_expression(&compiled.sql.fill(Filling::Probe))
+        .map(drop)
+        .map_err(|_| "the compiled predicate is not SQL".to_owned())
+}
+
+/// The problem of a mask that became NULL.
+pub(crate) fn mismatch_problem(origin: &Origin, source: &DataSource, column: &str, kind: &str) -> Problem {
+    Problem::warning(
+        origin,
+        format!("{kind} does not fit the type of column \"{column}\" of \"{}\": the value is NULL", source.logical),
+        "choose a mask for that type (dataTypeMismatch)",
+    )
+}
+
+/// Whether a selector takes a column.
+fn selects(field: &FieldSelector, name: &str, tags: &[String]) -> bool {
+    match field {
+        FieldSelector::ColumnTag(tag) => tags.iter().any(|t| tag_matches(tag, t)),
+        FieldSelector::ColumnRegex(regex) => regex.is_match(name),
+        FieldSelector::AnyTag => !tags.is_empty(),
+        FieldSelector::NoTags => tags.is_empty(),
+        FieldSelector::AllColumns => true,
+    }
+}
+
+/// What a rule is called in traces.
+pub(crate) fn rule_kind(kind: &RuleKind) -> String {
+    match kind {
+        RuleKind::Masking { mask, conditional: None, .. } => format!("Masking ({})", mask::name(mask)),
+        RuleKind::Masking { mask, conditional: Some(_), .. } => format!("Masking ({}, conditional)", mask::name(mask)),
+        RuleKind::RowByEntitlement { .. } => "Row Restriction By User Entitlements".to_owned(),
+        RuleKind::RowByWhere(_) => "Row Restriction by Custom Where Clause".to_owned(),
+        RuleKind::Time { .. } => "Time Restriction".to_owned(),
+        RuleKind::Minimization(_) => "Minimization".to_owned(),
+        RuleKind::Purpose { .. } => "Purpose Restriction".to_owned(),
+    }
+}
+
+/// What a subscription policy is called in traces.
+pub(crate) fn subscription_kind(kind: &SubscriptionKind) -> String {
+    match kind {
+        SubscriptionKind::Anyone => "subscription anyone",
+        SubscriptionKind::Entitlements(_) => "subscription entitlements",
+        SubscriptionKind::Manual => "subscription manual",
+    }
+    .to_owned()
+}

@@ -1,0 +1,497 @@
+//! Data sources: the data documents of one connection, expanded against the warehouse's catalog.
+//!
+//! In: documents and a catalog snapshot. Out: [`DataSource`]s with their dictionaries, and the problems found.
+//! Must never: register a relation or column that the catalog does not hold, or one whose type it cannot vouch for.
+
+use super::nearest::did_you_mean;
+use super::salt::{Salt, Salts};
+use super::sqltype::unservable;
+use crate::catalog::{Catalog, Column, Relation, TypeInfo};
+use crate::governance::model::{DataDocument, Declared, NameTemplate, Origin, Owner, Source, TableSource};
+use crate::governance::problem::Problem;
+use crate::types::{Oid, QualifiedName};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// A registered relation.
+#[derive(Clone)]
+pub(crate) struct DataSource {
+    /// Unique name.
+    pub(crate) name: Arc<str>,
+    /// What callers write.
+    pub(crate) logical: QualifiedName,
+    /// The relation in the warehouse.
+    pub(crate) remote: QualifiedName,
+    /// Its OID.
+    pub(crate) oid: Oid,
+    /// The dictionary, in the relation's order.
+    pub(crate) columns: Vec<DictColumn>,
+    /// Tags of the data source.
+    pub(crate) tags: Vec<String>,
+    /// Owners.
+    pub(crate) owners: Vec<Owner>,
+    /// Creation instant, when declared.
+    pub(crate) created_at: Option<jiff::Timestamp>,
+    /// `server` of its document.
+    pub(crate) server: Option<String>,
+    /// The `eventTime` column.
+    pub(crate) event_time: Option<DictColumn>,
+    /// The `highCardinality` column.
+    pub(crate) high_cardinality: Option<DictColumn>,
+    /// Salt of its hashes.
+    pub(crate) salt: Salt,
+}
+
+/// A column of a dictionary.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct DictColumn {
+    /// Name.
+    pub(crate) name: String,
+    /// Type.
+    pub(crate) type_oid: Oid,
+    /// Type modifier.
+    pub(crate) typmod: i32,
+    /// Collation, 0 for none.
+    pub(crate) collation: Oid,
+    /// NOT NULL.
+    pub(crate) not_null: bool,
+    /// Tags.
+    pub(crate) tags: Vec<String>,
+}
+
+impl DictColumn {
+    fn of(column: &Column) -> Self {
+        Self {
+            name: column.name.clone(),
+            type_oid: column.type_oid,
+            typmod: column.typmod,
+            collation: column.collation,
+            not_null: column.not_null,
+            tags: Vec::new(),
+        }
+    }
+}
+
+/// Expands the documents of one connection.
+pub(crate) fn expand(
+    declared: &Declared,
+    connection_key: &str,
+    catalog: &Catalog,
+    salts: &Salts,
+    problems: &mut Vec<Problem>,
+) -> Vec<DataSource> {
+    let mut expansion = Expansion { catalog, salts, problems, found: Vec::new(), names: BTreeSet::new() };
+    for document in declared.data.iter().filter(|d| d.connection_key == connection_key) {
+        expansion.document(document);
+    }
+    expansion.found
+}
+
+struct Expansion<'a> {
+    catalog: &'a Catalog,
+    salts: &'a Salts,
+    problems: &'a mut Vec<Problem>,
+    found: Vec<DataSource>,
+    names: BTreeSet<Arc<str>>,
+}
+
+impl Expansion<'_> {
+    fn document(&mut self, document: &DataDocument) {
+        let mut named = BTreeSet::new();
+        let mut all = document.sources.is_none().then(|| document.origin.clone());
+        for source in document.sources.iter().flatten() {
+            match source {
+                Source::All { origin } => all = Some(origin.clone()),
+                Source::Table(table) => {
+                    if named.insert(table.remote.clone()) {
+                        self.table(document, table);
+                    } else {
+                        self.problems.push(Problem::error(
+                            &table.origin,
+                            format!("table \"{}\" is listed twice", table.remote),
+                            "keep one of the two entries",
+                        ));
+                    }
+                }
+            }
+        }
+        if let Some(origin) = all {
+            let rest: BTreeMap<_, _> = self
+                .catalog
+                .relations
+                .keys()
+                .filter(|name| !is_system_schema(&name.schema) && !named.contains(*name))
+                .map(|name| (name.clone(), ()))
+                .collect();
+            for remote in rest.into_keys() {
+                self.table(document, &undeclared(remote, &origin));
+            }
+        }
+    }
+
+    fn table(&mut self, document: &DataDocument, table: &TableSource) {
+        let Some(relation) = self.catalog.relations.get(&table.remote).cloned() else {
+            self.unknown_table(table);
+            return;
+        };
+        let Some(logical) = self.logical_name(document, table) else { return };
+        let template = document.name_template.data_source.as_deref();
+        let name: Arc<str> = match (&table.data_source, template) {
+            (Some(name), _) => name.as_str().into(),
+            (None, Some(template)) => match self.fill(template, table) {
+                Some(name) => name.into(),
+                None => return,
+            },
+            (None, None) => logical.to_string().into(),
+        };
+        if let Some(other) = self.found.iter().find(|s| s.logical == logical) {
+            self.problems.push(Problem::error(
+                &table.origin,
+                format!("both \"{}\" and \"{}\" would be called \"{logical}\"", other.remote, table.remote),
+                "give one of them another name with `naming`",
+            ));
+            return;
+        }
+        if !self.names.insert(name.clone()) {
+            self.problems.push(Problem::error(
+                &table.origin,
+                format!("two data sources are called \"{name}\""),
+                "give one of them another `naming.datasource`",
+            ));
+            return;
+        }
+        let columns = self.dictionary(table, &relation);
+        let role = |column: &Option<String>, role: &str, problems: &mut Vec<Problem>| {
+            let wanted = column.as_ref()?;
+            let found = relation.columns.iter().find(|c| c.name == *wanted);
+            if found.is_none() {
+                problems.push(unknown_column(&table.origin, wanted, role, &table.remote, &relation));
+            }
+            found.map(DictColumn::of)
+        };
+        let event_time = role(&table.event_time, "eventTime", self.problems);
+        let high_cardinality = role(&table.high_cardinality, "highCardinality", self.problems);
+        let mut tags = document.table_tags.clone();
+        tags.extend(table.table_tags.iter().cloned());
+        self.found.push(DataSource {
+            salt: self.salts.source(&name),
+            name,
+            logical,
+            remote: table.remote.clone(),
+            oid: relation.oid,
+            columns,
+            tags,
+            owners: table.owners.clone().unwrap_or_else(|| document.owners.clone()),
+            created_at: table.created_at,
+            server: document.server.clone(),
+            event_time,
+            high_cardinality,
+        });
+    }
+
+    fn unknown_table(&mut self, table: &TableSource) {
+        let known: Vec<String> = self.catalog.relations.keys().map(QualifiedName::to_string).collect();
+        let hint = did_you_mean(&table.remote.to_string(), known.iter().map(String::as_str));
+        let help = if hint.is_empty() { "check schema and table name in the warehouse".to_owned() } else { hint };
+        self.problems.push(Problem::error(
+            &table.origin,
+            format!("table \"{}\" does not exist in the warehouse", table.remote),
+            help,
+        ));
+    }
+
+    /// The logical name: `naming`, else the template, else the same.
+    fn logical_name(&mut self, document: &DataDocument, table: &TableSource) -> Option<QualifiedName> {
+        let NameTemplate { schema, table: name, .. } = &document.name_template;
+        let schema = match (&table.logical_schema, schema) {
+            (Some(schema), _) => schema.clone(),
+            (None, Some(template)) => self.fill(template, table)?,
+            (None, None) => table.remote.schema.clone(),
+        };
+        let name = match (&table.logical_table, name) {
+            (Some(name), _) => name.clone(),
+            (None, Some(template)) => self.fill(template, table)?,
+            (None, None) => table.remote.name.clone(),
+        };
+        if !self.catalog.schemas.contains_key(&schema) || is_system_schema(&schema) {
+            let hint = did_you_mean(&schema, self.catalog.schemas.keys().map(String::as_str));
+            self.problems.push(Problem::error(
+                &table.origin,
+                format!("logical schema \"{schema}\" is not a schema of the warehouse, which is not supported yet"),
+                if hint.is_empty() { "use the name of an existing schema".to_owned() } else { hint },
+            ));
+            return None;
+        }
+        Some(QualifiedName { schema, name })
+    }
+
+    /// Fills `<tablename> <schema> <database>`; a capitalised placeholder gives capitalised output, a plain one lower case.
+    fn fill(&mut self, template: &str, table: &TableSource) -> Option<String> {
+        match fill_template(template, &table.remote, &self.catalog.database) {
+            Ok(name) => Some(name),
+            Err(placeholder) => {
+                self.problems.push(Problem::error(
+                    &table.origin,
+                    format!("unknown placeholder <{placeholder}> in the name template \"{template}\""),
+                    "placeholders are <tablename>, <schema> and <database>, or capitalised",
+                ));
+                None
+            }
+        }
+    }
+
+    fn dictionary(&mut self, table: &TableSource, relation: &Relation) -> Vec<DictColumn> {
+        let mut columns = Vec::new();
+        for declared in table.columns.iter().flatten() {
+            match relation.columns.iter().find(|c| c.name == declared.name) {
+                None => self.problems.push(unknown_column(
+                    &table.origin,
+                    &declared.name,
+                    "columns",
+                    &table.remote,
+                    relation,
+                )),
+                Some(column) => {
+                    if let Some(wanted) = &declared.data_type {
+                        self.check_type(table, column, wanted);
+                    }
+                }
+            }
+        }
+        for column in &relation.columns {
+            let listed = table.columns.as_ref().is_none_or(|list| list.iter().any(|d| d.name == column.name));
+            if !listed {
+                continue;
+            }
+            if let Some(why) = unservable(self.catalog, column.type_oid) {
+                self.problems.push(Problem::warning(
+                    &table.origin,
+                    format!("column \"{}\" of \"{}\" is left out: {why}", column.name, table.remote),
+                    "serve it through a view that casts it to a built-in type",
+                ));
+                continue;
+            }
+            columns.push(DictColumn::of(column));
+        }
+        for (name, tags) in &table.column_tags {
+            if !relation.columns.iter().any(|c| c.name == *name) {
+                self.problems.push(unknown_column(&table.origin, name, "tags", &table.remote, relation));
+            }
+            for column in columns.iter_mut().filter(|c| c.name == *name) {
+                column.tags.extend(tags.iter().cloned());
+            }
+        }
+        columns
+    }
+
+    /// A declared `dataType` that is not the warehouse's: the warehouse's is used, and somebody should look.
+    fn check_type(&mut self, table: &TableSource, column: &Column, wanted: &str) {
+        let Some(info) = self.catalog.types.get(&column.type_oid) else { return };
+        if !same_type(wanted, info) {
+            self.problems.push(Problem::warning(
+                &table.origin,
+                format!(
+                    "column \"{}\" of \"{}\" is declared as {wanted} and is {} in the warehouse",
+                    column.name, table.remote, info.sql
+                ),
+                "the warehouse's type is used; correct or drop `dataType`",
+            ));
+        }
+    }
+}
+
+fn undeclared(remote: QualifiedName, origin: &Origin) -> TableSource {
+    TableSource {
+        remote,
+        data_source: None,
+        logical_schema: None,
+        logical_table: None,
+        columns: None,
+        table_tags: Vec::new(),
+        column_tags: Vec::new(),
+        owners: None,
+        event_time: None,
+        high_cardinality: None,
+        created_at: None,
+        description: None,
+        column_descriptions: Vec::new(),
+        origin: origin.clone(),
+    }
+}
+
+fn unknown_column(origin: &Origin, name: &str, place: &str, table: &QualifiedName, relation: &Relation) -> Problem {
+    Problem::error(
+        origin,
+        format!("`{place}` names column \"{name}\", which \"{table}\" does not have"),
+        did_you_mean(name, relation.columns.iter().map(|c| c.name.as_str())),
+    )
+}
+
+/// Schemas that hold the server's own objects (PostgreSQL reserves the prefix `pg_`).
+pub(crate) fn is_system_schema(schema: &str) -> bool {
+    schema.starts_with("pg_") || schema == "information_schema"
+}
+
+fn fill_template(template: &str, remote: &QualifiedName, database: &str) -> Result<String, String> {
+    let mut out = String::new();
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once('<') {
+        let (placeholder, tail) = after.split_once('>').ok_or_else(|| after.to_owned())?;
+        let value = match placeholder.to_lowercase().as_str() {
+            "tablename" => &remote.name,
+            "schema" => &remote.schema,
+            "database" => database,
+            _ => return Err(placeholder.to_owned()),
+        };
+        out.push_str(before);
+        let lower = value.to_lowercase();
+        if placeholder.starts_with(char::is_uppercase) {
+            let mut chars = lower.chars();
+            out.extend(chars.next().into_iter().flat_map(char::to_uppercase));
+            out.push_str(chars.as_str());
+        } else {
+            out.push_str(&lower);
+        }
+        rest = tail;
+    }
+    out.push_str(rest);
+    Ok(out)
+}
+
+/// Whether a type written by a person is the one the catalog shows, modifiers aside.
+fn same_type(wanted: &str, info: &TypeInfo) -> bool {
+    let wanted = wanted.to_lowercase();
+    let base = wanted.split('(').next().unwrap_or("").trim();
+    let tail = wanted.rsplit(')').next().filter(|_| wanted.contains(')')).unwrap_or("").trim();
+    let name = if tail.is_empty() { base.to_owned() } else { format!("{base} {tail}") };
+    let canonical = match name.as_str() {
+        "int" | "integer" => "int4",
+        "bigint" => "int8",
+        "smallint" => "int2",
+        "real" => "float4",
+        "double" | "double precision" | "float" => "float8",
+        "decimal" | "dec" => "numeric",
+        "boolean" => "bool",
+        "character varying" | "string" => "varchar",
+        "character" | "char" => "bpchar",
+        "timestamp without time zone" => "timestamp",
+        "timestamp with time zone" => "timestamptz",
+        "time without time zone" => "time",
+        "time with time zone" => "timetz",
+        other => other,
+    };
+    let qualified = info.name.to_string();
+    canonical == info.name.name
+        || canonical == qualified
+        || name == info.sql
+        || (name == "string" && info.category == 'S')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::governance::model::DeclaredColumn;
+    use crate::policy::testing::{catalog, document, table};
+
+    fn expanded(document: DataDocument) -> (Vec<DataSource>, Vec<Problem>) {
+        let declared = Declared { data: vec![document], ..Declared::default() };
+        let mut problems = Vec::new();
+        let found = expand(&declared, "main", &catalog(), &Salts::new(b"s"), &mut problems);
+        (found, problems)
+    }
+
+    #[test]
+    fn absent_sources_are_every_relation_outside_system_schemas() {
+        let (found, problems) = expanded(document(None));
+        let names: Vec<String> = found.iter().map(|s| s.logical.to_string()).collect();
+        assert_eq!(names, ["hr.person", "public.entitled", "public.events"]);
+        assert!(found.iter().all(|s| *s.name == *s.logical.to_string()));
+        // hr.person.nick is citext: left out, with a warning.
+        let person = found.first().unwrap();
+        assert!(person.columns.iter().all(|c| c.name != "nick"));
+        assert_eq!(problems.len(), 1);
+        assert!(!problems[0].is_error() && problems[0].message.contains("nick"), "{problems:?}");
+    }
+
+    #[test]
+    fn explicit_tables_must_exist() {
+        let (found, problems) = expanded(document(Some(vec![table("hr", "persn")])));
+        assert!(found.is_empty());
+        assert!(problems[0].is_error() && problems[0].help.contains("hr.person"), "{problems:?}");
+    }
+
+    #[test]
+    fn another_connection_is_another_matter() {
+        let mut other = document(None);
+        other.connection_key = "other".into();
+        assert!(expanded(other).0.is_empty());
+    }
+
+    #[test]
+    fn templates_and_naming() {
+        let remote = QualifiedName::new("TPC", "CUSTOMER");
+        assert_eq!(fill_template("<schema> <tablename>", &remote, "Db").unwrap(), "tpc customer");
+        assert_eq!(fill_template("<Schema>_<Tablename>/<database>", &remote, "Db").unwrap(), "Tpc_Customer/db");
+        assert_eq!(fill_template("plain", &remote, "Db").unwrap(), "plain");
+        assert!(fill_template("<owner>", &remote, "Db").is_err());
+        assert!(fill_template("<schema", &remote, "Db").is_err());
+
+        let mut named = table("hr", "person");
+        if let Source::Table(t) = &mut named {
+            t.data_source = Some("People".into());
+            t.logical_schema = Some("public".into());
+            t.logical_table = Some("people".into());
+        }
+        let (found, problems) = expanded(document(Some(vec![named])));
+        assert!(problems.iter().all(|p| !p.is_error()), "{problems:?}");
+        assert_eq!((&*found[0].name, found[0].logical.to_string()), ("People", "public.people".into()));
+    }
+
+    #[test]
+    fn a_logical_schema_must_exist() {
+        for schema in ["nowhere", "pg_catalog"] {
+            let mut document = document(None);
+            document.name_template.schema = Some(schema.into());
+            let (found, problems) = expanded(document);
+            assert!(found.is_empty());
+            assert!(problems[0].is_error() && problems[0].message.contains("not supported yet"));
+        }
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let mut document = document(None);
+        document.name_template.schema = Some("public".into());
+        document.name_template.table = Some("one".into());
+        let (found, problems) = expanded(document);
+        assert_eq!(found.len(), 1);
+        assert!(problems.iter().any(|p| p.is_error() && p.message.contains("would be called")));
+    }
+
+    #[test]
+    fn pinned_columns_tags_and_roles() {
+        let mut pinned = table("hr", "person");
+        if let Source::Table(t) = &mut pinned {
+            t.columns = Some(vec![
+                DeclaredColumn { name: "ssn".into(), data_type: Some("Character Varying(11)".into()) },
+                DeclaredColumn { name: "id".into(), data_type: Some("text".into()) },
+                DeclaredColumn { name: "snn".into(), data_type: None },
+            ]);
+            t.column_tags = vec![("ssn".into(), vec!["PII".into()]), ("nme".into(), vec!["PII".into()])];
+            t.event_time = Some("born".into());
+            t.high_cardinality = Some("xyzzy".into());
+        }
+        let (found, problems) = expanded(document(Some(vec![pinned])));
+        let names: Vec<&str> = found[0].columns.iter().map(|c| c.name.as_str()).collect();
+        assert_eq!(names, ["id", "ssn"], "in the relation's order");
+        assert_eq!(found[0].columns[1].tags, ["PII"]);
+        assert_eq!(
+            found[0].event_time.as_ref().unwrap().name,
+            "born",
+            "a role may use a column outside the dictionary"
+        );
+        let errors: Vec<&str> = problems.iter().filter(|p| p.is_error()).map(|p| p.message.as_str()).collect();
+        assert_eq!(errors.len(), 3, "{errors:?}");
+        assert!(problems.iter().any(|p| !p.is_error() && p.message.contains("declared as text")));
+    }
+}

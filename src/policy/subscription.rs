@@ -1,0 +1,159 @@
+//! Who may see a data source at all.
+//!
+//! In: the subscription policies and grants of a data source, a caller, an instant. Out: [`Subscribed`]. Must never: let a caller in
+//! because no policy applies (that is `manual`), or because a grant has run out.
+
+use super::audience::{describe, holds, names};
+use super::bind::{Bound, BoundSubscription, subscription_kind};
+use super::decision::RuleTrace;
+use crate::governance::model::{Grant, GrantState, SubscriptionKind};
+use crate::identity::Caller;
+use std::time::SystemTime;
+
+/// The answer.
+pub(crate) enum Subscribed {
+    /// Yes, until the instant (of the last grant's expiry) when there is one.
+    Yes(Option<SystemTime>),
+    /// No, but the caller may know that the data source exists: what to do.
+    Discoverable(String),
+    /// No.
+    No,
+}
+
+/// Decides, and says why in the trace.
+pub(crate) fn subscribed(bound: &Bound, caller: &Caller, now: SystemTime, trace: &mut Vec<RuleTrace>) -> Subscribed {
+    let grants: Vec<&Grant> = bound.grants.iter().filter(|g| names(&g.grantee, caller) && !expired(g, now)).collect();
+    let denied = grants.iter().any(|g| g.state == GrantState::Denied);
+    for grant in &grants {
+        trace.push(grant_trace(grant, denied));
+    }
+    let (write, read): (Vec<_>, Vec<_>) = bound.subscriptions.iter().partition(|s| s.subscription.write);
+    let read = judge(&read, caller, trace);
+    let write = judge(&write, caller, trace);
+    if denied {
+        return hidden(&read);
+    }
+    // WRITE implies READ of the same relation.
+    if read.open() || write.open() {
+        return Subscribed::Yes(None);
+    }
+    let giving: Vec<&&Grant> = grants.iter().filter(|g| g.state.gives_access()).collect();
+    if giving.is_empty() {
+        return hidden(&read);
+    }
+    let until: Option<Vec<SystemTime>> = giving.iter().map(|g| g.expiration.map(SystemTime::from)).collect();
+    Subscribed::Yes(until.and_then(|all| all.into_iter().max()))
+}
+
+fn expired(grant: &Grant, now: SystemTime) -> bool {
+    grant.expiration.is_some_and(|e| now >= SystemTime::from(e))
+}
+
+fn grant_trace(grant: &Grant, denied: bool) -> RuleTrace {
+    let state = match grant.state {
+        GrantState::Subscribed => "subscribed",
+        GrantState::Owner => "owner",
+        GrantState::Expert => "expert",
+        GrantState::Ingest => "ingest",
+        GrantState::Pending => "pending",
+        GrantState::Denied => "denied",
+    };
+    let to = if grant.grantee.is_group { "group" } else { "user" };
+    let gives = grant.state.gives_access();
+    let why = match (gives, denied) {
+        (true, false) => format!("granted to {to} {}", grant.grantee.name),
+        (true, true) => "another grant denies access".to_owned(),
+        (false, _) => format!("the state {state} gives no access"),
+    };
+    RuleTrace {
+        policy: "(grant)".into(),
+        rule: None,
+        kind: format!("grant {state}"),
+        columns: Vec::new(),
+        applied: (gives && !denied) || grant.state == GrantState::Denied,
+        why,
+    }
+}
+
+/// What the policies of one kind of access say.
+struct Judgement<'a> {
+    /// Whether there is any policy.
+    any: bool,
+    /// Unmet policies; of sharers all of them, when none is met.
+    unmet: Vec<&'a BoundSubscription>,
+}
+
+impl Judgement<'_> {
+    /// Let in without a grant.
+    fn open(&self) -> bool {
+        self.any && self.unmet.is_empty()
+    }
+}
+
+/// Every policy must be met, except those that share responsibility: one of the sharers is enough.
+fn judge<'a>(policies: &[&'a BoundSubscription], caller: &Caller, trace: &mut Vec<RuleTrace>) -> Judgement<'a> {
+    let shares = |s: &BoundSubscription| {
+        s.subscription.share_responsibility && !matches!(s.subscription.kind, SubscriptionKind::Manual)
+    };
+    let judged: Vec<(&BoundSubscription, Result<String, String>)> =
+        policies.iter().map(|s| (*s, met(s, caller))).collect();
+    let a_sharer_is_met = judged.iter().any(|(s, m)| shares(s) && m.is_ok());
+    let mut unmet = Vec::new();
+    for (policy, met) in judged {
+        let shared = shares(policy) && a_sharer_is_met;
+        let (applied, why) = match met {
+            Ok(why) => (true, why),
+            Err(why) if shared => (false, format!("{why}; another policy shares the responsibility and is met")),
+            Err(why) => {
+                unmet.push(policy);
+                (false, why)
+            }
+        };
+        trace.push(RuleTrace {
+            policy: policy.policy.clone(),
+            rule: None,
+            kind: subscription_kind(&policy.subscription.kind),
+            columns: Vec::new(),
+            applied,
+            why,
+        });
+    }
+    Judgement { any: !policies.is_empty(), unmet }
+}
+
+/// Whether a policy lets the caller in by itself.
+fn met(policy: &BoundSubscription, caller: &Caller) -> Result<String, String> {
+    if policy.uncertain {
+        return Err("whether the policy applies cannot be told: only a grant gives access".to_owned());
+    }
+    let why = match &policy.subscription.kind {
+        SubscriptionKind::Anyone => "for anyone".to_owned(),
+        SubscriptionKind::Entitlements(audience) if holds(audience, caller) => {
+            format!("the caller has {}", describe(audience))
+        }
+        SubscriptionKind::Entitlements(audience) => return Err(format!("needs {}", describe(audience))),
+        SubscriptionKind::Manual => return Err("only by an explicit grant".to_owned()),
+    };
+    if policy.subscription.automatic { Ok(why) } else { Err(format!("{why}, but must ask for a subscription")) }
+}
+
+/// Unmet: hidden, unless every unmet policy allows discovery (one that does not is reason enough to hide).
+fn hidden(read: &Judgement<'_>) -> Subscribed {
+    let discoverable = !read.unmet.is_empty() && read.unmet.iter().all(|s| s.subscription.allow_discovery);
+    if !discoverable {
+        return Subscribed::No;
+    }
+    let needs: Vec<String> = read
+        .unmet
+        .iter()
+        .filter_map(|s| match &s.subscription.kind {
+            SubscriptionKind::Entitlements(audience) => Some(describe(audience)),
+            SubscriptionKind::Anyone | SubscriptionKind::Manual => None,
+        })
+        .collect();
+    Subscribed::Discoverable(if needs.is_empty() {
+        "ask an owner of the data source for a subscription".to_owned()
+    } else {
+        format!("access needs {}; ask an owner of the data source", needs.join(" and "))
+    })
+}
