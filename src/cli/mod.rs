@@ -32,12 +32,24 @@ pub enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Show the same queries answered differently: a private PostgreSQL, demo data, four callers.
+    Demo(demo::Demo),
     /// Make the stored verifier of a password for the identity file.
     Verifier {
         /// Print a whole entry of the identity file for this user.
         #[arg(long, value_name = "NAME")]
         user: Option<String>,
     },
+}
+
+impl Command {
+    /// What is logged when the environment says nothing: the demo's own words come first.
+    pub fn log_filter(&self) -> &'static str {
+        match self {
+            Self::Demo(_) => "warn",
+            Self::Serve(_) | Self::Check { .. } | Self::Verifier { .. } => "info",
+        }
+    }
 }
 
 /// Runs a command to its end.
@@ -49,6 +61,7 @@ pub async fn run(cli: Cli) -> ExitCode {
             let color = out.is_terminal();
             check::run(&config, &mut out, color).await
         }
+        Command::Demo(demo) => demo.run().await.map(|()| true).map_err(io::Error::other),
         Command::Verifier { user } => verifier::run(user.as_deref(), &mut io::stdout()).map(|()| true),
     };
     match done {

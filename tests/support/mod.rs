@@ -4,14 +4,14 @@
 //! A runner includes it with `#[path = "../support/mod.rs"] mod support;`. One server is started for each test program and goes
 //! away with it; every [`Stage`] has a database of its own in it.
 
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(dead_code, unused_imports, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod psql;
 mod stage;
 
 pub use psql::Output;
 pub use sqlveil::cli::demo::private_postgres::{PrivatePostgres, Setup};
-pub use stage::{Running, Stage};
+pub use stage::{ANYONE, PASSWORD, Running, Stage};
 
 use std::sync::OnceLock;
 

@@ -16,6 +16,7 @@
 use super::{Output, psql, server};
 use sqlveil::cli::demo::private_postgres::random_password;
 use sqlveil::cli::demo::{documents, warehouse};
+use sqlveil::cli::serve::Proxy;
 use sqlveil::config::Config;
 use sqlveil::identity::scram::Verifier;
 use std::collections::{BTreeMap, BTreeSet};
@@ -164,8 +165,9 @@ impl Stage {
     /// Writes the documents and starts the proxy on a free loopback port.
     pub async fn start(self) -> Running {
         let config = Config::load(&self.write()).unwrap_or_else(|problems| panic!("{problems:#?}"));
-        let proxy = sqlveil::cli::serve::Proxy::start(config).await.expect("the proxy starts");
-        Running { port: proxy.address().port(), proxy: Some(proxy), stage: self }
+        let proxy = Proxy::start(config).await.unwrap_or_else(|problems| panic!("{problems:#?}"));
+        let port = proxy.address().expect("it listens").port();
+        Running { port, proxy: Some(proxy), stage: self }
     }
 
     /// Writes the documents; gives the configuration's path.
@@ -245,7 +247,7 @@ pub struct Running {
     /// Where the proxy listens on 127.0.0.1.
     pub port: u16,
     stage: Stage,
-    proxy: Option<sqlveil::cli::serve::Proxy>,
+    proxy: Option<Proxy>,
 }
 
 impl Running {
@@ -328,7 +330,7 @@ impl Running {
     }
 
     /// The proxy itself.
-    pub fn proxy(&self) -> &sqlveil::cli::serve::Proxy {
+    pub fn proxy(&self) -> &Proxy {
         self.proxy.as_ref().expect("it runs")
     }
 }

@@ -1,0 +1,7 @@
+//! Real clients through the proxy: psql and tokio-postgres.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod psql;
+mod tokio_postgres;
