@@ -223,7 +223,7 @@ impl Resolver<'_, '_> {
         if star {
             let touches = match path.as_slice() {
                 [item] => match scope.qualified(item, "*") {
-                    Found::Row { item, .. } | Found::Column { item, .. } => item.uses.as_ref().clone(),
+                    Found::Row { item } | Found::Column { item, .. } => item.uses.as_ref().clone(),
                     Found::Unknown | Found::Nothing => scope.all_uses(),
                 },
                 _ => scope.all_uses(),
@@ -243,7 +243,7 @@ impl Resolver<'_, '_> {
                 aggregates: false,
                 pushable: depth == 0 && column.base.is_some(),
             },
-            Found::Row { item, .. } => opaque(item.uses.as_ref().clone()),
+            Found::Row { item } => opaque(item.uses.as_ref().clone()),
             Found::Unknown => opaque(scope.all_uses()),
             Found::Nothing => opaque(scope.all_uses()),
         })

@@ -60,7 +60,7 @@ pub(super) enum Found<'s> {
     /// A column; the depth is 0 for this level.
     Column { item: &'s Item, column: &'s Column, depth: usize },
     /// A whole row of an item.
-    Row { item: &'s Item, depth: usize },
+    Row { item: &'s Item },
     /// Several or unknown: may touch any of this level's items.
     Unknown,
     /// No such name at any level.
@@ -109,7 +109,7 @@ impl<'p> Scope<'p> {
             }
             // A column name wins over a row reference, and both over outer levels.
             if let Some(item) = level.items.iter().find(|i| i.name == name) {
-                return if unsure { Found::Unknown } else { Found::Row { item, depth } };
+                return if unsure { Found::Unknown } else { Found::Row { item } };
             }
             if unsure {
                 return Found::Unknown;
@@ -130,7 +130,7 @@ impl<'p> Scope<'p> {
                     None => Found::Unknown,
                     Some(columns) => match columns.iter().find(|c| c.name == name) {
                         Some(column) => Found::Column { item, column, depth },
-                        None => Found::Row { item, depth },
+                        None => Found::Row { item },
                     },
                 };
             }
