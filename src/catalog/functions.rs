@@ -243,6 +243,7 @@ const DENIED_SUFFIXES: &[&str] = &[
     "_finalfn",
     "_canonical",
     "_subdiff",
+    "_hash",
     "_hash_extended",
     "_validator",
 ];

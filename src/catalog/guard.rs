@@ -54,6 +54,7 @@ const GUARDS: &[(&str, usize, usize, Form)] = &[
     // Its text comes only from rows of the virtual catalog: pg_node_tree has no input function.
     ("pg_get_expr", 2, 3, Form::Second(Set::Relations)),
     ("pg_get_partkeydef", 1, 1, Form::First(Set::WholeRelations)),
+    ("pg_partition_ancestors", 1, 1, Form::First(Set::Rooted)),
     ("pg_get_partition_constraintdef", 1, 1, Form::Null("text")),
     ("pg_get_viewdef", 1, 2, Form::Null("text")),
     ("pg_get_ruledef", 1, 2, Form::Null("text")),
@@ -120,7 +121,7 @@ pub(crate) fn is_guarded(name: &str) -> bool {
 /// SQL that stands for a call of the guarded function `name` with `argc` arguments: `$1…$n` are the caller's argument
 /// expressions, each mentioned exactly once. `None`: not callable with that many arguments.
 ///
-/// The text is an expression, not always a call: it cannot stand in FROM. `obj_description` evaluates its arguments inside a sub-select,
+/// The text is an expression, not always a call: only `pg_partition_ancestors`, which psql calls in FROM, is sure to stay a call. `obj_description` evaluates its arguments inside a sub-select,
 /// so arguments that hold aggregates, window functions or set-returning functions must be refused for it.
 pub fn guard(name: &str, argc: usize, v: &Visibility<'_>) -> Option<String> {
     let (_, _, _, form) = GUARDS.iter().find(|g| g.0 == name && (g.1..=g.2).contains(&argc))?;

@@ -53,6 +53,8 @@ const INDEXES: &str = "SELECT i.indrelid, i.indexrelid, c.relname::text, i.indke
 const CONSTRAINTS: &str = "SELECT conrelid, oid, conname::text, contype, conkey, confrelid, confkey, condeferrable, conindid \
     FROM pg_constraint WHERE conrelid <> 0 ORDER BY conrelid, oid";
 
+const PARENTS: &str = "SELECT inhrelid, inhparent FROM pg_inherits ORDER BY inhrelid, inhseqno";
+
 const TYPES: &str = "SELECT t.oid, t.typnamespace, t.typname::text, t.typtype, t.typcategory, \
     CASE WHEN t.typlen = -1 THEN t.typelem ELSE 0::oid END, t.typarray, t.typbasetype, t.typrelid, format_type(t.oid, NULL) \
     FROM pg_type t";
@@ -91,6 +93,11 @@ async fn read(client: &Client) -> Result<Catalog, LoadError> {
     read_columns(client, &mut relations).await?;
     let index_columns = read_indexes(client, &mut relations).await?;
     read_constraints(client, &mut relations, &index_columns).await?;
+    for row in client.query(PARENTS, &[]).await? {
+        if let Some(relation) = relations.get_mut(&oid(&row, 0)?) {
+            relation.parents.push(oid(&row, 1)?);
+        }
+    }
     catalog.relations = relations.into_values().map(|r| (r.name.clone(), Arc::new(r))).collect();
     read_types(client, &schemas, &mut catalog).await?;
     read_functions(client, &mut catalog).await?;

@@ -5,6 +5,7 @@
 //! A map is a `jsonb` object: the server searches its sorted keys, so that a row costs the logarithm of the set, and the key expression is
 //! written, and evaluated, once. Everything is qualified with `pg_catalog`, whatever the search path of the connection.
 
+use super::Relation;
 use super::functions::FIRST_NORMAL_OID;
 use super::visibility::{Visibility, is_system};
 use crate::types::{Oid, quote_literal};
@@ -85,6 +86,8 @@ pub(crate) enum Set {
     Relations,
     /// Of those, the ones with no hidden column.
     WholeRelations,
+    /// Of those, the ones all of whose ancestors are visible.
+    Rooted,
     /// Visible indexes and the system's.
     Indexes,
     /// Visible constraints and the system's.
@@ -104,6 +107,10 @@ pub(crate) fn oids(set: Set, v: &Visibility<'_>) -> Map {
             let shown = scope.relations.iter().filter(|s| set == Set::Relations || s.whole());
             shown.for_each(|s| map.add_oid(s.relation.oid.0));
         }
+        Set::Rooted => {
+            let rooted = scope.relations.iter().filter(|s| has_visible_ancestors(s.relation, v, 0));
+            rooted.for_each(|s| map.add_oid(s.relation.oid.0));
+        }
         Set::Indexes => {
             v.system_relations().flat_map(|r| &r.indexes).for_each(|i| map.add_oid(i.oid.0));
             scope.relations.iter().flat_map(|s| s.indexes()).for_each(|i| map.add_oid(i.oid.0));
@@ -115,6 +122,12 @@ pub(crate) fn oids(set: Set, v: &Visibility<'_>) -> Map {
         Set::Types => types(v).for_each(|oid| map.add_oid(oid)),
     }
     map
+}
+
+/// Inheritance has no cycles; the depth is bounded all the same.
+fn has_visible_ancestors(relation: &Relation, v: &Visibility<'_>, depth: usize) -> bool {
+    depth < 100
+        && relation.parents.iter().all(|p| v.seen(*p).is_some_and(|s| has_visible_ancestors(s.relation, v, depth + 1)))
 }
 
 /// Types whose names as the server prints them may be seen.

@@ -106,6 +106,8 @@ pub struct Relation {
     pub indexes: Vec<Index>,
     /// Its constraints.
     pub constraints: Vec<Constraint>,
+    /// Relations it inherits from or is a partition of.
+    pub parents: Vec<Oid>,
 }
 
 /// A column.

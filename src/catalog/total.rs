@@ -283,7 +283,8 @@ impl Catalog {
         let unit = unit.to_ascii_lowercase();
         let (day, time) = (DAY_UNITS.contains(&unit.as_str()), TIME_UNITS.contains(&unit.as_str()));
         match (name, value.0) {
-            ("extract" | "date_part", DATE) => day,
+            // date_part, and extract before 14, cast a date to timestamp first, which may leave the range.
+            ("extract", DATE) => day && self.server_version >= 140_000,
             ("extract" | "date_part", TIMESTAMP | TIMESTAMPTZ) => day || time,
             ("extract" | "date_part", TIME) => time,
             // Truncation within a day stays in range; to a month or year it may not, nor in a time zone.
@@ -422,8 +423,10 @@ mod tests {
 
     #[test]
     fn units_belong_to_types() {
-        let c = Catalog::default();
+        let c = Catalog { server_version: 150_000, ..Catalog::default() };
         assert!(c.unit_function_is_total("extract", "YEAR", Oid(DATE)));
+        assert!(!c.unit_function_is_total("date_part", "year", Oid(DATE)));
+        assert!(!Catalog::default().unit_function_is_total("extract", "year", Oid(DATE)));
         assert!(!c.unit_function_is_total("extract", "hour", Oid(DATE)));
         assert!(!c.unit_function_is_total("extract", "nonsense", Oid(TIMESTAMP)));
         assert!(!c.unit_function_is_total("date_trunc", "year", Oid(TIMESTAMP)));

@@ -194,12 +194,16 @@ fn pg_class(v: &Visibility<'_>) -> View {
         .constant(&["reltuples"], "-1")
         .constant(&["relpages", "relallvisible", "relallfrozen", "relfilenode", "reltablespace", "reltoastrelid"], "0")
         .constant(&["relrewrite", "relfrozenxid", "relminmxid"], "0")
-        // Rules, triggers and policies are not listed.
-        .constant(
-            &["relhasrules", "relhastriggers", "relrowsecurity", "relforcerowsecurity", "relhassubclass"],
-            "false",
-        )
+        // Rules, triggers and policies are not listed; foreign keys are, and clients look for them where there are triggers.
+        .constant(&["relhasrules", "relrowsecurity", "relforcerowsecurity", "relhassubclass"], "false")
+        .mask("relhastriggers", Shown::Expression(foreign_keys(v)))
         .null(&["reloptions", "relpartbound"])
+}
+
+/// Relations with a visible foreign key, at either end.
+fn foreign_keys(v: &Visibility<'_>) -> String {
+    let keys = v.scope().relations.iter().flat_map(|s| v.constraints(s).map(move |c| (s.relation.oid, c)));
+    any("oid", keys.filter(|(_, c)| c.kind == 'f').flat_map(|(from, c)| [from.0, c.references.0]))
 }
 
 fn pg_attribute(v: &Visibility<'_>) -> View {
