@@ -37,6 +37,7 @@ const SCHEMA: &str = "
     CREATE TABLE part_1 PARTITION OF part FOR VALUES FROM ('2020-01-01') TO ('2021-01-01');
     CREATE TABLE zz_part_2 PARTITION OF part FOR VALUES FROM ('2021-01-01') TO ('2022-01-01');
     CREATE FUNCTION zz_function(zz_argument int) RETURNS int LANGUAGE sql AS 'SELECT 1 /* zz_body */';
+    CREATE TABLE zz_parent (id int); CREATE TABLE child () INHERITS (zz_parent);
     CREATE SEQUENCE zz_sequence;
     INSERT INTO customer VALUES (1, 'a', 'sad');
     ANALYZE;
@@ -84,8 +85,14 @@ fn see(catalog: &Catalog, remote: (&str, &str), logical: (&str, &str)) -> Arc<Re
 }
 
 fn visible(catalog: &Catalog) -> Vec<Arc<RelationDecision>> {
-    let same =
-        [("public", "customer"), ("public", "orders"), ("sales", "big"), ("public", "part"), ("public", "part_1")];
+    let same = [
+        ("public", "customer"),
+        ("public", "orders"),
+        ("sales", "big"),
+        ("public", "part"),
+        ("public", "part_1"),
+        ("public", "child"),
+    ];
     let mut all: Vec<_> = same.iter().map(|n| see(catalog, *n, *n)).collect();
     all.push(see(catalog, ("raw", "zz_remote"), ("lake", "prices")));
     all
@@ -329,7 +336,7 @@ async fn the_virtual_catalog_shows_what_is_visible() {
     .await;
     assert_eq!(
         classes,
-        "big|v|-1|0|10\ncustomer|r|-1|0|10\norders|r|-1|0|10\npart|p|-1|0|10\npart_1|r|-1|0|10\nprices|r|-1|0|10\n"
+        "big|v|-1|0|10\nchild|r|-1|0|10\ncustomer|r|-1|0|10\norders|r|-1|0|10\npart|p|-1|0|10\npart_1|r|-1|0|10\nprices|r|-1|0|10\n"
     );
     let indexes = ask("pg_catalog.pg_class", "relname", &format!("{user} AND relkind = 'i' ORDER BY 1")).await;
     assert_eq!(indexes, "customer_name\ncustomer_pkey\norders_pkey\nprices_pkey\n");
@@ -362,7 +369,7 @@ async fn the_virtual_catalog_shows_what_is_visible() {
     assert_eq!(
         ask("information_schema.tables", "table_name, table_type", "WHERE table_schema !~ '^(pg_|inf)' ORDER BY 1")
             .await,
-        "big|VIEW\ncustomer|BASE TABLE\norders|BASE TABLE\npart|BASE TABLE\npart_1|BASE TABLE\nprices|BASE TABLE\n"
+        "big|VIEW\nchild|BASE TABLE\ncustomer|BASE TABLE\norders|BASE TABLE\npart|BASE TABLE\npart_1|BASE TABLE\nprices|BASE TABLE\n"
     );
     assert_eq!(
         ask("pg_catalog.pg_tables", "schemaname, tablename, tableowner", "WHERE tablename = 'prices'").await,
@@ -506,6 +513,38 @@ fn arguments(sql: &str, open: usize) -> (Vec<String>, usize) {
     panic!("unbalanced: {sql}")
 }
 
+/// What psql asks when Tab is pressed (tab-complete.c of 15: relations, schemas, columns, databases, settings).
+#[tokio::test]
+async fn tab_completion_offers_what_is_visible() {
+    let (client, _) = database().await;
+    let catalog = Catalog::load(&client).await.unwrap();
+    let (path, seen) = (["public".to_owned()], visible(&catalog));
+    let v = Visibility::new(&catalog, "ana", "demo", &path, &seen);
+    for (query, wanted) in [
+        (
+            "SELECT pg_catalog.quote_ident(c.relname), NULL::pg_catalog.text FROM pg_catalog.pg_class c \
+             WHERE c.relkind IN ('r', 'S', 'v', 'm', 'f', 'p') AND (c.relname) LIKE '%' AND pg_catalog.pg_table_is_visible(c.oid) \
+             AND c.relnamespace OPERATOR(pg_catalog.<>) (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = 'pg_catalog') \
+             UNION ALL SELECT NULL::pg_catalog.text, n.nspname FROM pg_catalog.pg_namespace n \
+             WHERE n.nspname LIKE '%' AND n.nspname NOT LIKE E'pg\\\\_%' ORDER BY 1, 2 LIMIT 1000",
+            "child|NULL\ncustomer|NULL\norders|NULL\npart|NULL\npart_1|NULL\n\
+             NULL|information_schema\nNULL|lake\nNULL|public\nNULL|sales\n",
+        ),
+        (
+            "SELECT attname FROM pg_catalog.pg_attribute a, pg_catalog.pg_class c WHERE c.oid = a.attrelid AND a.attnum > 0 \
+             AND NOT a.attisdropped AND a.attname LIKE '%' AND c.relname = 'orders' AND pg_catalog.pg_table_is_visible(c.oid) ORDER BY 1",
+            "customer_id\nid\nnote\n",
+        ),
+        ("SELECT d.datname FROM pg_catalog.pg_database d WHERE d.datname LIKE '%'", "demo\n"),
+        ("SELECT pg_catalog.lower(s.name) FROM pg_catalog.pg_settings s WHERE s.name LIKE 'search%'", "search_path\n"),
+        ("SELECT r.rolname FROM pg_catalog.pg_roles r ORDER BY 1", "ana\nwarehouse\n"),
+    ] {
+        let sql = rewrite(query, &v);
+        let shown = text_of(&client, &sql).await.unwrap_or_else(|e| panic!("{e:?}\n{query}"));
+        assert_eq!(shown, wanted, "{query}");
+    }
+}
+
 #[tokio::test]
 async fn guards_answer_for_the_visible_and_hide_the_rest() {
     let (client, _) = database().await;
@@ -581,6 +620,8 @@ async fn guards_answer_for_the_visible_and_hide_the_rest() {
         ("has_database_privilege", vec!["'postgres'", "'CONNECT'"], "f"),
         ("pg_has_role", vec!["'ana'", "'USAGE'"], "t"),
         ("pg_has_role", vec!["'postgres'", "'USAGE'"], "f"),
+        ("pg_partition_ancestors", vec![oid("public", "part_1").as_str()], "public.part_1\npublic.part"),
+        ("pg_partition_ancestors", vec![oid("public", "child").as_str()], ""),
         ("to_regclass", vec!["'Customer'"], "public.customer"),
         ("to_regclass", vec!["'sales.\"big\"'"], "sales.big"),
         ("to_regclass", vec!["'zz_hidden'"], "NULL"),
