@@ -166,7 +166,7 @@ impl Stage {
     pub async fn start(self) -> Running {
         let config = Config::load(&self.write()).unwrap_or_else(|problems| panic!("{problems:#?}"));
         let proxy = Proxy::start(config).await.unwrap_or_else(|problems| panic!("{problems:#?}"));
-        let port = proxy.address().expect("it listens").port();
+        let port = proxy.address().port();
         Running { port, proxy: Some(proxy), stage: self }
     }
 
