@@ -106,11 +106,16 @@ async fn cases_are_as_written() {
                     let mut texts = Vec::new();
                     for plan in &plans {
                         let text = plan.sealed.as_str();
-                        if plan.returns_rows && plan.tag.is_none() && text.to_ascii_uppercase().starts_with("SELECT") {
-                            let analyzed = admin.prepare(text).await;
-                            assert!(analyzed.is_ok(), "[{}] {}\n{text}\n{analyzed:?}", case.caller, case.sql);
-                        }
                         texts.push(format!("=> {}", worlds.ruleset.redact(text)));
+                        // What PostgreSQL itself has to say to the text: a missing column, say, in a view that lacks it.
+                        if plan.returns_rows
+                            && plan.tag.is_none()
+                            && text.to_ascii_uppercase().starts_with("SELECT")
+                            && let Err(error) = admin.prepare(text).await
+                        {
+                            let error = error.as_db_error().expect("an answer of the server");
+                            texts.push(format!("analyzed: {} {}", error.code().code(), error.message()));
+                        }
                         texts.extend(plan.notices.iter().map(|(_, notice)| format!("notice: {notice}")));
                     }
                     texts.join("\n")
