@@ -11,7 +11,7 @@ async fn statements_strings_and_transactions() {
         ("select id from t where id < 3 order by id", &["T", "D 1", "D 2", "C SELECT 2", "Z I"][..]),
         ("", &["I", "Z I"]),
         ("select 1; select 2", &["T", "D 1", "C SELECT 1", "T", "D 2", "C SELECT 1", "Z I"]),
-        ("select 1; select 1/0; select 3", &["T", "D 1", "C SELECT 1", "T", "E 22012", "Z I"]),
+        ("select 1; select 1/0; select 3", &["T", "D 1", "C SELECT 1", "E 22012", "Z I"]),
         ("select 1; select * from hidden", &["E 42P01", "Z I"]),
         ("select 1; selec", &["E 42601", "Z I"]),
         ("create table x (y int)", &["E 0A000", "Z I"]),
