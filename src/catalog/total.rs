@@ -3,7 +3,7 @@
 //! In: a name and argument types. Out: yes or no. Must never: say yes to what was not reviewed or marked `proleakproof`.
 //!
 //! A predicate that a policy has yet to apply may run after such an expression: one that raises would tell of a row that is hidden. The lists
-//! below were read in PostgreSQL's source, family by family, and are run on extreme values by `tests/catalog.rs`. What is missing, and why:
+//! below were read in PostgreSQL's source, family by family, and are run on extreme values by `tests/catalog`. What is missing, and why:
 //! `+ - * /` and `abs` of integers overflow; `numeric → float8`, `date → timestamp`, `timestamp ↔ timestamptz`, `date_trunc` to a month or
 //! longer leave the range; rounding a `numeric` of 131,072 digits overflows; input functions (casts from text) reject; `||`, `replace`, `repeat`
 //! and `concat` may exceed 1 GB; regular expressions, `substring` and `format` reject patterns.
