@@ -7,6 +7,7 @@ mod support;
 
 mod extended;
 mod raw;
+mod session;
 mod simple;
 
 use support::{Running, Stage};

@@ -329,6 +329,13 @@ impl Running {
         }
     }
 
+    /// Stops the proxy as SIGTERM would.
+    pub async fn stop(&mut self) {
+        if let Some(proxy) = self.proxy.take() {
+            proxy.stop().await;
+        }
+    }
+
     /// The proxy itself.
     pub fn proxy(&self) -> &Proxy {
         self.proxy.as_ref().expect("it runs")
