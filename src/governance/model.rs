@@ -296,6 +296,8 @@ pub struct Rule {
     pub inclusions: Option<Audience>,
     /// Where.
     pub origin: Origin,
+    /// Where its `predicate` or `conditionalPredicate` is written; the same as `origin` without one.
+    pub predicate_origin: Origin,
 }
 
 /// `type` and `config` of a rule.

@@ -32,6 +32,7 @@ pub fn read(reader: &mut Reader, node: &Node) -> Option<Rule> {
     let config = reader.required(&mut fields, "config");
     reader.finish(fields);
     let (kind, config_node) = (kind?, config?);
+    let predicate_origin = predicate_node(config_node).map_or_else(|| origin.clone(), |node| reader.origin(node));
     let mut config = reader.fields(config_node, "the config of a rule")?;
     let found = match kind {
         "Masking" => masking(reader, &mut config),
@@ -49,7 +50,14 @@ pub fn read(reader: &mut Reader, node: &Node) -> Option<Rule> {
         _ => purpose(reader, &mut config),
     };
     reader.finish(config);
-    Some(Rule { kind: found?, exceptions, inclusions, origin })
+    Some(Rule { kind: found?, exceptions, inclusions, origin, predicate_origin })
+}
+
+/// The predicate of a rule's config, for the origin of its problems.
+fn predicate_node(config: &Node) -> Option<&Node> {
+    let Value::Map(entries) = &config.value else { return None };
+    let is_predicate = |name: &str| name == "predicate" || name == "conditionalPredicate";
+    entries.iter().find(|(key, _)| is_predicate(&key.name)).map(|(_, node)| node)
 }
 
 /// A predicate's text; its meaning is `policy`'s business.

@@ -155,7 +155,8 @@ impl Binder<'_> {
         if bound.source.columns.iter().any(|c| c.tags.iter().any(|t| tag_matches("New", t))) {
             let fields = vec![FieldSelector::ColumnTag("New".to_owned())];
             let kind = RuleKind::Masking { fields, mask: Mask::Null, conditional: None };
-            let rule = Rule { kind, exceptions: None, inclusions: None, origin: Origin::default() };
+            let origin = Origin::default();
+            let rule = Rule { kind, exceptions: None, inclusions: None, predicate_origin: origin.clone(), origin };
             self.chain(NEW_COLUMN_ADDED.into(), 0, &[rule], index, &mut bound);
         }
         self.binding.bound.push(bound);
@@ -322,7 +323,7 @@ impl Binder<'_> {
             Err(fault) => {
                 let help = fault.help.clone();
                 let message = format!("{fault} (data source {})", source.name);
-                self.problems.push(Problem::error(&rule.origin, message, help));
+                self.problems.push(Problem::error(&rule.predicate_origin, message, help));
                 None
             }
         }

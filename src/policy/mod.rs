@@ -25,6 +25,8 @@ mod subscription;
 mod template;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 
 use crate::catalog::Catalog;
 use crate::governance::model::Declared;

@@ -7,7 +7,7 @@ use super::nearest::did_you_mean;
 use super::salt::{Salt, Salts};
 use super::sqltype::unservable;
 use crate::catalog::{Catalog, Column, Relation, TypeInfo};
-use crate::governance::model::{DataDocument, Declared, NameTemplate, Origin, Owner, Source, TableSource};
+use crate::governance::model::{DataDocument, Declared, Origin, Owner, Source, TableSource};
 use crate::governance::problem::Problem;
 use crate::types::{Oid, QualifiedName};
 use std::collections::{BTreeMap, BTreeSet};
@@ -134,16 +134,11 @@ impl Expansion<'_> {
             self.unknown_table(table);
             return;
         };
-        let Some(logical) = self.logical_name(document, table) else { return };
-        let template = document.name_template.data_source.as_deref();
-        let name: Arc<str> = match (&table.data_source, template) {
-            (Some(name), _) => name.as_str().into(),
-            (None, Some(template)) => match self.fill(template, table) {
-                Some(name) => name.into(),
-                None => return,
-            },
-            (None, None) => logical.to_string().into(),
-        };
+        let logical = table.logical_name(document, &self.catalog.database);
+        if !self.is_known_schema(table, &logical.schema) {
+            return;
+        }
+        let name: Arc<str> = table.data_source_name(document, &self.catalog.database).into();
         if let Some(other) = self.found.iter().find(|s| s.logical == logical) {
             self.problems.push(Problem::error(
                 &table.origin,
@@ -200,44 +195,18 @@ impl Expansion<'_> {
         ));
     }
 
-    /// The logical name: `naming`, else the template, else the same.
-    fn logical_name(&mut self, document: &DataDocument, table: &TableSource) -> Option<QualifiedName> {
-        let NameTemplate { schema, table: name, .. } = &document.name_template;
-        let schema = match (&table.logical_schema, schema) {
-            (Some(schema), _) => schema.clone(),
-            (None, Some(template)) => self.fill(template, table)?,
-            (None, None) => table.remote.schema.clone(),
-        };
-        let name = match (&table.logical_table, name) {
-            (Some(name), _) => name.clone(),
-            (None, Some(template)) => self.fill(template, table)?,
-            (None, None) => table.remote.name.clone(),
-        };
-        if !self.catalog.schemas.contains_key(&schema) || is_system_schema(&schema) {
-            let hint = did_you_mean(&schema, self.catalog.schemas.keys().map(String::as_str));
+    /// A logical schema must be one of the warehouse's own, so that names resolve as they do there.
+    fn is_known_schema(&mut self, table: &TableSource, schema: &str) -> bool {
+        let known = self.catalog.schemas.contains_key(schema) && !is_system_schema(schema);
+        if !known {
+            let hint = did_you_mean(schema, self.catalog.schemas.keys().map(String::as_str));
             self.problems.push(Problem::error(
                 &table.origin,
                 format!("logical schema \"{schema}\" is not a schema of the warehouse, which is not supported yet"),
                 if hint.is_empty() { "use the name of an existing schema".to_owned() } else { hint },
             ));
-            return None;
         }
-        Some(QualifiedName { schema, name })
-    }
-
-    /// Fills `<tablename> <schema> <database>`; a capitalised placeholder gives capitalised output, a plain one lower case.
-    fn fill(&mut self, template: &str, table: &TableSource) -> Option<String> {
-        match fill_template(template, &table.remote, &self.catalog.database) {
-            Ok(name) => Some(name),
-            Err(placeholder) => {
-                self.problems.push(Problem::error(
-                    &table.origin,
-                    format!("unknown placeholder <{placeholder}> in the name template \"{template}\""),
-                    "placeholders are <tablename>, <schema> and <database>, or capitalised",
-                ));
-                None
-            }
-        }
+        known
     }
 
     fn dictionary(&mut self, table: &TableSource, relation: &Relation) -> Vec<DictColumn> {
@@ -332,32 +301,6 @@ pub(crate) fn is_system_schema(schema: &str) -> bool {
     schema.starts_with("pg_") || schema == "information_schema"
 }
 
-fn fill_template(template: &str, remote: &QualifiedName, database: &str) -> Result<String, String> {
-    let mut out = String::new();
-    let mut rest = template;
-    while let Some((before, after)) = rest.split_once('<') {
-        let (placeholder, tail) = after.split_once('>').ok_or_else(|| after.to_owned())?;
-        let value = match placeholder.to_lowercase().as_str() {
-            "tablename" => &remote.name,
-            "schema" => &remote.schema,
-            "database" => database,
-            _ => return Err(placeholder.to_owned()),
-        };
-        out.push_str(before);
-        let lower = value.to_lowercase();
-        if placeholder.starts_with(char::is_uppercase) {
-            let mut chars = lower.chars();
-            out.extend(chars.next().into_iter().flat_map(char::to_uppercase));
-            out.push_str(chars.as_str());
-        } else {
-            out.push_str(&lower);
-        }
-        rest = tail;
-    }
-    out.push_str(rest);
-    Ok(out)
-}
-
 /// Whether a type written by a person is the one the catalog shows, modifiers aside.
 fn same_type(wanted: &str, info: &TypeInfo) -> bool {
     let wanted = wanted.to_lowercase();
@@ -429,13 +372,10 @@ mod tests {
 
     #[test]
     fn templates_and_naming() {
-        let remote = QualifiedName::new("TPC", "CUSTOMER");
-        assert_eq!(fill_template("<schema> <tablename>", &remote, "Db").unwrap(), "tpc customer");
-        assert_eq!(fill_template("<Schema>_<Tablename>/<database>", &remote, "Db").unwrap(), "Tpc_Customer/db");
-        assert_eq!(fill_template("plain", &remote, "Db").unwrap(), "plain");
-        assert!(fill_template("<owner>", &remote, "Db").is_err());
-        assert!(fill_template("<schema", &remote, "Db").is_err());
-
+        let mut templated = document(None);
+        templated.name_template.data_source = Some("<Schema> <tablename>".into());
+        let (found, _) = expanded(templated);
+        assert_eq!(&*found[0].name, "Hr person");
         let mut named = table("hr", "person");
         if let Source::Table(t) = &mut named {
             t.data_source = Some("People".into());

@@ -146,7 +146,7 @@ fn functions(catalog: &mut Catalog) {
         ("substr", &[TEXT, INT4], TEXT, 'i', 'f'),
         ("md5", &[TEXT], TEXT, 'i', 'f'),
     ];
-    for (number, (name, args, result, volatility, kind)) in (60_000u32..).zip(list) {
+    for (number, (name, args, result, volatility, kind)) in (1_000u32..).zip(list) {
         let function = Function {
             oid: Oid(number),
             args: args.to_vec(),
@@ -224,7 +224,7 @@ pub(crate) fn subscription(key: &str, kind: SubscriptionKind) -> Policy {
 
 /// A rule for everyone.
 pub(crate) fn rule(kind: RuleKind) -> Rule {
-    Rule { kind, exceptions: None, inclusions: None, origin: Origin::default() }
+    Rule { kind, exceptions: None, inclusions: None, origin: Origin::default(), predicate_origin: Origin::default() }
 }
 
 /// A mask on columns carrying a tag.

@@ -191,7 +191,7 @@ impl Compiler<'_> {
     }
 
     /// A call without `@`.
-    fn plain_call(&mut self, name: &str, args: &[&Expr], here: Location) -> Result<Node, Fault> {
+    pub(super) fn plain_call(&mut self, name: &str, args: &[&Expr], here: Location) -> Result<Node, Fault> {
         match (name, args) {
             ("now" | "transaction_timestamp" | "statement_timestamp" | "current_timestamp", []) => Ok(now()),
             ("current_date", []) => Ok(now().in_utc().recast("(", ")::pg_catalog.date", DATE)),
@@ -233,7 +233,7 @@ impl Compiler<'_> {
                 }
                 let sql = Sql::wrap("pg_catalog.concat(", Sql::join(texts.iter().map(|n| n.sql.clone()), ", "), ")");
                 let operands: Vec<&Node> = texts.iter().collect();
-                Ok(Node::over(sql, TEXT, true, &operands))
+                Ok(Node::over(sql, TEXT, false, &operands))
             }
             _ => self.catalog_call(name, args, here),
         }

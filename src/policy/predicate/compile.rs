@@ -6,6 +6,7 @@
 use super::dialect::name_of;
 use super::{Fault, Node};
 use crate::catalog::Catalog;
+use crate::catalog::total::collation_is_plain;
 use crate::policy::decision::ROW_ALIAS;
 use crate::policy::nearest::did_you_mean;
 use crate::policy::source::DataSource;
@@ -148,6 +149,10 @@ impl<'a> Compiler<'a> {
             return self.variable(variable, here);
         }
         let name = name_of(ident);
+        // Key words of SQL that are values; the parser gives some of them as names.
+        if ident.quote_style.is_none() && VALUES.contains(&name.as_str()) {
+            return self.plain_call(&name, &[], here);
+        }
         for scope in self.scopes.iter().rev() {
             let mut found = scope.iter().filter_map(|t| Some((t, t.columns.iter().find(|c| c.0 == name)?)));
             if let Some((table, column)) = found.next() {
@@ -214,8 +219,7 @@ impl<'a> Compiler<'a> {
             rowless: false,
             literal: None,
             set: None,
-            // None, default, C, POSIX: deterministic whatever the server's locale provider.
-            plain: [0, 100, 950, 951].contains(&collation.0),
+            plain: collation_is_plain(*collation),
         }
     }
 
@@ -379,6 +383,19 @@ impl<'a> Compiler<'a> {
         Ok(Node::over(sql.then(" END)"), ty, true, &operands))
     }
 }
+
+/// Key words that stand for a value.
+const VALUES: [&str; 9] = [
+    "current_date",
+    "current_timestamp",
+    "current_time",
+    "localtimestamp",
+    "localtime",
+    "current_user",
+    "session_user",
+    "current_role",
+    "user",
+];
 
 /// Where an expression begins.
 pub(super) fn at(expr: &Expr) -> Location {

@@ -225,7 +225,8 @@ impl Compiler<'_> {
     pub(super) fn concatenate(&self, left: Node, right: Node, at: Location) -> Result<Node, Fault> {
         let (left, right) = (self.as_text(left, at)?, self.as_text(right, at)?);
         let sql = Sql::wrap("(", left.sql.clone(), " || ").and(right.sql.clone()).then(")");
-        Ok(Node::over(sql, TEXT, true, &[&left, &right]))
+        // Two long texts may exceed 1 GB together.
+        Ok(Node::over(sql, TEXT, false, &[&left, &right]))
     }
 
     /// A value as text, when its text does not depend on the session.
