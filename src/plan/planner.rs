@@ -40,6 +40,10 @@ impl Planner {
             ));
         }
         let inputs = progress.inputs()?;
+        if inputs.param_types.iter().any(|t| crate::resolve::is_alias(*t) || crate::catalog::reg::cast_is_refused(*t)) {
+            return Err(Refusal::unsupported("parameters of an object identifier type are not supported")
+                .with_hint("Send the parameter as oid or text and cast it in the statement."));
+        }
         let key = Key::new(text, &inputs);
         if let Some(plan) = self.cache.get(&key, SystemTime::now()) {
             progress.admit(&plan)?;

@@ -5,6 +5,7 @@ use super::names::check_reserved;
 use super::scope::{Column, Item, Scope};
 use super::select::{Clause, rename};
 use super::{RelationUse, Resolver};
+use crate::catalog::total::collation_is_plain;
 use crate::error::{Family, Refusal, SqlState};
 use crate::sql::{NodeEnum, names, pb, walk};
 use std::collections::BTreeSet;
@@ -178,7 +179,7 @@ impl Resolver<'_, '_> {
                         return Err(Refusal::unsupported("this form of XMLTABLE is not supported"));
                     };
                     if let Some(name) = &column.type_name {
-                        self.type_name(name)?;
+                        self.plain_type_name(name)?;
                     }
                     for facts in
                         [self.optional(&mut column.colexpr, scope)?, self.optional(&mut column.coldefexpr, scope)?]
@@ -223,6 +224,13 @@ impl Resolver<'_, '_> {
         let permitted = self.sight.relation(relation)?;
         let location = relation.location;
         let uses = Rc::new(BTreeSet::from([location]));
+        let remote = self.sight.catalog.relations.get(&permitted.decision().remote);
+        // Text under a nondeterministic collation cannot be matched by every operator.
+        let plain_collation = |name: &str| {
+            remote
+                .and_then(|r| r.columns.iter().find(|c| c.name == name))
+                .is_some_and(|c| collation_is_plain(c.collation))
+        };
         let columns = permitted
             .decision()
             .columns
@@ -230,7 +238,7 @@ impl Resolver<'_, '_> {
             .map(|c| Column {
                 name: c.name.clone(),
                 type_oid: Some(c.type_oid),
-                total: c.mask.as_ref().is_none_or(|m| m.total),
+                total: c.mask.as_ref().is_none_or(|m| m.total) && plain_collation(&c.name),
                 uses: Rc::clone(&uses),
                 base: c.mask.is_none().then_some(location),
             })
@@ -351,7 +359,7 @@ impl Resolver<'_, '_> {
     fn column_definition(&mut self, def: &pb::Node) -> Result<(), Refusal> {
         match &def.node {
             Some(NodeEnum::ColumnDef(column)) => match &column.type_name {
-                Some(name) => self.type_name(name).map(|_| ()),
+                Some(name) => self.plain_type_name(name).map(|_| ()),
                 None => Err(Refusal::internal("a column definition without a type")),
             },
             _ => Err(Refusal::internal("a column definition list holds something else")),

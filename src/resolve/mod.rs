@@ -11,6 +11,7 @@ mod scope;
 mod select;
 mod sight;
 
+pub use expression::is_alias;
 pub use names::relation_written;
 pub use select::group_location;
 pub use sight::{Sight, Visible};
@@ -100,7 +101,7 @@ pub fn resolve_types(nodes: &[pb::Node], sight: &Sight<'_>) -> Result<(Resolved,
     for node in nodes {
         match &node.node {
             Some(crate::sql::NodeEnum::TypeName(name)) => {
-                oids.push(resolver.type_name(name)?.unwrap_or_default());
+                oids.push(resolver.plain_type_name(name)?.unwrap_or_default());
             }
             _ => return Err(Refusal::internal("a parameter type is not a type name")),
         }

@@ -104,6 +104,13 @@ impl Resolver<'_, '_> {
         };
         let (qualified, oid) = qualified.ok_or_else(|| missing(&written))?;
         let info = catalog.types.get(&oid).ok_or_else(|| missing(&written))?;
+        // The caller names the types of what he sees, and none that reads or prints the catalog behind the seal's back.
+        if !self.sight.visibility().type_is_visible(oid) {
+            return Err(missing(&written));
+        }
+        if reg::cast_is_refused(oid) {
+            return Err(Refusal::unsupported(format!("type {written} is not supported here")).at(name.location));
+        }
         // The row type of a relation tells its columns; an array of one does too.
         let element = catalog.types.get(&info.element).filter(|_| info.category == 'A').unwrap_or(info);
         let is_row_type = element.kind == 'c' && catalog.relations.values().any(|r| r.row_type == element.oid);
@@ -117,6 +124,14 @@ impl Resolver<'_, '_> {
             return Ok(Some(oid));
         }
         Ok(Some(info.array).filter(|a| a.0 != 0))
+    }
+
+    /// As [`Self::type_name`], where a value arrives without a cast that could be guarded: OID alias types are refused too.
+    pub(super) fn plain_type_name(&mut self, name: &pb::TypeName) -> Result<Option<Oid>, Refusal> {
+        match Self::reg_type(name) {
+            Some(alias) => Err(Refusal::unsupported(format!("type {alias} is not supported here")).at(name.location)),
+            None => self.type_name(name),
+        }
     }
 
     /// Whether a type name means one of the OID alias types of `pg_catalog`, and which.
@@ -145,7 +160,10 @@ impl Resolver<'_, '_> {
         };
         if !self.sight.catalog.functions.contains_key(name) {
             // `column(relation)` is another spelling of `relation.column`; upstream's search path reaches no other function.
+            // A type's name in that place is a cast.
+            let is_type = self.sight.catalog.type_names.contains_key(&QualifiedName::new("pg_catalog", name));
             let projection = parts.len() == 1
+                && !is_type
                 && matches!(call.args.as_slice(), [arg] if matches!(arg.node, Some(NodeEnum::ColumnRef(_))))
                 && !call.agg_star
                 && !call.agg_distinct

@@ -1,6 +1,6 @@
 //! One query level: WITH, FROM, the clauses in PostgreSQL's order, and the columns it offers.
 
-use super::expression::{Facts, Type};
+use super::expression::{Facts, Type, is_alias};
 use super::from::Left;
 use super::names::check_reserved;
 use super::scope::{Column, Cte, Found, Scope};
@@ -138,6 +138,16 @@ impl Resolver<'_, '_> {
         let right = self.select(right, Some(scope), None)?;
         let mut touched: BTreeSet<i32> = left.outer_touches.union(&right.outer_touches).copied().collect();
         touched.extend(self.tail(select, scope)?);
+        let aliases = |c: &Option<Vec<Column>>| {
+            c.iter().flatten().map(|c| c.type_oid.filter(|t| is_alias(*t))).collect::<Vec<_>>()
+        };
+        let (l, r) = (aliases(&left.columns), aliases(&right.columns));
+        if l != r && l.iter().chain(&r).any(Option::is_some) {
+            return Err(Refusal::unsupported(
+                "a set operation of an object identifier with another type is not supported",
+            )
+            .with_hint("Cast the identifier to oid or text."));
+        }
         let columns = match (left.columns, right.columns) {
             (Some(l), Some(r)) if l.len() == r.len() => Some(
                 l.into_iter()

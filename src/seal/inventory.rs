@@ -99,6 +99,12 @@ fn one(tree: &Tree, resolved: &Resolved, catalog: &Catalog) -> Result<(), Broken
             Err(Broken::at("a clause that writes or locks"))
         }
         Tree::Node("RangeVar", _) => range_var(tree, resolved, catalog),
+        Tree::Node("TypeName", _) => type_name(tree, catalog),
+        Tree::Node("ColumnDef" | "RangeTableFuncCol" | "XmlSerialize", _) => {
+            let parts = tree.field("type_name").and_then(|t| t.field("names")).map(strings).unwrap_or_default();
+            let reg = parts.last().is_some_and(|name| crate::catalog::reg::is_reg_type(name));
+            if reg { Err(Broken::at("a column that reads the catalog")) } else { Ok(()) }
+        }
         Tree::Node("SqlvalueFunction", _) => {
             use crate::sql::pb::SqlValueFunctionOp as Op;
             let op = match tree.field("op") {
@@ -143,12 +149,30 @@ fn function(tree: &Tree, resolved: &Resolved, catalog: &Catalog) -> Result<(), B
     let known = catalog.functions.contains_key(name);
     match catalog.function_class(name) {
         FunctionClass::Allowed if known => Ok(()),
-        // An unknown unqualified name can only be `column(relation)`: the warehouse's path reaches no other schema.
-        _ if !known && parts.len() == 1 => Ok(()),
+        // An unknown unqualified name that is no type's can only be `column(relation)`: the warehouse's path reaches no other schema.
+        _ if !known && parts.len() == 1 && !is_system_type(name, catalog) => Ok(()),
         FunctionClass::Allowed | FunctionClass::Identity(_) | FunctionClass::Guarded | FunctionClass::Denied => {
             Err(Broken::at("a function that is not allowed"))
         }
     }
+}
+
+fn is_system_type(name: &str, catalog: &Catalog) -> bool {
+    catalog.type_names.contains_key(&crate::types::QualifiedName::new("pg_catalog", name))
+}
+
+/// A type that reads the catalog may be named only by a cast that is replaced; types that print it, nowhere.
+fn type_name(tree: &Tree, catalog: &Catalog) -> Result<(), Broken> {
+    let parts = tree.field("names").map(strings).unwrap_or_default();
+    let name = match parts.as_slice() {
+        [one] | ["pg_catalog", one] => *one,
+        _ => return Ok(()),
+    };
+    let oid = catalog.type_names.get(&crate::types::QualifiedName::new("pg_catalog", name));
+    if oid.is_some_and(|oid| crate::catalog::reg::cast_is_refused(*oid)) {
+        return Err(Broken::at("a type that prints the catalog"));
+    }
+    Ok(())
 }
 
 /// A relation that is neither behind a view nor a CTE does not pass; a CTE may not be named like a system relation, so that an
