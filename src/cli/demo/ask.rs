@@ -22,8 +22,8 @@ pub async fn login(port: u16, database: &str, user: &str, password: &str) -> Res
 /// One caller's answer to one question.
 pub async fn ask(client: &Client, question: &Question) -> Answer {
     let messages = client.simple_query(question.sql).await.map_err(|error| match error.as_db_error() {
-        Some(db) => format!("{} {}", db.code().code(), db.message()),
-        None => error.to_string(),
+        Some(db) => (db.code().code().to_owned(), db.message().to_owned()),
+        None => ("-----".to_owned(), error.to_string()),
     })?;
     let rows = messages.iter().filter_map(|message| match message {
         SimpleQueryMessage::Row(row) => Some(row),

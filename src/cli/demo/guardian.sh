@@ -2,8 +2,8 @@
 # with the word and a status: `init` creates the cluster, `up` starts the server, `down` stops it as a crash would.
 # End of input, for whatever reason the owner ended, stops the server and removes the folder.
 #   $1 the folder, $2 the folder of the PostgreSQL programs, $3 the superuser, $4 the port
-# Ctrl-C and closed terminals are the owner's business.
-trap '' INT TERM HUP
+# Ctrl-C and closed terminals are the owner's business, and an owner who no longer listens must not end the clean-up.
+trap '' INT TERM HUP PIPE
 dir=$1 bin=$2 superuser=$3 port=$4 pid=
 init() {
     # C.UTF-8 knows letters beyond ASCII; not every system has it.
@@ -30,7 +30,7 @@ while read -r word; do
         down) down ;;
         *) false ;;
     esac
-    echo "$word $?"
+    echo "$word $?" 2>/dev/null
 done
 down
 cd / && rm -rf -- "$dir"

@@ -165,6 +165,7 @@ impl Demo {
             clients.push(client.map_err(|source| DemoError::Login { caller, source })?);
         }
         let mut out = String::new();
+        let mut explained: Vec<&str> = Vec::new();
         for question in &QUESTIONS {
             let mut answers: Vec<Answer> = Vec::new();
             for client in &clients {
@@ -172,9 +173,14 @@ impl Demo {
             }
             out.push_str(&format!("\n{}\n  {}\n\n", question.title, question.sql));
             out.push_str(&table::side_by_side(&LOGINS, &answers));
-            for (login, world) in LOGINS.iter().zip(world.into_iter().cycle()).filter(|_| !question.about.is_empty()) {
-                out.push_str(&format!("  why {login}: {}\n", why::why(world, login, question.about)));
+            // Once a relation: the same policies are behind every question about it.
+            let new: Vec<&str> =
+                question.about.iter().copied().filter(|relation| !explained.contains(relation)).collect();
+            let worlds = world.into_iter().cycle();
+            for (login, world) in LOGINS.iter().zip(worlds).filter(|_| !new.is_empty()) {
+                out.push_str(&format!("  why {login}: {}\n", why::why(world, login, &new)));
             }
+            explained.extend(new);
         }
         out.push('\n');
         Ok(out)

@@ -7,13 +7,16 @@ use std::fmt::Write as _;
 /// Widest column of answers, in characters.
 const WIDEST: usize = 20;
 
-/// What one caller got: rows of (label, value), or an error.
-pub type Answer = Result<Vec<(String, String)>, String>;
+/// What one caller got: rows of (label, value), or an error's code and message.
+pub type Answer = Result<Vec<(String, String)>, (String, String)>;
 
-/// Renders answers below their callers' names: one line a label, in order of appearance, `-` where a caller has none.
+/// Renders answers below their callers' names: one line a label, in the order of the longest answer, `-` where a caller has
+/// none. Errors are shown by their code, and spelt out below.
 pub fn side_by_side(callers: &[&str], answers: &[Answer]) -> String {
+    let mut by_length: Vec<&Vec<(String, String)>> = answers.iter().flatten().collect();
+    by_length.sort_by_key(|rows| std::cmp::Reverse(rows.len()));
     let mut labels: Vec<&str> = Vec::new();
-    for (label, _) in answers.iter().flatten().flatten() {
+    for (label, _) in by_length.into_iter().flatten() {
         if !labels.contains(&label.as_str()) {
             labels.push(label);
         }
@@ -28,7 +31,7 @@ pub fn side_by_side(callers: &[&str], answers: &[Answer]) -> String {
                 let found = rows.iter().find(|(l, _)| l == label).map(|(_, value)| cut(value));
                 found.unwrap_or_else(|| "-".to_owned())
             }
-            Err(error) if at == 0 => cut(error),
+            Err((code, _)) if at == 0 => format!("ERROR {code}"),
             Err(_) => String::new(),
         });
         lines.push(std::iter::once((*label).to_owned()).chain(cells).collect());
@@ -47,6 +50,13 @@ pub fn side_by_side(callers: &[&str], answers: &[Answer]) -> String {
         if at == 0 {
             let rule: Vec<String> = widths.iter().map(|width| "─".repeat(*width)).collect();
             let _ = writeln!(out, "  {}", rule.join("  "));
+        }
+    }
+    let mut told: Vec<&(String, String)> = Vec::new();
+    for error in answers.iter().filter_map(|answer| answer.as_ref().err()) {
+        if !told.contains(&error) {
+            let _ = writeln!(out, "  ERROR {}: {}", error.0, error.1);
+            told.push(error);
         }
     }
     out
@@ -68,13 +78,15 @@ mod tests {
     #[test]
     fn labels_align_and_errors_stand_alone() {
         let rows = |list: &[(&str, &str)]| Ok(list.iter().map(|(a, b)| ((*a).into(), (*b).into())).collect());
+        let error: Answer = Err(("42P01".into(), "no such table".into()));
         let answers =
-            [rows(&[("ASIA", "3"), ("EUROPE", "12345")]), rows(&[("EUROPE", "5")]), rows(&[]), Err("42P01".into())];
-        let text = side_by_side(&["one", "two", "three", "four"], &answers);
-        let expected = "          one    two  three  four\n  \
-                        ──────  ─────  ───  ─────  ─────\n  \
-                        ASIA    3      -    -      42P01\n  \
-                        EUROPE  12345  5    -\n";
+            [rows(&[("EUROPE", "5")]), rows(&[("ASIA", "3"), ("EUROPE", "12345")]), rows(&[]), error.clone(), error];
+        let text = side_by_side(&["one", "two", "three", "four", "five"], &answers);
+        let expected = "          one  two    three  four         five\n  \
+                        ──────  ───  ─────  ─────  ───────────  ───────────\n  \
+                        ASIA    -    3      -      ERROR 42P01  ERROR 42P01\n  \
+                        EUROPE  5    12345  -\n  \
+                        ERROR 42P01: no such table\n";
         assert_eq!(text, expected);
     }
 
