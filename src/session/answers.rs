@@ -314,12 +314,17 @@ impl<A: Surroundings> Engine<A> {
                 self.skip();
                 Ok(())
             }
+            Expect::Poison { .. } => {
+                // It came to its turn: what it changed stays changed.
+                front.undo.clear();
+                self.skip();
+                Ok(())
+            }
             Expect::Parse { .. }
             | Expect::Bind
             | Expect::Close { .. }
             | Expect::DescribeStatement { .. }
-            | Expect::DescribePortal
-            | Expect::Poison { .. } => {
+            | Expect::DescribePortal => {
                 self.skip();
                 Ok(())
             }

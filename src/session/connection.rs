@@ -283,7 +283,11 @@ async fn begin(shared: &Shared, entry: &mut Entry) -> Result<Begun, Refusal> {
     let around = Arc::new(Live { world: world.clone(), planner: Arc::clone(&shared.planner) });
     let settings = Settings::new(entry.wish.search_path.as_deref(), entry.project.as_deref());
     let limits = &shared.config.limits;
-    let holding = Holding { statements: limits.prepared_statements, portals: limits.portals };
+    let holding = Holding {
+        statement_bytes: limits.statement_bytes,
+        statements: limits.prepared_statements,
+        portals: limits.portals,
+    };
     let deciding = Deciding::new(around, entry.who.clone(), settings, holding);
     let mut engine = Engine::new(deciding, Limits { large: limits.message_bytes });
 

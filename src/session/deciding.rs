@@ -14,6 +14,10 @@ use crate::types::Oid;
 use crate::wire::TransactionStatus;
 use crate::world::World;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a caller's picture may be used while no new world was published: users expire without one.
+const CALLER_AGE: Duration = Duration::from_millis(250);
 
 /// What a session stands on; the proxy's own, or a test's.
 pub trait Surroundings: Send + Sync + 'static {
@@ -28,6 +32,8 @@ pub trait Surroundings: Send + Sync + 'static {
 /// Bounds of what one session may hold.
 #[derive(Debug, Clone, Copy)]
 pub struct Holding {
+    /// Bytes of one statement string.
+    pub statement_bytes: usize,
     /// Prepared statements.
     pub statements: usize,
     /// Portals and cursors, each.
@@ -107,7 +113,15 @@ pub struct Deciding<A> {
     /// Set when a plan needs a name that is not settled: plan again later.
     unsettled: bool,
     view: Option<(Values, Arc<SessionView>)>,
-    caller: Option<(u64, Arc<str>, Arc<Caller>)>,
+    caller: Option<Known>,
+}
+
+/// The caller as last looked up.
+struct Known {
+    version: u64,
+    project: Arc<str>,
+    at: Instant,
+    caller: Arc<Caller>,
 }
 
 impl<A: Surroundings> Deciding<A> {
@@ -163,15 +177,23 @@ impl<A: Surroundings> Deciding<A> {
 
     fn caller(&mut self, world: &World) -> Result<Arc<Caller>, Refusal> {
         let project = Arc::clone(&self.settings.current().project);
-        if let Some((version, of, caller)) = &self.caller
-            && *version == world.version
-            && *of == project
+        if let Some(known) = &self.caller
+            && known.version == world.version
+            && known.project == project
+            && known.at.elapsed() < CALLER_AGE
         {
-            return Ok(Arc::clone(caller));
+            return Ok(Arc::clone(&known.caller));
         }
         let asked = (!project.is_empty()).then_some(&*project);
-        let caller = self.around.caller(world, &self.who.user, asked)?;
-        self.caller = Some((world.version, project, Arc::clone(&caller)));
+        let mut caller = self.around.caller(world, &self.who.user, asked)?;
+        if let Some(known) = self.caller.take()
+            && known.caller == caller
+        {
+            // The same value stays the same thing, which is quicker to compare.
+            caller = known.caller;
+        }
+        let known = Known { version: world.version, project, at: Instant::now(), caller: Arc::clone(&caller) };
+        self.caller = Some(known);
         Ok(caller)
     }
 
@@ -201,6 +223,7 @@ impl<A: Surroundings> Deciding<A> {
     /// Plans a simple Query and takes its consequences for granted. On a refusal nothing has changed.
     pub fn plan_query(&mut self, sql: &str) -> Result<Vec<Part>, Refusal> {
         self.unsettled = false;
+        self.short_enough(sql)?;
         let around = Arc::clone(&self.around);
         let under = self.basis()?;
         let mut outlook = Outlook { deciding: self, params: &[], parts: Some(Vec::new()), under };
@@ -227,8 +250,18 @@ impl<A: Surroundings> Deciding<A> {
 
     /// Plans one statement, or none, for Parse: nothing is taken for granted before Execute.
     pub fn plan_parse(&mut self, sql: &str, params: &[Oid]) -> Result<Decided, Refusal> {
-        self.plan_again(&Arc::from(sql), &Arc::from(params), Made::Parse)
+        self.short_enough(sql)
+            .and_then(|()| self.plan_again(&Arc::from(sql), &Arc::from(params), Made::Parse))
             .inspect_err(|refusal| Record::refused(&self.who, self.project(), sql, refusal))
+    }
+
+    fn short_enough(&self, sql: &str) -> Result<(), Refusal> {
+        let most = self.holding.statement_bytes;
+        if sql.len() <= most {
+            return Ok(());
+        }
+        let text = format!("a statement may be at most {most} bytes long");
+        Err(Refusal::new(Family::Unsupported, SqlState::PROGRAM_LIMIT_EXCEEDED, text))
     }
 
     fn plan_again(&mut self, sql: &Arc<str>, params: &Arc<[Oid]>, made: Made) -> Result<Decided, Refusal> {

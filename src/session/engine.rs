@@ -66,13 +66,14 @@ enum Handled {
 
 /// Why a message of the extended protocol is not sent.
 enum Refused {
-    With(Refusal),
+    /// What the refused message changed nevertheless, if it comes to its turn.
+    With(Refusal, Vec<Undo>),
     Later(Wait),
 }
 
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
-        Self::With(refusal)
+        Self::With(refusal, Vec::new())
     }
 }
 
@@ -267,14 +268,14 @@ impl<A: Surroundings> Engine<A> {
                 Ok(Handled::Done)
             }
             Err(Refused::Later(wait)) => Ok(Handled::Later(wait)),
-            Err(Refused::With(refusal)) => {
+            Err(Refused::With(refusal, undo)) => {
                 fatal_for(&refusal)?;
                 // Nothing under way and no transaction to fail: the warehouse need not know.
                 if self.at_rest() && self.status() != TransactionStatus::Block {
                     error_response(&mut out.client, &refusal, Severity::Error, sql);
                     self.skip = Skip::Local;
                 } else {
-                    self.poison(&refusal, sql, out)?;
+                    self.poison(&refusal, sql, undo, out)?;
                     self.open = true;
                     self.skip = Skip::ToSync;
                 }
@@ -284,11 +285,11 @@ impl<A: Surroundings> Engine<A> {
     }
 
     /// Makes the warehouse fail as the refused statement would have failed, to answer with the refusal in its turn.
-    fn poison(&mut self, refusal: &Refusal, sql: Option<&str>, out: &mut Outgoing) -> Result<(), End> {
+    fn poison(&mut self, refusal: &Refusal, sql: Option<&str>, undo: Vec<Undo>, out: &mut Outgoing) -> Result<(), End> {
         let mut instead = BytesMut::new();
         error_response(&mut instead, refusal, Severity::Error, sql);
         message::fail_transaction(&mut out.upstream)?;
-        self.expect(Expect::Poison { instead }, None, Vec::new());
+        self.expect(Expect::Poison { instead }, None, undo);
         Ok(())
     }
 
@@ -320,7 +321,7 @@ impl<A: Surroundings> Engine<A> {
             error_response(&mut out.client, refusal, Severity::Error, sql);
             backend::ready_for_query(&mut out.client, self.status());
         } else {
-            self.poison(refusal, sql, out)?;
+            self.poison(refusal, sql, Vec::new(), out)?;
             message::sync(&mut out.upstream);
             let effects = self.effects;
             self.expect(Expect::Sync { effects, failed: false }, None, Vec::new());
@@ -370,22 +371,18 @@ impl<A: Surroundings> Engine<A> {
     }
 
     fn parse(&mut self, name: &str, sql: &str, params: &[Oid], out: &mut Outgoing) -> Result<(), Refused> {
-        if name.is_empty() {
-            // Whatever comes of this Parse, the old unnamed statement is gone.
-            if self.deciding.statements.get("").is_some_and(|slot| slot.held.is_some()) {
-                let batch = self.deciding.batch;
-                let gone = Undo::Statement(self.deciding.statements.put("", None, batch));
-                let decided = self.deciding.plan_parse(sql, params);
-                return match decided {
-                    Ok(decided) => self.send_parse(name, Arc::new(decided), vec![gone], out),
-                    Err(refusal) => Err(refusal.into()),
-                };
-            }
-        } else {
+        let mut undo = Vec::new();
+        if !name.is_empty() {
             self.deciding.room_for_statement(name)?;
+        } else if self.deciding.statements.get("").is_some_and(|slot| slot.held.is_some()) {
+            // Whatever comes of this Parse, the old unnamed statement is gone.
+            let batch = self.deciding.batch;
+            undo.push(Undo::Statement(self.deciding.statements.put("", None, batch)));
         }
-        let decided = self.deciding.plan_parse(sql, params)?;
-        self.send_parse(name, Arc::new(decided), Vec::new(), out)
+        match self.deciding.plan_parse(sql, params) {
+            Ok(decided) => self.send_parse(name, Arc::new(decided), undo, out),
+            Err(refusal) => Err(Refused::With(refusal, undo)),
+        }
     }
 
     fn send_parse(

@@ -18,3 +18,6 @@ pub mod queue;
 pub mod settings;
 
 pub use proxy::Proxy;
+
+#[cfg(test)]
+mod tests;

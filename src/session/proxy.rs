@@ -127,6 +127,11 @@ async fn listen(shared: Arc<Shared>, listener: TcpListener, mut stop: watch::Rec
             _ = stop.wait_for(|stop| *stop) => break,
         };
         match accepted {
+            // Who has not logged in yet counts here only; beyond the bound even a refusal would cost too much.
+            Ok((socket, peer)) if sessions.len() > 2 * shared.config.limits.sessions + 64 => {
+                tracing::warn!(%peer, "too many connections");
+                drop(socket);
+            }
             Ok((socket, peer)) => {
                 keep_alive(&socket);
                 sessions.spawn(serve(Arc::clone(&shared), socket, peer, stop.clone()));

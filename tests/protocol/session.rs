@@ -303,6 +303,54 @@ async fn terminate_finishes_what_was_sent_and_gives_the_session_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn projects_are_chosen_in_three_ways_by_members_only() {
+    let running = Stage::new()
+        .await
+        .policy(ANYONE)
+        .purpose("Research")
+        .project("projectKey: lab\nname: Lab\npurposes: [Research]\nmembers:\n  - {type: group, name: Staff}\n")
+        .user("ana", &["Staff"], &[])
+        .user("bob", &[], &[])
+        .start()
+        .await;
+    let db = running.database().to_owned();
+    let show = query("show sqlveil.project");
+    let lab = ["T", "D lab", "C SHOW", "Z I"];
+    let mut raw = Raw::new(&running, "ana+lab").await;
+    assert_eq!(raw.lines(&show, 1).await, lab);
+    assert_eq!(raw.parameter("session_authorization"), Some("ana"));
+    let parameters = [("user", "ana"), ("database", db.as_str()), ("options", "-c sqlveil.project=lab")];
+    let mut raw = Raw::with(&running, 0, &parameters).await.unwrap();
+    assert_eq!(raw.lines(&show, 1).await, lab);
+    let mut raw = Raw::new(&running, "ana").await;
+    assert_eq!(raw.lines(&query("set sqlveil.project = 'lab'; show sqlveil.project"), 1).await[1..], lab);
+    assert_eq!(raw.lines(&query("begin; reset sqlveil.project; rollback; show sqlveil.project"), 1).await[3..], lab);
+    assert_eq!(
+        raw.lines(&query("reset sqlveil.project; show sqlveil.project"), 1).await[1..],
+        ["T", "D ", "C SHOW", "Z I"]
+    );
+    assert_eq!(raw.lines(&query("set sqlveil.project = 'none'"), 1).await, ["E 42501", "Z I"]);
+    let mut raw = Raw::new(&running, "bob").await;
+    assert_eq!(raw.lines(&query("set sqlveil.project = 'lab'"), 1).await, ["E 42501", "Z I"]);
+    assert_eq!(raw.lines(&[run("set sqlveil.project = 'lab'"), sync()].concat(), 1).await.last().unwrap(), "Z I");
+    assert_eq!(raw.lines(&show, 1).await, ["T", "D ", "C SHOW", "Z I"]);
+    assert_eq!(refused(&running, &[("user", "bob+lab"), ("database", &db)]).await.1, "42501");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_too_long_or_too_deep_are_refused() {
+    let running = running().await;
+    let mut raw = Raw::new(&running, "ana").await;
+    let long = format!("select '{}'", "x".repeat(2 << 20));
+    assert_eq!(raw.lines(&query(&long), 1).await, ["E 54000", "Z I"]);
+    for depth in [5_000, 100_000] {
+        let deep = format!("select {}1{}", "(".repeat(depth), ")".repeat(depth));
+        assert_eq!(raw.lines(&query(&deep), 1).await, ["E 54001", "Z I"], "{depth}");
+    }
+    assert_eq!(raw.lines(&query("select 1"), 1).await, ["T", "D 1", "C SELECT 1", "Z I"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn stopping_ends_idle_sessions_with_57p01() {
     let mut running = running().await;
     let mut raw = Raw::new(&running, "ana").await;
