@@ -257,16 +257,25 @@ impl Masking<'_> {
         let step = format!("'{size}'::pg_catalog.numeric");
         let floor = Self::floored(value, &step);
         // NaN and the infinities have no remainder; they stay.
-        let kept = format!("COALESCE(NULLIF({floor}, 'NaN'::pg_catalog.numeric), {value})");
+        let keep = |floor: &str| format!("COALESCE(NULLIF({floor}, 'NaN'::pg_catalog.numeric), {value})");
+        let kept = keep(&floor);
         match numeric_shape(self.column.typmod) {
-            // Without bounds the arithmetic itself may overflow, at 131072 digits.
-            None => (self.typed(Sql::text(kept)), false),
+            // Counted in whole steps, so that the scale is the step's and not the hidden value's. Without bounds the arithmetic itself
+            // may overflow, at 131072 digits.
+            None => {
+                let stepped = keep(&format!("(pg_catalog.floor({floor} / {step}) * {step})"));
+                (self.typed(Sql::text(stepped)), false)
+            }
             Some((precision, scale)) => {
                 // The greatest magnitude of numeric(p,s), as text: p nines with s of them behind the point.
                 let nines = "9".repeat(usize::try_from(precision).unwrap_or(1));
                 let least = format!("'-{nines}e{}'::pg_catalog.numeric", -scale);
                 // Values of the column are within bounds, so only the lower one can be passed.
-                let sql = format!("CASE WHEN {kept} >= {least} THEN ({kept})::{} END", self.type_name);
+                let sql = format!(
+                    "CASE WHEN {kept} >= {least} THEN ({kept})::{} ELSE {} END",
+                    self.type_name,
+                    self.null_text()
+                );
                 (Sql::text(sql), true)
             }
         }
@@ -292,6 +301,11 @@ impl Masking<'_> {
         (self.typed(Sql::text(sql)), true)
     }
 
+    /// The value where the condition holds, else NULL. A CASE has a modifier only when all its branches have the same.
+    fn guarded(&self, condition: &str, value: &Sql) -> Sql {
+        Sql::wrap(&format!("CASE WHEN {condition} THEN "), value.clone(), &format!(" ELSE {} END", self.null_text()))
+    }
+
     fn truncated(&self, precision: TimePrecision) -> Option<MaskSql> {
         let unit = match precision {
             TimePrecision::Minute => "minute",
@@ -306,20 +320,20 @@ impl Masking<'_> {
         let value = &self.value;
         let sql = match self.column.type_oid {
             // The first months of PostgreSQL's calendar (4714 BC) begin before it does.
-            TIMESTAMP => guarded(
+            TIMESTAMP => self.guarded(
                 &format!(
                     "{value} >= '4712-01-01 BC'::pg_catalog.timestamp OR {value} = '-infinity'::pg_catalog.timestamp"
                 ),
                 &self.typed(Sql::text(format!("pg_catalog.date_trunc('{unit}', {value})"))),
             ),
-            TIMESTAMPTZ => guarded(
+            TIMESTAMPTZ => self.guarded(
                 &format!(
                     "{value} >= '4712-01-01 00:00:00+00 BC'::pg_catalog.timestamptz OR {value} = '-infinity'::pg_catalog.timestamptz"
                 ),
                 &self.typed(Sql::text(format!("pg_catalog.date_trunc('{unit}', {value}, 'UTC')"))),
             ),
             // Dates reach further than the timestamps they are truncated as.
-            DATE => guarded(
+            DATE => self.guarded(
                 &format!(
                     "({value} >= '4712-01-01 BC'::pg_catalog.date AND {value} < '294276-01-01'::pg_catalog.date) \
                      OR NOT pg_catalog.isfinite({value})"
@@ -333,10 +347,6 @@ impl Masking<'_> {
         };
         self.fitted("Grouping", rank::GROUPING, sql, true)
     }
-}
-
-fn guarded(condition: &str, value: &Sql) -> Sql {
-    Sql::wrap(&format!("CASE WHEN {condition} THEN "), value.clone(), " END")
 }
 
 /// A positive number as PostgreSQL writes one, its value, and itself when whole.

@@ -224,7 +224,7 @@ impl Compiler<'_> {
                 let field = text_argument(field)?;
                 self.extract_field(&field, value, here)
             }
-            ("to_char", [value, format]) => self.to_char(value, format, here),
+            ("to_char", [value, format]) => self.formatted(value, format, here),
             ("concat", [_, ..]) => {
                 let mut texts = Vec::new();
                 for arg in args {
@@ -346,7 +346,7 @@ impl Compiler<'_> {
         Ok(Node { total: false, ..node })
     }
 
-    fn to_char(&mut self, value: &Expr, format: &Expr, here: Location) -> Result<Node, Fault> {
+    fn formatted(&mut self, value: &Expr, format: &Expr, here: Location) -> Result<Node, Fault> {
         let format = quote_literal(&text_argument(format)?);
         let value = self.expr(value)?;
         let value = match value.ty {
@@ -571,7 +571,7 @@ fn loosely(want: Oid, have: Oid) -> bool {
 /// anyelement, anyarray, anynonarray, anyenum, anycompatible, anycompatiblearray, anycompatiblenonarray.
 const POLYMORPHIC: [Oid; 7] = [Oid(2283), Oid(2277), Oid(2776), Oid(3500), Oid(5077), Oid(5078), Oid(5079)];
 
-fn expressions<'a>(args: &'a [FunctionArg], here: Location) -> Result<Vec<&'a Expr>, Fault> {
+fn expressions(args: &[FunctionArg], here: Location) -> Result<Vec<&Expr>, Fault> {
     args.iter()
         .map(|arg| match arg {
             FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Ok(expr),
