@@ -9,6 +9,7 @@ use dashmap::mapref::entry::Entry;
 use rand::RngCore as _;
 use std::sync::Arc;
 use subtle::ConstantTimeEq as _;
+use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
 /// Every session that can be cancelled.
 #[derive(Debug, Default)]
@@ -19,6 +20,15 @@ pub struct CancelKeys {
 struct Live {
     secret: Vec<u8>,
     target: Option<CancelTarget>,
+    deliveries: Arc<RwLock<()>>,
+}
+
+/// A cancel request on its way: as long as it is held, the session it is for does not give its warehouse session to another.
+#[derive(Debug)]
+pub struct Delivery {
+    /// Whom to cancel.
+    pub target: CancelTarget,
+    _under_way: OwnedRwLockReadGuard<()>,
 }
 
 impl std::fmt::Debug for Live {
@@ -34,9 +44,17 @@ pub struct CancelKey {
     /// Process id shown to the client.
     pub pid: i32,
     secret: Vec<u8>,
+    deliveries: Arc<RwLock<()>>,
 }
 
 impl CancelKey {
+    /// Ends the key's validity and waits for the requests that are on their way, so that none reaches whoever comes next.
+    pub async fn retire(self) {
+        let deliveries = Arc::clone(&self.deliveries);
+        drop(self);
+        drop(deliveries.write().await);
+    }
+
     /// The secret shown to the client.
     pub fn secret(&self) -> &[u8] {
         &self.secret
@@ -60,16 +78,22 @@ impl CancelKeys {
                 continue;
             }
             if let Entry::Vacant(slot) = self.live.entry(pid) {
-                slot.insert(Live { secret: secret.clone(), target });
-                return CancelKey { keys: Arc::clone(self), pid, secret };
+                let deliveries = Arc::new(RwLock::new(()));
+                slot.insert(Live { secret: secret.clone(), target, deliveries: Arc::clone(&deliveries) });
+                return CancelKey { keys: Arc::clone(self), pid, secret, deliveries };
             }
         }
     }
 
     /// Whom a cancel request reaches, when its key is right.
-    pub fn find(&self, pid: i32, secret: &[u8]) -> Option<CancelTarget> {
+    pub fn find(&self, pid: i32, secret: &[u8]) -> Option<Delivery> {
         let live = self.live.get(&pid)?;
-        if bool::from(live.secret.as_slice().ct_eq(secret)) { live.target.clone() } else { None }
+        if !bool::from(live.secret.as_slice().ct_eq(secret)) {
+            return None;
+        }
+        // Not to be had: the session is ending.
+        let under_way = Arc::clone(&live.deliveries).try_read_owned().ok()?;
+        Some(Delivery { target: live.target.clone()?, _under_way: under_way })
     }
 
     /// How many sessions there are.

@@ -151,13 +151,17 @@ impl AsyncWrite for Upstream<'_> {
 }
 
 /// Serves a connection until it ends.
-pub async fn serve(shared: Arc<Shared>, socket: TcpStream, peer: SocketAddr, stop: watch::Receiver<bool>) {
+pub async fn serve(shared: Arc<Shared>, socket: TcpStream, peer: SocketAddr, mut stop: watch::Receiver<bool>) {
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%peer, %error, "connection lost");
         return;
     }
     let limit = shared.config.limits.handshake_timeout;
-    let entered = timeout(limit, enter(&shared, socket, peer)).await;
+    let entered = tokio::select! {
+        entered = timeout(limit, enter(&shared, socket, peer)) => entered,
+        // Nobody who has not logged in is waited for.
+        _ = stop.wait_for(|stop| *stop) => return,
+    };
     let (mut client, mut entry) = match entered {
         Ok(Ok(Some(entered))) => entered,
         Ok(Ok(None)) => return,
@@ -210,8 +214,8 @@ async fn enter(shared: &Shared, socket: TcpStream, peer: SocketAddr) -> Result<O
         Hello::Session(greeted) => greeted,
         Hello::Cancel { pid, secret } => {
             // No answer either way (55.2.8).
-            if let Some(target) = shared.keys.find(pid, &secret)
-                && let Err(refusal) = crate::upstream::cancel(&target).await
+            if let Some(delivery) = shared.keys.find(pid, &secret)
+                && let Err(refusal) = crate::upstream::cancel(&delivery.target).await
             {
                 tracing::warn!(%refusal, "a cancel request was not delivered");
             }
@@ -383,11 +387,11 @@ async fn run(entry: Entry, begun: Begun, client: &mut Client, control: Control) 
         let mut far = Side::new(Upstream { read, write }, input);
         pump::run(&mut engine, &mut near, &mut far, &mut out, control).await
     };
-    drop(key);
+    key.retire().await;
     match ended {
         Ended::Clean => upstream.release(true),
         Ended::Midway => upstream.release(false),
-        Ended::Lost => upstream.close(),
+        Ended::Open | Ended::Lost => upstream.close(),
     }
 }
 

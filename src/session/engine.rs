@@ -67,13 +67,13 @@ enum Handled {
 /// Why a message of the extended protocol is not sent.
 enum Refused {
     /// What the refused message changed nevertheless, if it comes to its turn.
-    With(Refusal, Vec<Undo>),
+    With(Box<Refusal>, Vec<Undo>),
     Later(Wait),
 }
 
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
-        Self::With(refusal, Vec::new())
+        Self::With(Box::new(refusal), Vec::new())
     }
 }
 
@@ -381,7 +381,7 @@ impl<A: Surroundings> Engine<A> {
         }
         match self.deciding.plan_parse(sql, params) {
             Ok(decided) => self.send_parse(name, Arc::new(decided), undo, out),
-            Err(refusal) => Err(Refused::With(refusal, undo)),
+            Err(refusal) => Err(Refused::With(Box::new(refusal), undo)),
         }
     }
 

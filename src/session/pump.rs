@@ -118,6 +118,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
 pub enum Ended {
     /// Everything was answered, no transaction is open: it can be used again.
     Clean,
+    /// Everything was answered, but a transaction is open.
+    Open,
     /// Something is under way, or half sent.
     Midway,
     /// It is gone.
@@ -305,10 +307,10 @@ where
 }
 
 fn state<A: Surroundings>(engine: &Engine<A>, out: &Outgoing) -> Ended {
-    if engine.at_rest() && out.upstream.is_empty() && engine.status() == TransactionStatus::Idle {
-        Ended::Clean
-    } else {
-        Ended::Midway
+    match engine.status() {
+        _ if !engine.at_rest() || !out.upstream.is_empty() => Ended::Midway,
+        TransactionStatus::Idle => Ended::Clean,
+        TransactionStatus::Block | TransactionStatus::Failed => Ended::Open,
     }
 }
 
