@@ -6,3 +6,4 @@ mod support;
 mod demo;
 mod psql;
 mod tokio_postgres;
+mod trouble;

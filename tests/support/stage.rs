@@ -294,6 +294,11 @@ impl Running {
         psql::run(server().programs(), self.port, user, PASSWORD, &self.stage.database, args)
     }
 
+    /// psql through the proxy with another password or database.
+    pub fn psql_as(&self, user: &str, password: &str, database: &str, args: &[&str]) -> Output {
+        psql::run(server().programs(), self.port, user, password, database, args)
+    }
+
     /// psql as the superuser, directly.
     pub fn admin_psql(&self, args: &[&str]) -> Output {
         let server = server();
