@@ -5,5 +5,6 @@ mod support;
 
 mod demo;
 mod psql;
-mod tokio_postgres;
+#[path = "tokio_postgres.rs"]
+mod rust;
 mod trouble;

@@ -14,7 +14,7 @@
 //! ```
 
 use super::{Output, psql, server};
-use sqlveil::cli::demo::private_postgres::random_password;
+use sqlveil::cli::demo::private_postgres::{PrivatePostgres, random_password};
 use sqlveil::cli::demo::{documents, warehouse};
 use sqlveil::cli::serve::Proxy;
 use sqlveil::config::Config;
@@ -35,6 +35,7 @@ pub const ANYONE: &str = "policyKey: anyone\nname: anyone\ntype: subscription\na
 pub struct Stage {
     /// The database's name; also the `connectionKey`.
     pub database: String,
+    server: &'static PrivatePostgres,
     folder: tempfile::TempDir,
     service_password: String,
     admin: Client,
@@ -52,13 +53,19 @@ pub struct Stage {
 impl Stage {
     /// A fresh database with a login for the proxy that may read `public`.
     pub async fn new() -> Self {
+        Self::on(server()).await
+    }
+
+    /// The same on a server of the test's own, which may be paused.
+    pub async fn on(server: &'static PrivatePostgres) -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let database = format!("stage_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        let root = warehouse::admin(server(), "postgres").await.expect("the superuser logs in");
+        let root = warehouse::admin(server, "postgres").await.expect("the superuser logs in");
         root.batch_execute(&format!("CREATE DATABASE {database}")).await.expect("a database");
-        let admin = warehouse::admin(server(), &database).await.expect("the superuser logs in");
+        let admin = warehouse::admin(server, &database).await.expect("the superuser logs in");
         let service_password = service_login(&root, &admin, &database).await;
         Self {
+            server,
             database,
             folder: tempfile::Builder::new().prefix("sqlveil-test-").tempdir().expect("a temporary folder"),
             service_password,
@@ -186,7 +193,7 @@ impl Stage {
              connections:\n  {0}: {{host: 127.0.0.1, port: {1}, database: {0}, user: {2}, sslmode: disable, \
              password: {{file: secrets/warehouse}}, pool: {{max: 30}}}}\n{3}",
             self.database,
-            server().port(),
+            self.server.port(),
             self.login(),
             self.config
         );
@@ -291,17 +298,17 @@ impl Running {
 
     /// psql through the proxy.
     pub fn psql(&self, user: &str, args: &[&str]) -> Output {
-        psql::run(server().programs(), self.port, user, PASSWORD, &self.stage.database, args)
+        psql::run(self.stage.server.programs(), self.port, user, PASSWORD, &self.stage.database, args)
     }
 
     /// psql through the proxy with another password or database.
     pub fn psql_as(&self, user: &str, password: &str, database: &str, args: &[&str]) -> Output {
-        psql::run(server().programs(), self.port, user, password, database, args)
+        psql::run(self.stage.server.programs(), self.port, user, password, database, args)
     }
 
     /// psql as the superuser, directly.
     pub fn admin_psql(&self, args: &[&str]) -> Output {
-        let server = server();
+        let server = self.stage.server;
         psql::run(server.programs(), server.port(), server.superuser(), server.password(), &self.stage.database, args)
     }
 

@@ -14,6 +14,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Oldest major version the proxy is developed against.
@@ -80,7 +81,13 @@ pub struct PrivatePostgres {
     port: u16,
     password: String,
     guardian: Child,
-    orders: Option<ChildStdin>,
+    line: Mutex<Option<Line>>,
+}
+
+/// The way to the guardian and back.
+#[derive(Debug)]
+struct Line {
+    orders: ChildStdin,
     answers: BufReader<ChildStdout>,
 }
 
@@ -108,7 +115,7 @@ impl PrivatePostgres {
     fn attempt(bin: &Path, setup: &Setup) -> Result<Self> {
         let folder = Folder::create()?;
         let account = folder.account()?;
-        let mut server = Self::guarded(bin, folder, account, free_port()?)?;
+        let server = Self::guarded(bin, folder, account, free_port()?)?;
         let password_file = server.folder.join("password");
         write_private(&password_file, server.password.as_bytes(), server.account.as_ref())?;
         if !server.order("init")? {
@@ -135,15 +142,23 @@ impl PrivatePostgres {
         let mut guardian = command.spawn().map_err(io("starting the guardian of the private server"))?;
         let (orders, answers) = match (guardian.stdin.take(), guardian.stdout.take()) {
             (Some(orders), Some(answers)) => (orders, BufReader::new(answers)),
-            _ => return Err(io("talking to the guardian")(std::io::Error::other("no pipe"))),
+            (_, _) => return Err(io("talking to the guardian")(std::io::Error::other("no pipe"))),
         };
         std::mem::forget(folder);
         let (bin, password) = (bin.to_owned(), random_password());
-        Ok(Self { folder: path, bin, account, port, password, guardian, orders: Some(orders), answers })
+        Ok(Self {
+            folder: path,
+            bin,
+            account,
+            port,
+            password,
+            guardian,
+            line: Mutex::new(Some(Line { orders, answers })),
+        })
     }
 
     /// Starts the server again after [`Self::pause`], on the same port with the same data; waits until it answers.
-    pub fn resume(&mut self) -> Result<()> {
+    pub fn resume(&self) -> Result<()> {
         let log_path = self.folder.join("log");
         let already = std::fs::metadata(&log_path).map_or(0, |m| m.len());
         self.order("up")?;
@@ -168,7 +183,7 @@ impl PrivatePostgres {
     }
 
     /// Stops the server abruptly, as a crash would; the data stays for [`Self::resume`].
-    pub fn pause(&mut self) -> Result<()> {
+    pub fn pause(&self) -> Result<()> {
         self.order("down").map(drop)
     }
 
@@ -176,11 +191,12 @@ impl PrivatePostgres {
     pub fn stop(self) {}
 
     /// Whether the guardian did as told.
-    fn order(&mut self, word: &str) -> Result<bool> {
-        let Some(orders) = self.orders.as_mut() else { return Ok(false) };
+    fn order(&self, word: &str) -> Result<bool> {
+        let mut held = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(Line { orders, answers }) = held.as_mut() else { return Ok(false) };
         writeln!(orders, "{word}").and_then(|()| orders.flush()).map_err(io("talking to the guardian"))?;
         let mut line = String::new();
-        self.answers.read_line(&mut line).map_err(io("listening to the guardian"))?;
+        answers.read_line(&mut line).map_err(io("listening to the guardian"))?;
         match line.trim().strip_prefix(word) {
             Some(status) => Ok(status == " 0"),
             None => Err(io("listening to the guardian")(std::io::Error::other("it has ended"))),
@@ -259,7 +275,8 @@ impl PrivatePostgres {
 
 impl Drop for PrivatePostgres {
     fn drop(&mut self) {
-        drop(self.orders.take()); // end of input: the guardian stops the server, removes the folder and ends
+        // End of input: the guardian stops the server, removes the folder and ends.
+        drop(self.line.get_mut().unwrap_or_else(PoisonError::into_inner).take());
         let _ = self.guardian.wait();
     }
 }
@@ -396,7 +413,7 @@ mod tests {
 
     #[tokio::test]
     async fn serves_pauses_resumes_and_leaves_nothing() {
-        let mut server = PrivatePostgres::start().unwrap();
+        let server = PrivatePostgres::start().unwrap();
         let folder = server.socket_folder().to_owned();
         let side = server.side_folder("side").unwrap();
         std::fs::create_dir(side.join("deeper")).unwrap();
