@@ -4,6 +4,7 @@
 
 pub mod check;
 pub mod demo;
+pub mod explain;
 pub mod serve;
 pub mod verifier;
 
@@ -32,6 +33,8 @@ pub enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Tell what a statement becomes for a caller, rule by rule, without running it.
+    Explain(explain::Args),
     /// Show the same queries answered differently: a private PostgreSQL, demo data, four callers.
     Demo(demo::Demo),
     /// Make the stored verifier of a password for the identity file.
@@ -46,7 +49,7 @@ impl Command {
     /// What is logged when the environment says nothing: the demo's own words come first.
     pub fn log_filter(&self) -> &'static str {
         match self {
-            Self::Demo(_) => "warn",
+            Self::Demo(_) | Self::Explain(_) => "warn",
             Self::Serve(_) | Self::Check { .. } | Self::Verifier { .. } => "info",
         }
     }
@@ -60,6 +63,11 @@ pub async fn run(cli: Cli) -> ExitCode {
             let mut out = io::stdout();
             let color = out.is_terminal();
             check::run(&config, &mut out, color).await
+        }
+        Command::Explain(args) => {
+            let mut out = io::stdout();
+            let color = out.is_terminal();
+            explain::run(&args, &mut out, color).await
         }
         Command::Demo(demo) => demo.run().await.map(|()| true).map_err(io::Error::other),
         Command::Verifier { user } => verifier::run(user.as_deref(), &mut io::stdout()).map(|()| true),

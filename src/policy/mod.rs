@@ -12,6 +12,7 @@ mod audience;
 mod bind;
 mod circumstance;
 pub mod decision;
+pub mod explain;
 mod mask;
 mod nearest;
 pub mod permit;
@@ -131,6 +132,11 @@ impl Ruleset {
     /// Logical names of every registered relation, for the virtual catalog and `explain`.
     pub fn registered(&self) -> impl Iterator<Item = &QualifiedName> {
         self.by_name.keys()
+    }
+
+    /// The data source's name behind a logical name.
+    pub fn source_of(&self, logical: &QualifiedName) -> Option<&str> {
+        self.bound(logical).map(|b| &*b.source.name)
     }
 
     /// Replaces every salt in a text by `<salt>`.

@@ -1,0 +1,248 @@
+//! `sqlveil explain`: what a statement would become for a caller, and why, without running it.
+//!
+//! In: a configuration, a user, perhaps a project, a statement. Out: for every relation and column the rules that apply and those
+//! considered and why not, the predicates, and the text that would be sent, salts replaced. Must never: run the statement, or show
+//! a salt. For administrators: it shows policy text.
+
+use crate::config::Config;
+use crate::error::Refusal;
+use crate::governance::problem::{any_error, render};
+use crate::identity::Caller;
+use crate::plan::{Plan, PlanInputs, Planner, Progress, SessionView};
+use crate::sql;
+use crate::sql::tree::Tree;
+use crate::types::QualifiedName;
+use crate::world::{self, World};
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// Arguments of `sqlveil explain`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Login name of the caller; `user+PROJECT` acts under a project.
+    #[arg(long, value_name = "NAME")]
+    pub user: String,
+    /// Project acted under, by key.
+    #[arg(long, value_name = "KEY")]
+    pub project: Option<String>,
+    /// Connection, by key; needed when there are several.
+    #[arg(long, value_name = "KEY")]
+    pub connection: Option<String>,
+    /// The statement.
+    #[arg(value_name = "SQL")]
+    pub sql: String,
+}
+
+/// Explains; true when the explanation could be given, whatever it says.
+///
+/// # Errors
+/// When `out` cannot be written.
+pub async fn run(args: &Args, out: &mut dyn Write, color: bool) -> io::Result<bool> {
+    let config = match Config::load(&args.config) {
+        Ok(config) => Arc::new(config),
+        Err(problems) => {
+            write!(out, "{}", render(&problems, color))?;
+            return Ok(false);
+        }
+    };
+    let mut loaded = world::load(&config).await;
+    if any_error(&loaded.problems) {
+        write!(out, "{}", render(&loaded.problems, color))?;
+        return Ok(false);
+    }
+    let world = match chosen(&config, args.connection.as_deref()) {
+        Ok(key) => loaded.worlds.remove(&key),
+        Err(message) => {
+            writeln!(out, "{message}")?;
+            return Ok(false);
+        }
+    };
+    let Some(world) = world.map(Arc::new) else {
+        writeln!(out, "the warehouse of this connection is out of reach")?;
+        return Ok(false);
+    };
+    let (user, suffix) = world.directory.split_login(&args.user);
+    let project = args.project.as_deref().or(suffix);
+    let caller = match world.directory.caller(user, project) {
+        Ok(caller) => Arc::new(caller),
+        Err(refusal) => {
+            writeln!(out, "the caller is refused: {refusal}")?;
+            return Ok(false);
+        }
+    };
+    write!(out, "{}", explain(&world, &caller, &args.sql))?;
+    Ok(true)
+}
+
+/// The key of the connection asked for, or of the only one.
+fn chosen(config: &Config, asked: Option<&str>) -> Result<Arc<str>, String> {
+    let keys: Vec<&Arc<str>> = config.connections.keys().collect();
+    match (asked, keys.as_slice()) {
+        (Some(asked), keys) => keys
+            .iter()
+            .find(|key| &****key == asked)
+            .map(|key| Arc::clone(key))
+            .ok_or_else(|| format!("there is no connection \"{asked}\" in the configuration")),
+        (None, [only]) => Ok(Arc::clone(only)),
+        (None, keys) => {
+            let names: Vec<&str> = keys.iter().map(|key| &***key).collect();
+            Err(format!("name one of the connections with --connection: {}", names.join(", ")))
+        }
+    }
+}
+
+/// The explanation of a statement as text.
+pub fn explain(world: &Arc<World>, caller: &Arc<Caller>, text: &str) -> String {
+    let mut session = Asked::new(world, caller);
+    let planned = Planner::default().plan_string(text, &mut session);
+    let mut relations = written(text, &session.view.search_path, world);
+    if let Ok(plans) = &planned {
+        // What the statement really reads; a name may also be that of a common table expression.
+        let read: BTreeSet<&str> = plans.iter().flat_map(|p| &p.sources).map(|s| &**s).collect();
+        relations.retain(|name| world.ruleset.source_of(name).is_none_or(|source| read.contains(source)));
+        let known = |name: &&QualifiedName| world.ruleset.source_of(name).is_some_and(|source| read.contains(source));
+        relations.extend(world.ruleset.registered().filter(known).cloned());
+    }
+    let now = SystemTime::now();
+    let mut out = String::new();
+    for name in &relations {
+        out.push_str(&world.ruleset.explain(caller, name, now).to_string());
+        out.push('\n');
+    }
+    match planned {
+        Ok(plans) => {
+            out.push_str("sent to the warehouse\n");
+            for plan in plans {
+                out.push_str(&format!("  {}\n", world.ruleset.redact(plan.sealed.as_str())));
+                for (_, notice) in &plan.notices {
+                    out.push_str(&format!("  notice: {notice}\n"));
+                }
+            }
+        }
+        Err(refusal) => {
+            out.push_str(&format!("refused\n  {refusal}\n"));
+            for (title, line) in [("detail", &refusal.detail), ("hint", &refusal.hint)] {
+                if let Some(line) = line {
+                    out.push_str(&format!("  {title}: {line}\n"));
+                }
+            }
+        }
+    }
+    out
+}
+
+/// The relations a text names, found along the search path among what is registered. Only for showing: deciding is the planner's.
+fn written(text: &str, search_path: &[String], world: &World) -> BTreeSet<QualifiedName> {
+    let Ok(parsed) = sql::parse(text) else { return BTreeSet::new() };
+    let mut names = BTreeSet::new();
+    let mut common = BTreeSet::new();
+    for statement in &parsed.statements {
+        let Ok(tree) = Tree::of(&statement.node) else { continue };
+        tree.each(&mut |node| {
+            let text = |field: &str| node.field(field).and_then(Tree::as_text).unwrap_or_default().to_owned();
+            match node {
+                Tree::Node("RangeVar", _) => {
+                    names.insert((text("schemaname"), text("relname")));
+                }
+                Tree::Node("CommonTableExpr", _) => {
+                    common.insert(text("ctename"));
+                }
+                _ => {}
+            }
+        });
+    }
+    let registered: BTreeSet<&QualifiedName> = world.ruleset.registered().collect();
+    names
+        .into_iter()
+        .filter_map(|(schema, name)| {
+            if !schema.is_empty() {
+                return Some(QualifiedName { schema, name });
+            }
+            let candidates = search_path.iter().map(|schema| QualifiedName::new(schema, &name));
+            let found = candidates.into_iter().find(|candidate| registered.contains(candidate));
+            let unknown = || (!common.contains(&name)).then(|| QualifiedName::new("public", &name));
+            found.or_else(unknown)
+        })
+        .collect()
+}
+
+/// A session that only asks.
+struct Asked {
+    world: Arc<World>,
+    caller: Arc<Caller>,
+    view: Arc<SessionView>,
+}
+
+impl Asked {
+    fn new(world: &Arc<World>, caller: &Arc<Caller>) -> Self {
+        let view = SessionView {
+            search_path_text: "\"$user\", public".to_owned(),
+            search_path: vec![caller.user.to_string(), "public".to_owned()],
+            database: world.catalog.database.clone(),
+            project: caller.project.as_deref().unwrap_or_default().to_owned(),
+            backend_pid: 0,
+        };
+        Self { world: Arc::clone(world), caller: Arc::clone(caller), view: Arc::new(view) }
+    }
+}
+
+impl Progress for Asked {
+    fn inputs(&self) -> Result<PlanInputs, Refusal> {
+        Ok(PlanInputs {
+            param_types: Vec::new(),
+            caller: Arc::clone(&self.caller),
+            world: Arc::clone(&self.world),
+            session: Arc::clone(&self.view),
+        })
+    }
+    fn admit(&mut self, _: &Arc<Plan>) -> Result<(), Refusal> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::governance::model::{Declared, Mask, SubscriptionKind};
+    use crate::identity::Directory;
+    use crate::policy::testing::{caller, catalog, data_policy, masking, person, rule, subscription};
+    use crate::policy::{Ruleset, Salts};
+
+    fn world() -> Arc<World> {
+        let policies = vec![
+            subscription("anyone", SubscriptionKind::Anyone),
+            data_policy("hash", vec![rule(masking("Discovered", Mask::Hash))]),
+        ];
+        let declared = Declared { data: vec![person()], policies, ..Declared::default() };
+        let catalog = catalog();
+        let (ruleset, _) = Ruleset::bind(&declared, "main", &catalog, &Salts::new(b"secret"));
+        Arc::new(World {
+            version: 1,
+            catalog: Arc::new(catalog),
+            ruleset: Arc::new(ruleset.settle(&[]).0),
+            directory: Arc::new(Directory::default()),
+        })
+    }
+
+    #[test]
+    fn relations_predicates_and_the_text_are_told_without_salts() {
+        let text = explain(&world(), &Arc::new(caller("ann")), "WITH e AS (SELECT 1) SELECT p.ssn FROM hr.person p, e");
+        assert!(text.starts_with("hr.person (data source hr.person): visible\n"), "{text}");
+        assert!(text.contains("sent to the warehouse\n  WITH e AS"), "{text}");
+        assert!(text.matches("<salt>").count() >= 3, "{text}");
+        assert!(!text.contains("public.e"), "{text}");
+    }
+
+    #[test]
+    fn a_refusal_is_told_with_the_relations_named() {
+        let text = explain(&world(), &Arc::new(caller("ann")), "SELECT * FROM nothing, hr.person");
+        assert!(text.contains("public.nothing: not registered"), "{text}");
+        assert!(text.contains("refused\n  relation \"nothing\" does not exist (42P01)"), "{text}");
+    }
+}
