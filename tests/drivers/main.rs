@@ -1,5 +1,7 @@
 //! Real clients through the proxy: psql and tokio-postgres.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 #[path = "../support/mod.rs"]
 mod support;
 
