@@ -29,7 +29,7 @@ impl Demo {
         let port = sqlveil::cli::demo::private_postgres::free_port().unwrap();
         let mut command = command(port);
         command.arg("--keep").env("TMPDIR", folder.path()).stdout(Stdio::piped());
-        let mut process = command.spawn().unwrap();
+        let process = command.spawn().unwrap();
         let mut demo = Self { port, answers: String::new(), urls: Vec::new(), folder, process };
         for line in BufReader::new(demo.process.stdout.take().unwrap()).lines() {
             let line = line.unwrap();
