@@ -9,7 +9,7 @@
 //! and `concat` may exceed 1 GB; regular expressions, `substring` and `format` reject patterns.
 //!
 //! Two things are for the asker to see to: types here are base types, not domains; and text operations raise when collations conflict or are
-//! nondeterministic, so their columns must satisfy [`collation_is_plain`].
+//! nondeterministic, so their columns must satisfy [`collation_never_conflicts`].
 
 use super::Catalog;
 use crate::types::Oid;
@@ -306,10 +306,33 @@ impl Catalog {
     }
 }
 
-/// Whether text of this collation can be compared and matched without raising, beside other text of such collations: none, the database's
-/// default (which cannot be nondeterministic), `C` or `POSIX` (pg_collation.dat).
-pub fn collation_is_plain(collation: Oid) -> bool {
-    matches!(collation.0, 0 | 100 | 950 | 951)
+/// Whether text columns of such collations can stand beside each other in any operation: none, the database's default, `C` (the collation
+/// of `name`). Two columns of different collations other than the default conflict when they are compared (manual, 24.2.1).
+pub fn collation_never_conflicts(collation: Oid) -> bool {
+    matches!(collation.0, 0 | 100 | 950)
+}
+
+/// Whether a planner's estimate may try operators on values of this type that raise on some of them: it tries a caller's operator on the
+/// common values of a column (selfuncs.c, `mcv_selectivity`). Of the types not so named here every comparison is total.
+pub fn may_be_guessed(kind: Oid) -> bool {
+    let harmless = [
+        BOOL,
+        INT2,
+        INT4,
+        INT8,
+        OID,
+        FLOAT4,
+        FLOAT8,
+        NUMERIC,
+        DATE,
+        TIME,
+        TIMETZ,
+        TIMESTAMP,
+        TIMESTAMPTZ,
+        INTERVAL,
+        UUID,
+    ];
+    !harmless.contains(&kind.0)
 }
 
 /// Whether `LIKE` with this constant pattern (and the default escape) never raises: a trailing lone backslash does.

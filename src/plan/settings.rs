@@ -57,6 +57,9 @@ const PINNED: &[(&str, &[&str])] = &[
     ("default_transaction_read_only", &["on", "true", "yes", "1"]),
 ];
 
+/// Settings whose values are limited: below `notice` the server tells every client the text of the statements it executes.
+const LIMITED: &[(&str, &[&str])] = &[("client_min_messages", &["notice", "warning", "error"])];
+
 /// Settings that may be shown besides those that may be set: facts about the server that drivers ask for.
 const SHOWABLE: &[&str] = &[
     "array_nulls",
@@ -99,6 +102,10 @@ pub fn settable(name: &str, value: Option<&str>) -> Settable {
     let lower = name.to_ascii_lowercase();
     if let Some(own) = own(&lower) {
         return Settable::Own(own);
+    }
+    if let Some((_, values)) = LIMITED.iter().find(|(n, _)| *n == lower) {
+        let fine = value.is_none_or(|v| values.contains(&v.trim().to_ascii_lowercase().as_str()));
+        return if fine { Settable::Forward } else { Settable::PinnedElsewhere };
     }
     if SETTABLE.binary_search(&lower.as_str()).is_ok() {
         return Settable::Forward;
@@ -180,6 +187,10 @@ mod tests {
         assert_eq!(settable("client_encoding", Some("LATIN1")), Settable::PinnedElsewhere);
         assert_eq!(settable("client_encoding", Some("UTF8")), Settable::Pinned);
         assert_eq!(settable("DateStyle", Some("ISO")), Settable::Forward);
+        assert_eq!(settable("client_min_messages", Some("Warning")), Settable::Forward);
+        for level in ["log", "debug", "debug1", "debug5", "info"] {
+            assert_eq!(settable("client_min_messages", Some(level)), Settable::PinnedElsewhere, "{level}");
+        }
         assert_eq!(settable("search_path", Some("x")), Settable::Own("search_path"));
     }
 }

@@ -63,12 +63,17 @@ impl About<'_> {
     }
 }
 
-/// Appends an error (`E`) or notice (`N`) of the warehouse as the caller may see it. A notice that may quote hidden values is dropped.
+/// Severities of notices that are about the caller's own statement (manual, 20.8); `DEBUG1` to `DEBUG5` and `LOG` quote what was sent.
+const TOLD: [&str; 3] = ["NOTICE", "WARNING", "INFO"];
+
+/// Appends an error (`E`) or notice (`N`) of the warehouse as the caller may see it. A notice that may quote hidden values is dropped, as
+/// is one that the server writes for its own log.
 pub fn relay(out: &mut BytesMut, tag: u8, fields: &Fields<'_>, about: Option<&About<'_>>) {
     let policy = about.map_or(UNKNOWN, |a| a.errors);
     let code = fields.sqlstate();
     let canonical = policy.canonical_data_errors && may_quote_values(code);
-    if canonical && tag == b'N' {
+    let told = fields.get(b'V').is_some_and(|severity| TOLD.contains(&severity));
+    if tag == b'N' && (canonical || !told) {
         return;
     }
     let shown_code = if canonical { class_code(code) } else { code.to_owned() };
@@ -195,6 +200,25 @@ mod tests {
         }
         assert_eq!(value(&shown(b'E', "57014", Some((&p, "", "", 0))), b'C'), Some("57014"));
         assert!(shown(b'N', "00000", Some((&p, "", "", 0))).is_empty());
+    }
+
+    #[test]
+    fn the_servers_own_log_is_not_relayed() {
+        for (severity, passes) in
+            [("NOTICE", true), ("WARNING", true), ("INFO", true), ("LOG", false), ("DEBUG2", false)]
+        {
+            let mut raw = BytesMut::new();
+            write_fields(
+                &mut raw,
+                b'N',
+                [(b'S', severity), (b'V', severity), (b'C', "00000"), (b'M', "x")].into_iter(),
+            );
+            let p = plan(ErrorPolicy::default(), &[]);
+            let about = About { caller_sql: "", sent: "", start: 0, plan: &p, errors: p.errors };
+            let mut out = BytesMut::new();
+            relay(&mut out, b'N', &Fields::parse(&raw[5..]).unwrap(), Some(&about));
+            assert_eq!(!out.is_empty(), passes, "{severity}");
+        }
     }
 
     #[test]

@@ -47,13 +47,15 @@ pub(super) struct Facts {
     pub touches: BTreeSet<i32>,
     /// Holds an aggregate of this level: evaluated after grouping.
     pub aggregates: bool,
+    /// Something in it may raise that is no part of an aggregate: it runs on groups, but the planner may try it on statistics.
+    pub loose: bool,
     /// Made of constants, parameters and unmasked columns of one relation use at this level: may be copied below a barrier.
     pub pushable: bool,
 }
 
 impl Facts {
     fn constant(type_oid: Type) -> Self {
-        Facts { type_oid, total: true, touches: BTreeSet::new(), aggregates: false, pushable: true }
+        Facts { type_oid, total: true, touches: BTreeSet::new(), aggregates: false, loose: false, pushable: true }
     }
 
     /// Combines the facts of parts into those of a whole that computes nothing itself.
@@ -63,12 +65,13 @@ impl Facts {
             total: parts.iter().all(|p| p.total),
             touches: parts.iter().flat_map(|p| p.touches.iter().copied()).collect(),
             aggregates: parts.iter().any(|p| p.aggregates),
+            loose: parts.iter().any(|p| p.loose),
             pushable: parts.iter().all(|p| p.pushable),
         }
     }
 
     fn but(self, total: bool) -> Self {
-        Facts { total: self.total && total, pushable: self.pushable && total, ..self }
+        Facts { total: self.total && total, pushable: self.pushable && total, loose: self.loose || !total, ..self }
     }
 }
 
@@ -101,10 +104,12 @@ impl Resolver<'_, '_> {
             N::ParamRef(p) => {
                 let declared =
                     usize::try_from(p.number).ok().and_then(|n| n.checked_sub(1)).and_then(|n| self.params.get(n));
-                Ok(Facts::constant(match declared {
-                    Some(oid) if oid.0 != 0 => Type::Known(*oid),
-                    _ => Type::Literal,
-                }))
+                Ok(match declared {
+                    Some(oid) if oid.0 != 0 => Facts::constant(Type::Known(*oid)),
+                    // Another mention may have given it a type under which this one is converted on every row.
+                    _ if self.repeated.contains(&i64::from(p.number)) => Facts::constant(Type::Unclear).but(false),
+                    _ => Facts::constant(Type::Literal),
+                })
             }
             N::ColumnRef(c) => self.column(c, scope),
             N::SqlvalueFunction(f) => {
@@ -204,6 +209,7 @@ impl Resolver<'_, '_> {
             total: false,
             touches,
             aggregates: false,
+            loose: true,
             pushable: false,
         };
         // `database.schema.relation.column` and `schema.relation.column` lose their prefix: a policy view has no schema.
@@ -245,6 +251,7 @@ impl Resolver<'_, '_> {
                 total: column.total && column.type_oid.is_some(),
                 touches: column.uses.as_ref().clone(),
                 aggregates: false,
+                loose: !column.total || column.type_oid.is_none(),
                 pushable: depth == 0 && column.base.is_some(),
             },
             Found::Row { item } => opaque(item.uses.as_ref().clone()),
@@ -499,6 +506,7 @@ impl Resolver<'_, '_> {
         let parts: Vec<_> = args.into_iter().chain(rest).collect();
         let mut facts = Facts::of_parts(&parts, result).but(total && !aggregate);
         facts.aggregates |= aggregate;
+        facts.loose &= !aggregate;
         facts.pushable = false;
         Ok(facts)
     }
@@ -565,7 +573,8 @@ impl Resolver<'_, '_> {
             type_oid,
             total: total && test.as_ref().is_none_or(|t| t.total),
             touches,
-            aggregates: test.is_some_and(|t| t.aggregates),
+            aggregates: test.as_ref().is_some_and(|t| t.aggregates),
+            loose: !total || test.is_some_and(|t| t.loose),
             pushable: false,
         })
     }

@@ -5,7 +5,7 @@ use super::names::check_reserved;
 use super::scope::{Column, Item, Scope};
 use super::select::{Clause, rename};
 use super::{RelationUse, Resolver};
-use crate::catalog::total::collation_is_plain;
+use crate::catalog::total::collation_never_conflicts;
 use crate::error::{Family, Refusal, SqlState};
 use crate::sql::{NodeEnum, names, pb, walk};
 use std::collections::BTreeSet;
@@ -63,6 +63,9 @@ impl Resolver<'_, '_> {
         let Some(kind) = &mut node.node else {
             return Err(Refusal::internal("an empty FROM item"));
         };
+        if !matches!(kind, N::RangeSubselect(_) | N::JoinExpr(_)) {
+            self.items = self.items.saturating_add(1);
+        }
         match kind {
             N::RangeVar(relation) => self.range_var(relation, outer, nullable),
             N::RangeSubselect(sub) => {
@@ -225,11 +228,12 @@ impl Resolver<'_, '_> {
         let location = relation.location;
         let uses = Rc::new(BTreeSet::from([location]));
         let remote = self.sight.catalog.relations.get(&permitted.decision().remote);
-        // Text under a nondeterministic collation cannot be matched by every operator.
+        // Comparing text raises when collations conflict, matching it when one is nondeterministic. The default yields to any other, so
+        // among columns of the default and of `C` alone there is no conflict.
         let plain_collation = |name: &str| {
             remote
                 .and_then(|r| r.columns.iter().find(|c| c.name == name))
-                .is_some_and(|c| collation_is_plain(c.collation))
+                .is_some_and(|c| collation_never_conflicts(c.collation))
         };
         let columns = permitted
             .decision()
@@ -252,9 +256,10 @@ impl Resolver<'_, '_> {
             }
         });
         let item = Item { name: name.clone(), schema, columns: Some(rename_base(columns, aliases)), uses, nullable };
-        self.resolved
-            .relations
-            .insert(location, RelationUse { permitted, alias: name, barrier: false, pushed: Vec::new() });
+        self.resolved.relations.insert(
+            location,
+            RelationUse { permitted, alias: name, barrier: false, unguessed: false, pushed: Vec::new() },
+        );
         Ok(From { items: vec![item], tame, ..From::default() })
     }
 

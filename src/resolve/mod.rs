@@ -19,6 +19,7 @@ pub use sight::{Sight, Visible};
 use crate::error::Refusal;
 use crate::policy::permit::Permitted;
 use crate::sql::pb;
+use crate::sql::tree::Tree;
 use crate::types::{Oid, QualifiedName};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -48,6 +49,9 @@ pub struct RelationUse {
     pub alias: String,
     /// Whether the policy view needs a barrier.
     pub barrier: bool,
+    /// Whether columns are kept from the planner's statistics: it tries a caller's operators on common values of a column, those of
+    /// hidden rows among them, and what they raise is told.
+    pub unguessed: bool,
     /// Conjuncts of the caller copied below the barrier, over [`crate::policy::decision::ROW_ALIAS`].
     pub pushed: Vec<pb::Node>,
 }
@@ -74,8 +78,23 @@ pub enum Replacement {
 /// 42P01, 42501, 42883, 42704 for names; 0A000 for constructs that are not supported; all with the caller's position.
 pub fn resolve(select: &mut pb::SelectStmt, sight: &Sight<'_>, params: &[Oid]) -> Result<Resolved, Refusal> {
     let mut resolver = Resolver::new(sight, params);
+    resolver.repeated = repeated_params(select)?;
     resolver.select(select, None, None)?;
     Ok(resolver.finish())
+}
+
+/// Parameters that are mentioned more than once: the first mention in PostgreSQL's own order fixes the type for all.
+fn repeated_params(select: &pb::SelectStmt) -> Result<BTreeSet<i64>, Refusal> {
+    let (mut once, mut repeated) = (BTreeSet::new(), BTreeSet::new());
+    Tree::of(select)?.each(&mut |t| {
+        if let Tree::Node("ParamRef", _) = t
+            && let Some(Tree::Int(number)) = t.field("number")
+            && !once.insert(*number)
+        {
+            repeated.insert(*number);
+        }
+    });
+    Ok(repeated)
 }
 
 /// Resolves expressions that stand alone (arguments of EXECUTE).
@@ -122,6 +141,10 @@ struct Resolver<'a, 's> {
     questioned: BTreeSet<i32>,
     /// The statement holds an outer join.
     outer_join: bool,
+    /// How many relations, CTEs and functions stand in the FROM clauses of the whole statement.
+    items: usize,
+    /// Parameters mentioned more than once.
+    repeated: BTreeSet<i64>,
     /// Total conjuncts by use, ready to be copied below a barrier.
     pushable: BTreeMap<i32, Vec<pb::Node>>,
 }
@@ -136,6 +159,8 @@ impl<'a, 's> Resolver<'a, 's> {
             all_exposed: false,
             questioned: BTreeSet::new(),
             outer_join: false,
+            items: 0,
+            repeated: BTreeSet::new(),
             pushable: BTreeMap::new(),
         }
     }
@@ -144,8 +169,8 @@ impl<'a, 's> Resolver<'a, 's> {
     ///
     /// A caller's conjunct that never raises gives no signal wherever the planner runs it, so a relation all of whose conjuncts are
     /// total stays flat. Otherwise the relation gets a barrier, with its own total conjuncts copied below so that indexes still serve.
-    /// A policy predicate with a sub-query may become a join, before which scan conditions and expressions below outer joins run: such a
-    /// relation stays flat only when no conjunct looks at it and no outer join is there.
+    /// A policy predicate with a sub-query may become a join, before which scan conditions, expressions below outer joins and whatever is
+    /// joined first run: such a relation stays flat only when it stands alone and no conjunct looks at it.
     /// A policy predicate that may itself raise is always evaluated behind a barrier and before everything of the caller's.
     fn finish(mut self) -> Resolved {
         for (location, relation) in &mut self.resolved.relations {
@@ -154,8 +179,11 @@ impl<'a, 's> Resolver<'a, 's> {
                 continue;
             }
             let own_total = rows.iter().all(|r| r.total);
-            let joined = rows.iter().any(|r| r.has_subquery) && (self.outer_join || self.questioned.contains(location));
-            relation.barrier = !own_total || joined || self.all_exposed || self.exposed.contains(location);
+            let alone = self.items < 2 && !self.outer_join && !self.questioned.contains(location);
+            let joined = rows.iter().any(|r| r.has_subquery) && !alone;
+            let exposed = self.all_exposed || self.exposed.contains(location);
+            relation.barrier = !own_total || joined || exposed;
+            relation.unguessed = exposed;
             if relation.barrier && own_total {
                 relation.pushed = self.pushable.remove(location).unwrap_or_default();
             }

@@ -258,7 +258,7 @@ impl Resolver<'_, '_> {
                     name,
                     type_oid: known(facts.type_oid),
                     // A value computed from groups exists before anything outside can look at it.
-                    total: facts.total || (facts.aggregates && own_aggregates),
+                    total: facts.total || (facts.aggregates && own_aggregates && !facts.loose),
                     uses: Rc::new(facts.touches),
                     base: None,
                 });
@@ -322,6 +322,9 @@ impl Resolver<'_, '_> {
         self.questioned.extend(facts.touches.iter().copied());
         if facts.aggregates && matches!(clause, Clause::Having { own_aggregates: true }) {
             // Evaluated on groups of rows that the policy has already let through.
+            if facts.loose {
+                self.expose(&facts.touches);
+            }
             return Ok(false);
         }
         if !facts.total {

@@ -1,8 +1,10 @@
 //! Pass *relations*: the policy view of one relation.
 //!
 //! `(SELECT _sv."a", mask AS "b" FROM "s"."t" AS _sv WHERE predicate) AS alias`; with a barrier, `OFFSET 0` keeps the caller's
-//! conditions above, except for copies of conjuncts that never raise.
+//! conditions above, except for copies of conjuncts that never raise. Where a caller's expression may raise, columns of types with
+//! operators that do become `COALESCE(a, a)`: no statistics belong to that.
 
+use crate::catalog::total::may_be_guessed;
 use crate::error::Refusal;
 use crate::policy::decision::ROW_ALIAS;
 use crate::resolve::RelationUse;
@@ -20,9 +22,17 @@ pub fn view(
     let decision = use_.permitted.decision();
     let mut select = build::select();
     for column in &decision.columns {
-        select.target_list.push(match &column.mask {
-            None => build::target(build::column(&[ROW_ALIAS, &column.name]), ""),
-            Some(mask) => build::target(parse_expression(&mask.sql)?, &column.name),
+        let value = match &column.mask {
+            None => build::column(&[ROW_ALIAS, &column.name]),
+            Some(mask) => parse_expression(&mask.sql)?,
+        };
+        select.target_list.push(if use_.unguessed && may_be_guessed(column.type_oid) {
+            // The same value, type and modifier, but no column, so that the planner has no statistics of it.
+            let twice = pb::CoalesceExpr { args: vec![value.clone(), value], ..pb::CoalesceExpr::default() };
+            build::target(build::node(NodeEnum::CoalesceExpr(Box::new(twice))), &column.name)
+        } else {
+            let name = if column.mask.is_some() { column.name.as_str() } else { "" };
+            build::target(value, name)
         });
     }
     let base = build::node(NodeEnum::RangeVar(pb::RangeVar {

@@ -2,6 +2,7 @@
 
 use super::Broken;
 use super::inventory::{location, strings};
+use crate::catalog::total::may_be_guessed;
 use crate::plan::PositionMap;
 use crate::policy::decision::{ROW_ALIAS, RelationDecision};
 use crate::resolve::{RelationUse, Replacement, Resolved};
@@ -243,7 +244,7 @@ impl<'r> Comparison<'r> {
             return Err(Broken::at("a view that is not a SELECT"));
         };
         let only = relation.field("inh") == Some(&Tree::Bool(false));
-        let expected = statement(&view_text(decision, only, use_.barrier))?;
+        let expected = statement(&view_text(decision, only, use_.barrier, use_.unguessed))?;
         let (Tree::Node(_, want), Tree::Node(_, have)) = (&expected, body) else {
             return Err(Broken::at("a view that is not a SELECT"));
         };
@@ -304,15 +305,24 @@ impl<'r> Comparison<'r> {
 }
 
 /// The text of a policy view, made from the decision alone.
-fn view_text(decision: &RelationDecision, only: bool, barrier: bool) -> String {
+fn view_text(decision: &RelationDecision, only: bool, barrier: bool, unguessed: bool) -> String {
     let mut text = String::from("SELECT ");
     for (at, column) in decision.columns.iter().enumerate() {
         if at > 0 {
             text.push_str(", ");
         }
-        match &column.mask {
-            None => text.push_str(&format!("{ROW_ALIAS}.{}", quote_ident(&column.name))),
-            Some(mask) => text.push_str(&format!("({}) AS {}", mask.sql, quote_ident(&column.name))),
+        let name = quote_ident(&column.name);
+        let value = match &column.mask {
+            None => format!("{ROW_ALIAS}.{name}"),
+            Some(mask) => format!("({})", mask.sql),
+        };
+        if unguessed && may_be_guessed(column.type_oid) {
+            text.push_str(&format!("COALESCE({value}, {value}) AS {name}"));
+        } else {
+            text.push_str(&value);
+            if column.mask.is_some() {
+                text.push_str(&format!(" AS {name}"));
+            }
         }
     }
     let only = if only { "ONLY " } else { "" };

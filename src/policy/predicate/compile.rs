@@ -6,7 +6,7 @@
 use super::dialect::name_of;
 use super::{Fault, Node};
 use crate::catalog::Catalog;
-use crate::catalog::total::collation_is_plain;
+use crate::catalog::total::collation_never_conflicts;
 use crate::policy::decision::ROW_ALIAS;
 use crate::policy::nearest::did_you_mean;
 use crate::policy::source::DataSource;
@@ -219,7 +219,7 @@ impl<'a> Compiler<'a> {
             rowless: false,
             literal: None,
             set: None,
-            plain: collation_is_plain(*collation),
+            plain: collation_never_conflicts(*collation),
         }
     }
 
