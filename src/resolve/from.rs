@@ -48,7 +48,7 @@ pub(super) fn check_names(before: &[Item], new: &[Item]) -> Result<(), Refusal> 
 impl Resolver<'_, '_> {
     /// Resolves one FROM item. `outer` holds the level's CTEs and the levels around it, `left` the items to its left, which only
     /// functions and LATERAL sub-selects may look at.
-    pub(super) fn from_item(
+    pub(super) fn in_from(
         &mut self,
         node: &mut pb::Node,
         outer: &Scope<'_>,
@@ -287,12 +287,12 @@ impl Resolver<'_, '_> {
         let (Some(left), Some(right)) = (join.larg.as_deref_mut(), join.rarg.as_deref_mut()) else {
             return Err(Refusal::internal("a join without two sides"));
         };
-        let left = self.from_item(left, outer, siblings, left_nullable)?;
+        let left = self.in_from(left, outer, siblings, left_nullable)?;
         // The right side may look at the left one through LATERAL.
         let mut beside = siblings.clone();
         beside.items.extend(left.items.iter().cloned());
         beside.merged.extend(left.merged.iter().cloned());
-        let right = self.from_item(right, outer, &beside, right_nullable)?;
+        let right = self.in_from(right, outer, &beside, right_nullable)?;
         check_names(&left.items, &right.items)?;
         let mut tame = left.tame && right.tame && !keeps_rows;
         let mut touches: BTreeSet<i32> = left.touches.union(&right.touches).copied().collect();

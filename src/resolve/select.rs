@@ -212,7 +212,7 @@ impl Resolver<'_, '_> {
         let mut tame = true;
         let mut left = Left::default();
         for item in &mut select.from_clause {
-            let from = self.from_item(item, scope, &left, false)?;
+            let from = self.in_from(item, scope, &left, false)?;
             touched.extend(from.touches);
             tame &= from.tame;
             super::from::check_names(&left.items, &from.items)?;

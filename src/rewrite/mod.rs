@@ -91,7 +91,7 @@ impl Rewriter<'_> {
         {
             self.boxed(node)?;
         }
-        select.from_clause.iter_mut().try_for_each(|n| self.from_item(n))
+        select.from_clause.iter_mut().try_for_each(|n| self.in_from(n))
     }
 
     /// A target keeps the name PostgreSQL would have given it, when a pass changes what the name comes from.
@@ -114,7 +114,7 @@ impl Rewriter<'_> {
         Some(extra.iter().map(|(item, column)| build::column(&[item, column])).collect())
     }
 
-    fn from_item(&self, node: &mut pb::Node) -> Result<(), Refusal> {
+    fn in_from(&self, node: &mut pb::Node) -> Result<(), Refusal> {
         use NodeEnum as N;
         let Some(kind) = &mut node.node else { return Ok(()) };
         match kind {
@@ -144,7 +144,7 @@ impl Rewriter<'_> {
             },
             N::JoinExpr(join) => {
                 for side in [&mut join.larg, &mut join.rarg].into_iter().flatten() {
-                    self.from_item(side)?;
+                    self.in_from(side)?;
                 }
                 self.boxed(&mut join.quals)
             }

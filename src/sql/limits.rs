@@ -39,8 +39,10 @@ pub fn with_stack<R>(text: &str, work: impl FnOnce() -> Result<R, Refusal>) -> R
 struct Level {
     /// Tokens that may nest within one expression; forgotten at `,`, AND, OR and clause keywords.
     chain: usize,
-    /// Longest such chain so far, joins and set operations (which nest across clauses).
+    /// Joins and set operations, which nest across clauses.
     linear: usize,
+    /// Opened by CASE, closed by END.
+    case: bool,
 }
 
 /// An upper bound of the depth of the tree of `text`.
@@ -67,31 +69,43 @@ pub fn nesting_bound(text: &str) -> usize {
                 below = below.saturating_add(weight(levels.last()));
                 levels.push(Level::default());
             }
-            b")" | b"]" => {
-                if levels.len() > 1 {
-                    levels.pop();
-                    below = below.saturating_sub(weight(levels.last()));
-                    if let Some(level) = levels.last_mut() {
-                        level.chain = level.chain.saturating_add(1);
-                    }
-                }
+            word if word.eq_ignore_ascii_case(b"case") => {
+                below = below.saturating_add(weight(levels.last())).saturating_add(2);
+                levels.push(Level { case: true, ..Level::default() });
             }
+            word if word.eq_ignore_ascii_case(b"end") && levels.last().is_some_and(|l| l.case) => {
+                below = below.saturating_sub(2);
+                close(&mut levels, &mut below);
+            }
+            b")" | b"]" => close(&mut levels, &mut below),
             b"," | b";" => {
                 if let Some(level) = levels.last_mut() {
                     level.chain = 0;
                 }
             }
             [first, ..] if first.is_ascii_alphabetic() => note_word(token.as_bytes(), levels.last_mut()),
-            [first, ..] if CHAINING.contains(first) => {
-                if let Some(level) = levels.last_mut() {
-                    level.chain = level.chain.saturating_add(1);
-                }
-            }
+            [first, ..] if CHAINING.contains(first) => deeper(&mut levels),
             _ => {}
         }
         worst = worst.max(below.saturating_add(weight(levels.last())).saturating_add(levels.len()));
     }
     worst
+}
+
+/// One more step of nesting without a bracket.
+fn deeper(levels: &mut [Level]) {
+    if let Some(level) = levels.last_mut() {
+        level.chain = level.chain.saturating_add(1);
+    }
+}
+
+/// Closes the innermost level; the whole of it is one more operand of the level around it.
+fn close(levels: &mut Vec<Level>, below: &mut usize) {
+    if levels.len() > 1 {
+        levels.pop();
+        *below = below.saturating_sub(levels.last().map_or(0, |l| l.chain.saturating_add(l.linear)));
+        deeper(levels);
+    }
 }
 
 /// First bytes of tokens that may nest an expression without brackets.
@@ -123,9 +137,9 @@ fn note_word(word: &[u8], level: Option<&mut Level>) {
         b"union" | b"intersect" | b"except" | b"join" => level.linear = level.linear.saturating_add(1),
         b"and" | b"or" | b"where" | b"from" | b"on" | b"then" | b"else" | b"group" | b"having" | b"order"
         | b"limit" | b"offset" | b"values" => level.chain = 0,
-        b"not" | b"case" | b"when" | b"collate" | b"is" | b"isnull" | b"notnull" | b"at" | b"array" | b"in"
-        | b"like" | b"ilike" | b"between" | b"similar" | b"select" | b"any" | b"all" | b"row" | b"distinct"
-        | b"with" | b"as" | b"operator" | b"escape" => level.chain = level.chain.saturating_add(1),
+        b"not" | b"when" | b"collate" | b"is" | b"isnull" | b"notnull" | b"at" | b"array" | b"in" | b"like"
+        | b"ilike" | b"between" | b"similar" | b"select" | b"any" | b"all" | b"row" | b"distinct" | b"with" | b"as"
+        | b"operator" | b"escape" => level.chain = level.chain.saturating_add(1),
         _ => {}
     }
 }
@@ -147,7 +161,7 @@ mod tests {
 
     #[test]
     fn deep_statements_get_an_error_and_not_an_abort() {
-        let shapes: [fn(usize) -> String; 9] = [
+        let shapes: [fn(usize) -> String; 10] = [
             |n| format!("select {}1{}", "(".repeat(n), ")".repeat(n)),
             |n| format!("select {}1", "- ".repeat(n)),
             |n| format!("select {}true", "not ".repeat(n)),
@@ -157,9 +171,10 @@ mod tests {
             |n| format!("select 1{}", " union all select 1".repeat(n)),
             |n| format!("select 1 from a{}", " join a on true".repeat(n)),
             |n| format!("select {}1{}", "case when true then ".repeat(n), " end".repeat(n)),
+            |n| format!("select {}1{}", "case when true then 1 else ".repeat(n), " end".repeat(n)),
         ];
         for shape in shapes {
-            for depth in [10, 400, 100_000] {
+            for depth in [10, 300, 9_000, 100_000] {
                 let text = shape(depth);
                 let _ = with_stack(&text, || {
                     let parsed = parse(&text)?;

@@ -4,6 +4,8 @@
 //! `SQLVEIL_BLESS=1` writes what is seen into the files; the difference is for reviewers. Every text is also analyzed by a real
 //! PostgreSQL, as the warehouse would.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 #[path = "../support/mod.rs"]
 mod support;
 mod world;
