@@ -264,7 +264,7 @@ impl Binder<'_> {
                 })
             }
             RuleKind::Time { newer, seconds } => {
-                let rows = rows::by_time(*newer, *seconds, source, &mut notes);
+                let rows = rows::by_time(*newer, *seconds, source, self.catalog, &mut notes);
                 self.notes(rule, notes);
                 Effect::Rows(rows)
             }
@@ -352,10 +352,10 @@ impl Binder<'_> {
                         Some(Check::Evaluate(sql)) => wanted.push((ProbeKind::Evaluate, sql.clone(), None)),
                         None => {}
                     }
-                    if !mask.constant {
-                        let sql = mask.sql.fill(Filling::Probe);
-                        wanted.push((ProbeKind::TypeCheck, format!("SELECT ({sql}) FROM {relation}"), None));
-                    }
+                    // What depends on no row is the same question for every table.
+                    let sql = mask.sql.fill(Filling::Probe);
+                    let from = if mask.constant { String::new() } else { format!(" FROM {relation}") };
+                    wanted.push((ProbeKind::TypeCheck, format!("SELECT ({sql}){from}"), None));
                 }
                 if let Some(conditional) = conditional {
                     wanted.push((ProbeKind::TypeCheck, where_probe(&relation, &conditional.sql), None));

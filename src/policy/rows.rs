@@ -6,7 +6,7 @@
 use super::decision::ROW_ALIAS;
 use super::predicate::fixed_text;
 use super::source::{DataSource, DictColumn};
-use super::sqltype::{has_fixed_text, oids::*};
+use super::sqltype::{base_type, has_fixed_text, oids::*};
 use super::template::{CallerSet, Sql};
 use crate::catalog::Catalog;
 use crate::governance::model::{ColumnSelector, EntitlementMatch, tag_matches};
@@ -75,10 +75,11 @@ pub(crate) fn by_entitlement(
             tests.push(Sql::text("FALSE"));
         }
         for column in found {
-            match fixed_text(catalog, Sql::text(sql_of(column)), column.type_oid) {
+            let ty = base_type(catalog, column.type_oid);
+            match fixed_text(catalog, Sql::text(sql_of(column)), ty) {
                 Some((sql, form)) => {
                     tests.push(Sql::contains(set.clone(), sql, form));
-                    total &= column.type_oid != DATE;
+                    total &= ty != DATE;
                 }
                 None => {
                     notes.push(Note::Warning(
@@ -132,7 +133,13 @@ fn matched_columns<'a>(
 }
 
 /// Rows newer or older than an age.
-pub(crate) fn by_time(newer: bool, seconds: u64, source: &DataSource, notes: &mut Vec<Note>) -> Rows {
+pub(crate) fn by_time(
+    newer: bool,
+    seconds: u64,
+    source: &DataSource,
+    catalog: &Catalog,
+    notes: &mut Vec<Note>,
+) -> Rows {
     let Some(column) = &source.event_time else {
         notes.push(Note::Warning(
             format!("\"{}\" has no event time column: no row is shown", source.logical),
@@ -141,7 +148,7 @@ pub(crate) fn by_time(newer: bool, seconds: u64, source: &DataSource, notes: &mu
         return Rows::none("the data source has no event time column");
     };
     // Timestamps without time zone are read as UTC, so that the caller's TimeZone moves nothing.
-    let now = match column.type_oid {
+    let now = match base_type(catalog, column.type_oid) {
         TIMESTAMPTZ => "pg_catalog.now()",
         TIMESTAMP | DATE => "pg_catalog.timezone('UTC', pg_catalog.now())",
         _ => {
@@ -199,7 +206,7 @@ pub(crate) fn by_sample(percent: u8, source: &DataSource, catalog: &Catalog, not
 /// A value as bytes that no session setting changes.
 fn fixed_bytes(catalog: &Catalog, column: &DictColumn, value: &str) -> Option<String> {
     let send = |function: &str| Some(format!("pg_catalog.{function}({value})"));
-    match column.type_oid {
+    match base_type(catalog, column.type_oid) {
         BYTEA => Some(value.to_owned()),
         DATE => send("date_send"),
         TIME => send("time_send"),
@@ -257,25 +264,25 @@ mod tests {
         notes.clear();
         source.event_time = None;
         source.high_cardinality = None;
-        assert_eq!(by_time(true, 60, &source, &mut notes).sql.fill(Filling::Probe), "FALSE");
+        assert_eq!(by_time(true, 60, &source, &catalog, &mut notes).sql.fill(Filling::Probe), "FALSE");
         assert_eq!(by_sample(10, &source, &catalog, &mut notes).sql.fill(Filling::Probe), "FALSE");
         assert_eq!(notes.len(), 2);
     }
 
     #[test]
     fn ages_do_not_overflow_and_do_not_move_with_the_time_zone() {
-        let mut source = source();
+        let (mut source, catalog) = (source(), catalog());
         let mut notes = Vec::new();
-        let newer = by_time(true, u64::MAX, &source, &mut notes).sql.fill(Filling::Probe);
+        let newer = by_time(true, u64::MAX, &source, &catalog, &mut notes).sql.fill(Filling::Probe);
         assert_eq!(
             newer,
             format!(r#"(_sv."seen" >= (pg_catalog.now() - '{MAX_SECONDS} seconds'::pg_catalog."interval"))"#)
         );
         source.event_time = source.columns.iter().find(|c| c.name == "born").cloned();
-        let older = by_time(false, 60, &source, &mut notes).sql.fill(Filling::Probe);
+        let older = by_time(false, 60, &source, &catalog, &mut notes).sql.fill(Filling::Probe);
         assert!(older.contains("< (pg_catalog.timezone('UTC', pg_catalog.now()) - '60 seconds'"), "{older}");
         source.event_time = source.columns.iter().find(|c| c.name == "ssn").cloned();
-        assert_eq!(by_time(false, 60, &source, &mut notes).sql.fill(Filling::Probe), "FALSE");
+        assert_eq!(by_time(false, 60, &source, &catalog, &mut notes).sql.fill(Filling::Probe), "FALSE");
         assert_eq!(notes.len(), 1);
     }
 }

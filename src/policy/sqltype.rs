@@ -74,6 +74,17 @@ pub(crate) fn has_fixed_text(catalog: &Catalog, oid: Oid) -> bool {
         || catalog.types.get(&oid).is_some_and(|t| t.kind == 'e')
 }
 
+/// What a domain is over, at last; other types as they are.
+pub(crate) fn base_type(catalog: &Catalog, mut oid: Oid) -> Oid {
+    for _ in 0..16 {
+        match catalog.types.get(&oid) {
+            Some(info) if info.kind == 'd' => oid = info.base,
+            _ => return oid,
+        }
+    }
+    NONE
+}
+
 /// The type's name as SQL, with its modifier, always qualified. `None`: not in the catalog.
 pub(crate) fn type_sql(catalog: &Catalog, oid: Oid, typmod: i32) -> Option<String> {
     let info = catalog.types.get(&oid)?;

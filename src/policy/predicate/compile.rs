@@ -10,7 +10,7 @@ use crate::catalog::total::collation_never_conflicts;
 use crate::policy::decision::ROW_ALIAS;
 use crate::policy::nearest::did_you_mean;
 use crate::policy::source::DataSource;
-use crate::policy::sqltype::{is_int, is_number, oids::*};
+use crate::policy::sqltype::{base_type, is_int, is_number, oids::*};
 use crate::policy::template::Sql;
 use crate::types::{Oid, quote_ident, quote_literal};
 use sqlparser::ast::{BinaryOperator, CaseWhen, CastKind, Expr, Ident, Spanned, UnaryOperator, Value};
@@ -37,6 +37,8 @@ pub(super) struct Compiler<'a> {
     pub(super) has_subquery: bool,
     /// Inside the select list or HAVING of a sub-select, where aggregates may stand.
     pub(super) aggregates: bool,
+    /// How deep the expression being compiled stands.
+    depth: usize,
 }
 
 impl<'a> Compiler<'a> {
@@ -47,16 +49,54 @@ impl<'a> Compiler<'a> {
             schemas: vec![source.logical.schema.clone(), source.remote.schema.clone()],
             columns: source.columns.iter().map(|c| (c.name.clone(), c.type_oid, c.collation)).collect(),
         };
-        Self { source, catalog, scopes: vec![vec![row]], has_subquery: false, aggregates: false }
+        Self { source, catalog, scopes: vec![vec![row]], has_subquery: false, aggregates: false, depth: 0 }
     }
 
     /// An expression that must be a condition.
     pub(super) fn condition(&mut self, expr: &Expr) -> Result<Node, Fault> {
         let node = self.expr(expr)?;
+        if node.ty == BOOL {
+            return Ok(node);
+        }
         self.boolean(node, at(expr))
     }
 
     pub(super) fn expr(&mut self, expr: &Expr) -> Result<Node, Fault> {
+        // Before anything recurses into it: a long chain of ANDs is flat, whatever the tree says; other chains are bounded.
+        if let Expr::BinaryOp { op: op @ (BinaryOperator::And | BinaryOperator::Or), .. } = expr {
+            return self.chain(op, expr);
+        }
+        if self.depth >= MAX_DEPTH || spine(expr) >= MAX_DEPTH {
+            let help = "split it, or move a list into a table";
+            return Err(Fault::new(Location::new(0, 0), "the predicate is nested too deeply", help));
+        }
+        self.depth += 1;
+        let node = self.inner(expr);
+        self.depth -= 1;
+        node
+    }
+
+    /// `a AND b AND …`, `a OR b OR …`: compiled one by one, joined flat.
+    fn chain(&mut self, op: &BinaryOperator, expr: &Expr) -> Result<Node, Fault> {
+        let mut operands = Vec::new();
+        let mut rest = expr;
+        while let Expr::BinaryOp { left, op: here, right } = rest {
+            if here != op {
+                break;
+            }
+            operands.push(right.as_ref());
+            rest = left;
+        }
+        operands.push(rest);
+        let nodes: Result<Vec<Node>, Fault> = operands.into_iter().rev().map(|e| self.condition(e)).collect();
+        let nodes = nodes?;
+        let word = if *op == BinaryOperator::And { " AND " } else { " OR " };
+        let sql = Sql::wrap("(", Sql::join(nodes.iter().map(|n| n.sql.clone()), word), ")");
+        let operands: Vec<&Node> = nodes.iter().collect();
+        Ok(Node::over(sql, BOOL, true, &operands))
+    }
+
+    fn inner(&mut self, expr: &Expr) -> Result<Node, Fault> {
         let here = at(expr);
         match expr {
             Expr::Identifier(ident) => self.name(ident),
@@ -91,7 +131,9 @@ impl<'a> Compiler<'a> {
                 let (value, low, high) = (self.expr(expr)?, self.expr(low)?, self.expr(high)?);
                 let above = self.compare(value.clone(), ">=", low, here)?;
                 let below = self.compare(value, "<=", high, here)?;
-                Ok(negate(connect(above, "AND", below), *negated))
+                let sql = Sql::join([above.sql.clone(), below.sql.clone()], " AND ");
+                let both = Node::over(Sql::wrap("(", sql, ")"), BOOL, true, &[&above, &below]);
+                Ok(negate(both, *negated))
             }
             Expr::BinaryOp { left, op, right } => self.binary(left, op, right, here),
             Expr::UnaryOp { op, expr } => self.unary(*op, expr, here),
@@ -214,24 +256,13 @@ impl<'a> Compiler<'a> {
         let (name, type_oid, collation) = column;
         Node {
             sql: Sql::text(format!("{}.{}", table.alias, quote_ident(name))),
-            ty: self.base_type(*type_oid),
+            ty: base_type(self.catalog, *type_oid),
             total: true,
             rowless: false,
             literal: None,
             set: None,
             plain: collation_never_conflicts(*collation),
         }
-    }
-
-    /// What a domain is over; other types as they are.
-    fn base_type(&self, mut ty: Oid) -> Oid {
-        for _ in 0..16 {
-            match self.catalog.types.get(&ty) {
-                Some(info) if info.kind == 'd' => ty = info.base,
-                _ => return ty,
-            }
-        }
-        NONE
     }
 
     fn value(&self, value: &Value, here: Location) -> Result<Node, Fault> {
@@ -261,8 +292,6 @@ impl<'a> Compiler<'a> {
 
     fn binary(&mut self, left: &Expr, op: &BinaryOperator, right: &Expr, here: Location) -> Result<Node, Fault> {
         match op {
-            BinaryOperator::And => Ok(connect(self.condition(left)?, "AND", self.condition(right)?)),
-            BinaryOperator::Or => Ok(connect(self.condition(left)?, "OR", self.condition(right)?)),
             BinaryOperator::StringConcat => self.pair(left, right, |c, l, r| c.concatenate(l, r, here)),
             BinaryOperator::Eq => self.pair(left, right, |c, l, r| c.compare(l, "=", r, here)),
             BinaryOperator::NotEq => self.pair(left, right, |c, l, r| c.compare(l, "<>", r, here)),
@@ -402,10 +431,17 @@ pub(super) fn at(expr: &Expr) -> Location {
     expr.span().start
 }
 
-/// `left AND right`, `left OR right`.
-pub(super) fn connect(left: Node, word: &str, right: Node) -> Node {
-    let sql = Sql::wrap("(", left.sql.clone(), "").then(&format!(" {word} ")).and(right.sql.clone()).then(")");
-    Node::over(sql, BOOL, true, &[&left, &right])
+/// How deep expressions may nest.
+const MAX_DEPTH: usize = 100;
+
+/// How many binary operators lead down the left side.
+fn spine(mut expr: &Expr) -> usize {
+    let mut depth = 0;
+    while let Expr::BinaryOp { left, .. } = expr {
+        depth += 1;
+        expr = left;
+    }
+    depth
 }
 
 /// `NOT node` when asked for.

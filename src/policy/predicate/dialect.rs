@@ -8,8 +8,9 @@ use sqlparser::dialect::Dialect;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Location, Token, Tokenizer};
 
-/// The longest predicate read.
+/// The longest predicate read, in bytes and in words: the parser's tree of a long chain is as deep as the chain is long.
 const MAX_LENGTH: usize = 64 * 1024;
+const MAX_WORDS: usize = 6_000;
 
 /// The dialect of predicates.
 #[derive(Debug)]
@@ -43,6 +44,10 @@ pub(super) fn parse(text: &str) -> Result<Expr, Fault> {
         .with_unescape(false)
         .tokenize_with_location()
         .map_err(|e| Fault::new(e.location, e.message.to_lowercase(), ""))?;
+    let words = tokens.iter().filter(|t| !matches!(t.token, Token::Whitespace(_))).count();
+    if words > MAX_WORDS {
+        return Err(Fault::new(start, "the predicate is too long", "shorten it, or move a list into a table"));
+    }
     let mut parser = Parser::new(&PolicyDialect).with_tokens_with_locations(tokens);
     let parsed = parser.parse_expr().map_err(|e| {
         let at = parser.peek_token().span.start;

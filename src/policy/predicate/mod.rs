@@ -81,8 +81,27 @@ struct Node {
     plain: bool,
 }
 
+/// Longest text compiled on the caller's own stack, and the stack for longer ones: the parser's tree of a chain of operators is as
+/// deep as the chain is long, and is taken apart recursively.
+const SHORT: usize = 500;
+const STACK: usize = 256 << 20;
+
 /// Compiles a predicate for a data source.
 pub(crate) fn compile(text: &str, source: &DataSource, catalog: &Catalog) -> Result<Compiled, Fault> {
+    if text.len() <= SHORT {
+        return compile_here(text, source, catalog);
+    }
+    std::thread::scope(|scope| {
+        let worker = std::thread::Builder::new().name("predicate".to_owned()).stack_size(STACK);
+        let running = worker.spawn_scoped(scope, || compile_here(text, source, catalog));
+        let answer = running.ok().and_then(|thread| thread.join().ok());
+        answer.unwrap_or_else(|| {
+            Err(Fault::new(Location::new(0, 0), "the predicate could not be compiled", "shorten it"))
+        })
+    })
+}
+
+fn compile_here(text: &str, source: &DataSource, catalog: &Catalog) -> Result<Compiled, Fault> {
     let parsed = dialect::parse(text)?;
     let mut compiler = compile::Compiler::new(source, catalog);
     let node = compiler.condition(&parsed)?;

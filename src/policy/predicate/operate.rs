@@ -148,11 +148,25 @@ impl Compiler<'_> {
             return Err(Fault::new(at, "an empty list", "list at least one value"));
         }
         let mut tests = Vec::new();
+        let mut listed: Vec<Node> = Vec::new();
         for item in items {
-            tests.push(match &item.set {
-                Some(set) => self.contains(value.clone(), set.clone(), at)?,
-                None => self.compare(value.clone(), "=", item, at)?,
-            });
+            if let Some(set) = &item.set {
+                tests.push(self.contains(value.clone(), set.clone(), at)?);
+                continue;
+            }
+            let (left, right) = self.align(value.clone(), item, at)?;
+            // One list where nothing had to be converted, so that an index can serve it.
+            if left.sql == value.sql && self.comparison_is_total("=", left.ty, right.ty) {
+                listed.push(right);
+            } else {
+                tests.push(self.compare(left, "=", right, at)?);
+            }
+        }
+        if !listed.is_empty() {
+            let list = Sql::join(listed.iter().map(|n| n.sql.clone()), ", ");
+            let sql = Sql::wrap("(", value.sql.clone(), " IN (").and(list).then("))");
+            let operands: Vec<&Node> = std::iter::once(value).chain(&listed).collect();
+            tests.insert(0, Node::over(sql, BOOL, true, &operands));
         }
         if tests.len() == 1 {
             return tests.pop().ok_or_else(|| Fault::new(at, "an empty list", ""));

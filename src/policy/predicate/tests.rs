@@ -39,7 +39,7 @@ fn names_quotes_and_literals() {
 
 #[test]
 fn the_seeds_predicates() {
-    let two = r#"((_sv."country" = 'USA') OR (_sv."country" = 'CANADA') OR (_sv."country" = 'MEXICO'))"#;
+    let two = r#"(_sv."country" IN ('USA', 'CANADA', 'MEXICO'))"#;
     assert_eq!(sql("@columnTagged('Discovered.Country')  in ('USA', 'CANADA', 'MEXICO')"), two);
     assert_eq!(sql("@columnTagged('Discovered.Country') = 'USA'"), r#"(_sv."country" = 'USA')"#);
     let groups = r#"((_sv."country")::pg_catalog.text = ANY ('{"1"}'::pg_catalog.text[]))"#;
@@ -78,7 +78,7 @@ fn operators() {
         ("pg_catalog.length(code) > 1", r#"(pg_catalog."length"(_sv."code") > 1)"#),
         ("SUBSTRING(country FROM 2) = 'a'", r#"(pg_catalog."substr"(_sv."country", 2) = 'a')"#),
         ("'a' = ANY(labels)", r#"('a' = ANY (_sv."labels"))"#),
-        ("country = ANY(ARRAY['a', 'b'])", r#"((_sv."country" = 'a') OR (_sv."country" = 'b'))"#),
+        ("country = ANY(ARRAY['a', 'b'])", r#"(_sv."country" IN ('a', 'b'))"#),
         ("-id < -1", r#"((- _sv."id") < (- 1))"#),
         ("id > 1e3", r#"(_sv."id" > 1e3)"#),
     ];
@@ -221,6 +221,35 @@ fn what_is_not_of_the_language_is_refused_with_its_place() {
         let found = fault(text);
         assert!(found.contains(expected), "{text}: {found}");
     }
+}
+
+#[test]
+fn long_chains_are_flat_and_deep_ones_refused() {
+    let long = vec!["id = 1"; 1_400].join(" OR ");
+    let parsed = crate::sql::parse_expression(&sql(&long)).unwrap();
+    let Some(crate::sql::NodeEnum::BoolExpr(chain)) = parsed.node else { panic!("a chain") };
+    assert_eq!(chain.args.len(), 1_400);
+    assert!(fault(&vec!["id = 1"; 2_000].join(" OR ")).contains("too long"));
+    assert!(fault(&format!("id = {}", vec!["1"; 2_000].join(" + "))).contains("nested too deeply"));
+    assert!(fault(&format!("{}active{}", "NOT (".repeat(200), ")".repeat(200))).contains("recursion limit"));
+    assert!(fault(&"x".repeat(70_000)).contains("too long"));
+}
+
+#[test]
+fn lists_are_one_list_where_nothing_is_converted() {
+    assert_eq!(sql("id IN (1, 2)"), r#"(_sv."id" IN (1, 2))"#);
+    assert_eq!(
+        sql("country IN ('a', @groups(), 'b')"),
+        r#"((_sv."country" IN ('a', 'b')) OR ((_sv."country")::pg_catalog.text = ANY ('{"1"}'::pg_catalog.text[])))"#
+    );
+    assert_eq!(
+        sql("made IN ('2024-01-01', now())"),
+        r#"(_sv."made" IN ('2024-01-01'::pg_catalog.timestamp, pg_catalog.timezone('UTC', pg_catalog.now())))"#
+    );
+    assert_eq!(
+        sql("seen IN (made, '2024-01-01')"),
+        r#"((_sv."seen" IN ('2024-01-01 00:00:00+00'::pg_catalog.timestamptz)) OR (pg_catalog.timezone('UTC', _sv."seen") = _sv."made"))"#
+    );
 }
 
 #[test]
