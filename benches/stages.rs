@@ -10,6 +10,7 @@ mod support;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use sqlveil::error::Refusal;
 use sqlveil::plan::{Plan, PlanInputs, Planner, Progress, SessionView};
+use sqlveil::policy::kept::ByDecision;
 use sqlveil::resolve::{Sight, Visible, resolve};
 use sqlveil::rewrite::rewrite;
 use sqlveil::sql::{self, NodeEnum};
@@ -95,6 +96,7 @@ fn stages(c: &mut Criterion) {
             let relation = QualifiedName::new("public", "accounts");
             b.iter(|| world.ruleset.access(&inputs.caller, black_box(&relation), SystemTime::now()));
         });
+        let (bodies, expected) = (ByDecision::new(64), ByDecision::new(64));
         let visible = Visible::new();
         let sight =
             Sight::new(&world.catalog, &world.ruleset, &inputs.caller, &inputs.session, SystemTime::now(), &visible);
@@ -110,18 +112,18 @@ fn stages(c: &mut Criterion) {
         group.bench_function("rewrite", |b| {
             b.iter_batched(
                 || tree.clone(),
-                |mut tree| rewrite(&mut tree, &resolved).expect("it is rewritten"),
+                |mut tree| rewrite(&mut tree, &resolved, &bodies).expect("it is rewritten"),
                 BatchSize::SmallInput,
             );
         });
         let caller = NodeEnum::SelectStmt(tree.clone());
         let mut rewritten = tree.clone();
-        rewrite(&mut rewritten, &resolved).expect("it is rewritten");
+        rewrite(&mut rewritten, &resolved, &bodies).expect("it is rewritten");
         let rewritten = NodeEnum::SelectStmt(rewritten);
         group.bench_function("seal", |b| {
             b.iter_batched(
                 || rewritten.clone(),
-                |rewritten| seal::seal(&caller, rewritten, &resolved, &world.catalog).expect("it is sealed"),
+                |rewritten| seal::seal(&caller, rewritten, &resolved, &world.catalog, &expected).expect("it is sealed"),
                 BatchSize::SmallInput,
             );
         });

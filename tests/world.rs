@@ -196,10 +196,10 @@ async fn the_catalog_is_followed_and_published_only_when_it_changed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn documents_are_reloaded_while_the_warehouse_is_down_and_confirmed_when_it_is_back() {
-    let mut server = tokio::task::spawn_blocking(|| PrivatePostgres::start().unwrap()).await.unwrap();
+    let server = tokio::task::spawn_blocking(|| PrivatePostgres::start().unwrap()).await.unwrap();
     let fixture = Fixture::new(&server, "down", "1h").await;
     let (handle, reloader) = fixture.start().await;
-    let mut server = tokio::task::spawn_blocking(move || {
+    let server = tokio::task::spawn_blocking(move || {
         server.pause().unwrap();
         server
     })

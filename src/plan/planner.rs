@@ -3,7 +3,9 @@
 use super::cache::{Key, PlanCache};
 use super::{Plan, Progress, statement};
 use crate::error::{Family, Refusal, SqlState};
-use crate::sql;
+use crate::policy::kept::ByDecision;
+use crate::rewrite::Body;
+use crate::sql::{self, tree::Tree};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -13,15 +15,27 @@ const MAX_STATEMENT: usize = 8 * 1024 * 1024;
 /// Bytes of text that the plan cache holds.
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 
+/// Policy views kept parsed.
+const KEPT_VIEWS: usize = 4096;
+
 /// Plans statements; owns the cache. Shared by all sessions of a proxy.
 #[derive(Debug)]
 pub struct Planner {
     cache: PlanCache,
+    kept: Kept,
+}
+
+/// What is made once for every decision: for the rewriter, and apart from it for the seal.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub bodies: ByDecision<Body>,
+    pub expected: ByDecision<Tree>,
 }
 
 impl Default for Planner {
     fn default() -> Self {
-        Self { cache: PlanCache::new(CACHE_BYTES) }
+        let kept = Kept { bodies: ByDecision::new(KEPT_VIEWS), expected: ByDecision::new(KEPT_VIEWS) };
+        Self { cache: PlanCache::new(CACHE_BYTES), kept }
     }
 }
 
@@ -52,7 +66,7 @@ impl Planner {
         sql::limits::with_stack(text, || {
             let parsed = sql::parse(text)?;
             if let [single] = parsed.statements.as_slice() {
-                let plan = Arc::new(statement::plan(single, text, &inputs, SystemTime::now())?);
+                let plan = Arc::new(statement::plan(single, text, &inputs, &self.kept, SystemTime::now())?);
                 progress.admit(&plan)?;
                 self.cache.put(key, Arc::clone(&plan), &inputs);
                 return Ok(vec![plan]);
@@ -61,7 +75,7 @@ impl Planner {
             for part in &parsed.statements {
                 // Each statement is decided in the session as those before it leave it.
                 let inputs = progress.inputs()?;
-                let plan = Arc::new(statement::plan(part, text, &inputs, SystemTime::now())?);
+                let plan = Arc::new(statement::plan(part, text, &inputs, &self.kept, SystemTime::now())?);
                 progress.admit(&plan)?;
                 plans.push(plan);
             }

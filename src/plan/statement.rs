@@ -2,6 +2,7 @@
 //!
 //! INVARIANT(total-match): the kinds that are supported are listed; every other is refused by name.
 
+use super::planner::Kept;
 use super::settings::{self, Settable};
 use super::{Effect, ErrorPolicy, Plan, PlanInputs, PositionMap};
 use crate::error::{Family, Refusal, SqlState};
@@ -15,12 +16,18 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 /// Plans one statement of `text`.
-pub(super) fn plan(statement: &Statement, text: &str, inputs: &PlanInputs, now: SystemTime) -> Result<Plan, Refusal> {
+pub(super) fn plan(
+    statement: &Statement,
+    text: &str,
+    inputs: &PlanInputs,
+    kept: &Kept,
+    now: SystemTime,
+) -> Result<Plan, Refusal> {
     let visible = Visible::new();
     let world = &inputs.world;
     let sight = Sight::new(&world.catalog, &world.ruleset, &inputs.caller, &inputs.session, now, &visible);
     let own_text = text.get(statement.range.clone()).unwrap_or(text);
-    Kind { statement, own_text, inputs, sight: &sight }.plan()
+    Kind { statement, own_text, inputs, sight: &sight, kept }.plan()
 }
 
 struct Kind<'a> {
@@ -28,6 +35,7 @@ struct Kind<'a> {
     own_text: &'a str,
     inputs: &'a PlanInputs,
     sight: &'a Sight<'a>,
+    kept: &'a Kept,
 }
 
 impl Kind<'_> {
@@ -89,7 +97,7 @@ impl Kind<'_> {
         let mut tree = select.clone();
         let resolved = resolve::resolve(&mut tree, self.sight, params)?;
         let caller = hold(select.clone());
-        rewrite::rewrite(&mut tree, &resolved)?;
+        rewrite::rewrite(&mut tree, &resolved, &self.kept.bodies)?;
         self.sealed(&caller, hold(tree), &resolved, effect, returns_rows)
     }
 
@@ -101,7 +109,8 @@ impl Kind<'_> {
         effect: Effect,
         returns_rows: bool,
     ) -> Result<Plan, Refusal> {
-        let (sealed, positions) = seal::seal(caller, rewritten, resolved, &self.inputs.world.catalog)?;
+        let (sealed, positions) =
+            seal::seal(caller, rewritten, resolved, &self.inputs.world.catalog, &self.kept.expected)?;
         let decisions: Vec<_> = resolved.relations.values().map(|r| r.permitted.decision()).collect();
         let sources: BTreeSet<Arc<str>> = decisions.iter().map(|d| Arc::clone(&d.source)).collect();
         let mut notices = Vec::new();
@@ -129,7 +138,7 @@ impl Kind<'_> {
             sources: sources.into_iter().collect(),
             returns_rows,
             world_version: self.inputs.world.version,
-            valid_until: decisions.iter().filter_map(|d| d.valid_until).min(),
+            valid_until: self.sight.looked_at().chain(decisions.iter().copied()).filter_map(|d| d.valid_until).min(),
         })
     }
 
@@ -165,7 +174,7 @@ impl Kind<'_> {
         let mut tree = (**select).clone();
         let mut resolved = resolve::resolve(&mut tree, self.sight, &params)?;
         resolved.types.extend(types.types);
-        rewrite::rewrite(&mut tree, &resolved)?;
+        rewrite::rewrite(&mut tree, &resolved, &self.kept.bodies)?;
         let mut rewritten = prepare.clone();
         rewritten.argtypes = argtypes;
         rewritten.query = Some(Box::new(build::node(NodeEnum::SelectStmt(Box::new(tree)))));
@@ -176,7 +185,7 @@ impl Kind<'_> {
     fn execute(&self, execute: &pb::ExecuteStmt) -> Result<Plan, Refusal> {
         let mut rewritten = execute.clone();
         let resolved = resolve::resolve_expressions(&mut rewritten.params, self.sight)?;
-        rewrite::rewrite_expressions(&mut rewritten.params, &resolved)?;
+        rewrite::rewrite_expressions(&mut rewritten.params, &resolved, &self.kept.bodies)?;
         let effect = Effect::Execute { name: execute.name.clone() };
         self.sealed(&self.statement.node, NodeEnum::ExecuteStmt(rewritten), &resolved, effect, true).map(cautious)
     }

@@ -13,6 +13,7 @@ mod bind;
 mod circumstance;
 pub mod decision;
 pub mod explain;
+pub mod kept;
 mod mask;
 mod nearest;
 pub mod permit;
@@ -48,6 +49,8 @@ pub struct Ruleset {
     binding: Binding,
     /// Logical name → index into the bound sources.
     by_name: BTreeMap<QualifiedName, usize>,
+    /// Decisions taken, while this ruleset is in force.
+    decisions: kept::Decisions,
 }
 
 impl Ruleset {
@@ -56,7 +59,7 @@ impl Ruleset {
     pub fn bind(declared: &Declared, connection_key: &str, catalog: &Catalog, salts: &Salts) -> (Self, Vec<Problem>) {
         let (binding, problems) = bind::bind(declared, connection_key, catalog, salts);
         let by_name = binding.bound.iter().enumerate().map(|(i, b)| (b.source.logical.clone(), i)).collect();
-        (Self { binding, by_name }, problems)
+        (Self { binding, by_name, decisions: kept::Decisions::default() }, problems)
     }
 
     /// What the warehouse has to confirm before the ruleset is published.
@@ -91,6 +94,7 @@ impl Ruleset {
                 self.fail(&probe, target, &mut problems);
             }
         }
+        self.decisions = kept::Decisions::default();
         (self, problems)
     }
 
@@ -114,10 +118,9 @@ impl Ruleset {
 
     /// Decides one relation, by the logical name callers write, for one caller at one instant.
     pub fn access(&self, caller: &Caller, logical: &QualifiedName, now: SystemTime) -> Access {
-        match self.bound(logical) {
-            None => Access::Hidden,
-            Some(bound) => access::access(bound, caller, self.mask_salt(bound, caller), now),
-        }
+        let Some(source) = self.by_name.get(logical) else { return Access::Hidden };
+        let Some(bound) = self.binding.bound.get(*source) else { return Access::Hidden };
+        self.decisions.get(*source, caller, now, || access::access(bound, caller, self.mask_salt(bound, caller), now))
     }
 
     /// Every rule considered, whatever the answer: for `explain`, which is for administrators.

@@ -64,6 +64,11 @@ impl<'a> Sight<'a> {
         })
     }
 
+    /// The relations that an answer about the catalog depends on; none when nothing asked.
+    pub fn looked_at(&self) -> impl Iterator<Item = &Arc<RelationDecision>> {
+        self.visible.get().into_iter().flatten()
+    }
+
     /// Schemas of the search path that exist for the caller: those of visible relations, and `public`.
     pub fn existing_path(&self) -> Vec<&'a str> {
         let visible = self.visibility();

@@ -7,9 +7,10 @@ mod calls;
 mod view;
 
 pub use calls::replacement;
-pub use view::view;
+pub use view::{Body, view};
 
 use crate::error::Refusal;
+use crate::policy::kept::ByDecision;
 use crate::resolve::Resolved;
 use crate::sql::{NodeEnum, build, names, pb, walk};
 
@@ -23,31 +24,44 @@ use crate::sql::{NodeEnum, build, names, pb, walk};
 ///
 /// # Errors
 /// XX000 when the tree holds something that resolution did not see.
-pub fn rewrite(select: &mut pb::SelectStmt, resolved: &Resolved) -> Result<(), Refusal> {
-    Rewriter { resolved }.select(select)
+pub fn rewrite(select: &mut pb::SelectStmt, resolved: &Resolved, bodies: &ByDecision<Body>) -> Result<(), Refusal> {
+    Rewriter { resolved, bodies }.select(select)
 }
 
 /// Applies the passes to expressions that stand alone (arguments of EXECUTE).
 ///
 /// # Errors
 /// As [`rewrite`].
-pub fn rewrite_expressions(nodes: &mut [pb::Node], resolved: &Resolved) -> Result<(), Refusal> {
-    let rewriter = Rewriter { resolved };
+pub fn rewrite_expressions(
+    nodes: &mut [pb::Node],
+    resolved: &Resolved,
+    bodies: &ByDecision<Body>,
+) -> Result<(), Refusal> {
+    let rewriter = Rewriter { resolved, bodies };
     nodes.iter_mut().try_for_each(|n| rewriter.expression(n))
 }
 
 /// Applies the *types* pass to type names that stand alone (parameter types of PREPARE).
 pub fn rewrite_types(nodes: &mut [pb::Node], resolved: &Resolved) {
-    let rewriter = Rewriter { resolved };
     for node in nodes {
         if let Some(NodeEnum::TypeName(name)) = &mut node.node {
-            rewriter.type_name(name);
+            type_name(name, resolved);
         }
     }
 }
 
 struct Rewriter<'r> {
     resolved: &'r Resolved,
+    bodies: &'r ByDecision<Body>,
+}
+
+/// Pass *types*.
+fn type_name(name: &mut pb::TypeName, resolved: &Resolved) {
+    if let Some(qualified) = resolved.types.get(&name.location)
+        && name.location >= 0
+    {
+        name.names = vec![build::string(&qualified.schema), build::string(&qualified.name)];
+    }
 }
 
 impl Rewriter<'_> {
@@ -190,7 +204,7 @@ impl Rewriter<'_> {
             .relations
             .get(&relation.location)
             .ok_or_else(|| Refusal::internal("a relation was not resolved"))?;
-        view(use_, relation, sample)
+        view(self.bodies, use_, relation, sample)
     }
 
     fn boxed(&self, node: &mut Option<Box<pb::Node>>) -> Result<(), Refusal> {
@@ -207,13 +221,8 @@ impl Rewriter<'_> {
         }
     }
 
-    /// Pass *types*.
     fn type_name(&self, name: &mut pb::TypeName) {
-        if let Some(qualified) = self.resolved.types.get(&name.location)
-            && name.location >= 0
-        {
-            name.names = vec![build::string(&qualified.schema), build::string(&qualified.name)];
-        }
+        type_name(name, self.resolved);
     }
 
     fn expression(&self, node: &mut pb::Node) -> Result<(), Refusal> {

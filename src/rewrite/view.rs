@@ -6,35 +6,57 @@
 
 use crate::catalog::total::may_be_guessed;
 use crate::error::Refusal;
-use crate::policy::decision::ROW_ALIAS;
+use crate::policy::decision::{ColumnDecision, ROW_ALIAS, RelationDecision};
+use crate::policy::kept::ByDecision;
 use crate::resolve::RelationUse;
 use crate::sql::{NodeEnum, build, parse_expression, pb};
+
+/// Expressions of a decision, parsed.
+#[derive(Debug)]
+pub struct Body {
+    targets: Vec<pb::Node>,
+    conditions: Vec<pb::Node>,
+}
+
+impl Body {
+    /// Parses what a decision says; `unguessed` keeps the planner's statistics away from columns whose operators may raise.
+    ///
+    /// # Errors
+    /// XX000 when an expression does not parse.
+    pub fn of(decision: &RelationDecision, unguessed: bool) -> Result<Self, Refusal> {
+        let target = |column: &ColumnDecision| {
+            let value = match &column.mask {
+                None => build::column(&[ROW_ALIAS, &column.name]),
+                Some(mask) => parse_expression(&mask.sql)?,
+            };
+            if unguessed && may_be_guessed(column.type_oid) {
+                // The same value, type and modifier, but no column, so that the planner has no statistics of it.
+                let twice = pb::CoalesceExpr { args: vec![value.clone(), value], ..pb::CoalesceExpr::default() };
+                return Ok(build::target(build::node(NodeEnum::CoalesceExpr(Box::new(twice))), &column.name));
+            }
+            Ok(build::target(value, if column.mask.is_some() { column.name.as_str() } else { "" }))
+        };
+        Ok(Self {
+            targets: decision.columns.iter().map(target).collect::<Result<_, Refusal>>()?,
+            conditions: decision.rows.iter().map(|row| parse_expression(&row.sql)).collect::<Result<_, Refusal>>()?,
+        })
+    }
+}
 
 /// The policy view that stands for `relation`, sampled or not.
 ///
 /// # Errors
 /// XX000 when an expression of the decision does not parse.
 pub fn view(
+    bodies: &ByDecision<Body>,
     use_: &RelationUse,
     relation: &pb::RangeVar,
     sample: Option<&pb::RangeTableSample>,
 ) -> Result<pb::Node, Refusal> {
     let decision = use_.permitted.decision();
     let mut select = build::select();
-    for column in &decision.columns {
-        let value = match &column.mask {
-            None => build::column(&[ROW_ALIAS, &column.name]),
-            Some(mask) => parse_expression(&mask.sql)?,
-        };
-        select.target_list.push(if use_.unguessed && may_be_guessed(column.type_oid) {
-            // The same value, type and modifier, but no column, so that the planner has no statistics of it.
-            let twice = pb::CoalesceExpr { args: vec![value.clone(), value], ..pb::CoalesceExpr::default() };
-            build::target(build::node(NodeEnum::CoalesceExpr(Box::new(twice))), &column.name)
-        } else {
-            let name = if column.mask.is_some() { column.name.as_str() } else { "" };
-            build::target(value, name)
-        });
-    }
+    let body = bodies.get(decision, u8::from(use_.unguessed), || Body::of(decision, use_.unguessed))?;
+    select.target_list.clone_from(&body.targets);
     let base = build::node(NodeEnum::RangeVar(pb::RangeVar {
         catalogname: String::new(),
         schemaname: decision.remote.schema.clone(),
@@ -54,8 +76,7 @@ pub fn view(
             location: -1,
         }))),
     });
-    let mut conditions =
-        decision.rows.iter().map(|row| parse_expression(&row.sql)).collect::<Result<Vec<_>, Refusal>>()?;
+    let mut conditions = body.conditions.clone();
     conditions.extend(use_.pushed.iter().cloned());
     select.where_clause = build::all_of(conditions).map(Box::new);
     if use_.barrier {

@@ -5,6 +5,7 @@ use super::inventory::{location, strings};
 use crate::catalog::total::may_be_guessed;
 use crate::plan::PositionMap;
 use crate::policy::decision::{ROW_ALIAS, RelationDecision};
+use crate::policy::kept::ByDecision;
 use crate::resolve::{RelationUse, Replacement, Resolved};
 use crate::sql::tree::Tree;
 use crate::sql::{self, NodeEnum};
@@ -20,14 +21,15 @@ fn is_place(field: &str) -> bool {
 
 pub(super) struct Comparison<'r> {
     resolved: &'r Resolved,
+    expected: &'r ByDecision<Tree>,
     pairs: Vec<(u32, u32)>,
 }
 
 type Verdict = Result<(), Broken>;
 
 impl<'r> Comparison<'r> {
-    pub fn new(resolved: &'r Resolved) -> Self {
-        Self { resolved, pairs: Vec::new() }
+    pub fn new(resolved: &'r Resolved, expected: &'r ByDecision<Tree>) -> Self {
+        Self { resolved, expected, pairs: Vec::new() }
     }
 
     pub fn positions(mut self) -> PositionMap {
@@ -244,8 +246,10 @@ impl<'r> Comparison<'r> {
             return Err(Broken::at("a view that is not a SELECT"));
         };
         let only = relation.field("inh") == Some(&Tree::Bool(false));
-        let expected = statement(&view_text(decision, only, use_.barrier, use_.unguessed))?;
-        let (Tree::Node(_, want), Tree::Node(_, have)) = (&expected, body) else {
+        let variant = u8::from(only) | (u8::from(use_.barrier) << 1) | (u8::from(use_.unguessed) << 2);
+        let text = || statement(&view_text(decision, only, use_.barrier, use_.unguessed));
+        let expected = self.expected.get(decision, variant, text)?;
+        let (Tree::Node(_, want), Tree::Node(_, have)) = (&*expected, body) else {
             return Err(Broken::at("a view that is not a SELECT"));
         };
         for ((name, want), (_, have)) in want.iter().zip(have) {

@@ -11,6 +11,7 @@ mod own;
 use crate::catalog::Catalog;
 use crate::error::Refusal;
 use crate::plan::PositionMap;
+use crate::policy::kept::ByDecision;
 use crate::resolve::Resolved;
 use crate::sql::tree::Tree;
 use crate::sql::{self, NodeEnum};
@@ -54,9 +55,10 @@ pub fn seal(
     rewritten: NodeEnum,
     resolved: &Resolved,
     catalog: &Catalog,
+    expected: &ByDecision<Tree>,
 ) -> Result<(Sealed, PositionMap), Refusal> {
     let text = sql::print(rewritten)?;
-    check(caller, &text, resolved, catalog).map(|positions| (Sealed { text }, positions)).map_err(|broken| {
+    check(caller, &text, resolved, catalog, expected).map(|positions| (Sealed { text }, positions)).map_err(|broken| {
         tracing::error!(target: "seal", why = broken.0, "a rewritten statement did not pass the seal");
         Refusal::internal("the rewritten statement did not pass its check and was not sent")
             .with_hint("This is a defect of sqlveil; the log says where.")
@@ -80,7 +82,13 @@ impl From<Refusal> for Broken {
 }
 
 /// The check itself: the text, parsed again, must be the caller's tree but for the documented rewrites.
-fn check(caller: &NodeEnum, text: &str, resolved: &Resolved, catalog: &Catalog) -> Result<PositionMap, Broken> {
+fn check(
+    caller: &NodeEnum,
+    text: &str,
+    resolved: &Resolved,
+    catalog: &Catalog,
+    expected: &ByDecision<Tree>,
+) -> Result<PositionMap, Broken> {
     let parsed = sql::parse(text)?;
     let mut statements = parsed.statements.into_iter();
     let (Some(sealed), None) = (statements.next(), statements.next()) else {
@@ -89,7 +97,7 @@ fn check(caller: &NodeEnum, text: &str, resolved: &Resolved, catalog: &Catalog) 
     let caller = Tree::of(caller)?;
     let sealed = Tree::of(&sealed.node)?;
     inventory::take(&caller, resolved, catalog)?;
-    let mut comparison = compare::Comparison::new(resolved);
+    let mut comparison = compare::Comparison::new(resolved, expected);
     comparison.nodes(&caller, &sealed)?;
     Ok(comparison.positions())
 }

@@ -1,0 +1,120 @@
+//! Things derived from decisions, kept while the decision is: what is the same for every statement under it is made once.
+//!
+//! In: an [`Arc`] of a decision. Out: what was derived from that very value. Must never: answer for another decision.
+
+use super::decision::{Access, RelationDecision};
+use crate::identity::Caller;
+use quick_cache::Equivalent;
+use quick_cache::sync::Cache;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// Values derived from decisions, by the decision's address: each entry holds its decision, so that no other can take the address.
+pub struct ByDecision<V> {
+    kept: Cache<(usize, u8), Kept<V>>,
+}
+
+struct Kept<V> {
+    decision: Arc<RelationDecision>,
+    value: Arc<V>,
+}
+
+impl<V> Clone for Kept<V> {
+    fn clone(&self) -> Self {
+        Self { decision: Arc::clone(&self.decision), value: Arc::clone(&self.value) }
+    }
+}
+
+impl<V> ByDecision<V> {
+    /// Keeps at most so many values.
+    pub fn new(most: usize) -> Self {
+        Self { kept: Cache::new(most) }
+    }
+
+    /// The value derived from `decision` in this `variant`, made now when it is not kept.
+    ///
+    /// # Errors
+    /// Those of `make`.
+    pub fn get<E>(
+        &self,
+        decision: &Arc<RelationDecision>,
+        variant: u8,
+        make: impl FnOnce() -> Result<V, E>,
+    ) -> Result<Arc<V>, E> {
+        let key = (Arc::as_ptr(decision) as usize, variant);
+        if let Some(kept) = self.kept.get(&key)
+            && Arc::ptr_eq(&kept.decision, decision)
+        {
+            return Ok(kept.value);
+        }
+        let value = Arc::new(make()?);
+        self.kept.insert(key, Kept { decision: Arc::clone(decision), value: Arc::clone(&value) });
+        Ok(value)
+    }
+}
+
+impl<V> std::fmt::Debug for ByDecision<V> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ByDecision").field("kept", &self.kept.len()).finish()
+    }
+}
+
+/// Decisions of one ruleset, by every other input of a decision: the caller and the data source. The instant enters through
+/// [`RelationDecision::valid_until`]; answers that time alone could widen are not kept.
+pub(super) struct Decisions {
+    kept: Cache<Input, Arc<RelationDecision>>,
+}
+
+#[derive(PartialEq, Eq, Clone)]
+struct Input {
+    source: usize,
+    caller: Caller,
+}
+
+struct Borrowed<'a> {
+    source: usize,
+    caller: &'a Caller,
+}
+
+impl Hash for Input {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Borrowed { source: self.source, caller: &self.caller }.hash(state);
+    }
+}
+
+impl Hash for Borrowed<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.source.hash(state);
+        self.caller.user.hash(state);
+        self.caller.project.hash(state);
+    }
+}
+
+impl Equivalent<Input> for Borrowed<'_> {
+    fn equivalent(&self, key: &Input) -> bool {
+        self.source == key.source && *self.caller == key.caller
+    }
+}
+
+impl Default for Decisions {
+    fn default() -> Self {
+        Self { kept: Cache::new(16 * 1024) }
+    }
+}
+
+impl Decisions {
+    /// The decision for a data source (by its index) and a caller, made now when none is kept or the kept one has run out.
+    pub fn get(&self, source: usize, caller: &Caller, now: SystemTime, make: impl FnOnce() -> Access) -> Access {
+        if let Some(decision) = self.kept.get(&Borrowed { source, caller })
+            && decision.valid_until.is_none_or(|until| now < until)
+        {
+            return Access::Visible(decision);
+        }
+        let access = make();
+        if let Access::Visible(decision) = &access {
+            self.kept.insert(Input { source, caller: caller.clone() }, Arc::clone(decision));
+        }
+        access
+    }
+}
