@@ -27,11 +27,7 @@ demo: build ## Start the demo: the same queries, answered differently (PORT=6432
 	./target/release/sqlveil demo --port $(PORT)
 
 test: setup ## Run every test against a private PostgreSQL
-	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
-	    $(CARGO) nextest run --workspace --locked --no-fail-fast && $(CARGO) test --workspace --locked --doc; \
-	else \
-	    $(CARGO) test --workspace --locked --no-fail-fast; \
-	fi
+	$(CARGO) test --workspace --locked --no-fail-fast
 
 test-long: setup ## Run every test with the long settings of the generated ones
 	SQLVEIL_TEST_LONG=1 PROPTEST_CASES=5000 $(CARGO) test --workspace --locked --no-fail-fast
