@@ -220,6 +220,7 @@ impl Kind<'_> {
             (Some(relation), _) => {
                 let mut select = build::select();
                 let columns = names::parts(&copy.attlist).unwrap_or_default();
+                let kind = self.sight.copied(relation, &columns)?;
                 if columns.is_empty() {
                     let star = build::node(NodeEnum::AStar(pb::AStar {}));
                     let fields = pb::ColumnRef { fields: vec![star], location: -1 };
@@ -230,7 +231,6 @@ impl Kind<'_> {
                 }
                 let mut relation = relation.clone();
                 // COPY of a plain table reads that table alone, not its children.
-                let kind = self.sight.relation_kind(&relation)?;
                 if kind == Some(crate::catalog::RelationKind::Table) {
                     relation.inh = false;
                 }
@@ -358,23 +358,43 @@ fn set_value(args: &[pb::Node]) -> Result<SetValue, Refusal> {
     Ok(SetValue { plain: texts.join(", "), list: list.join(", ") })
 }
 
-/// Options of COPY … TO STDOUT.
+/// Options of COPY … TO STDOUT. Their values are checked before anything is printed: the printer expects what the server would accept,
+/// and goes down with the process on anything else.
 fn copy_option(option: &pb::Node) -> Result<(), Refusal> {
     let Some(NodeEnum::DefElem(option)) = &option.node else {
         return Err(Refusal::internal("a COPY option of another kind"));
     };
-    let text = match option.arg.as_deref().and_then(|a| a.node.as_ref()) {
-        Some(NodeEnum::String(s)) => s.sval.to_ascii_lowercase(),
-        _ => String::new(),
-    };
-    match option.defname.as_str() {
-        "format" | "header" | "delimiter" | "null" | "quote" | "escape" | "force_quote" => Ok(()),
-        "encoding" if matches!(text.as_str(), "utf8" | "utf-8") => Ok(()),
-        other => Err(Refusal::new(
-            Family::Unsupported,
-            SqlState::FEATURE_NOT_SUPPORTED,
-            format!("COPY option \"{other}\" is not supported"),
-        )
-        .at(option.location)),
+    let name = option.defname.as_str();
+    let value = option.arg.as_deref().and_then(|a| a.node.as_ref());
+    let wrong = |text: String| Err(Refusal::new(Family::Caller, SqlState::SYNTAX_ERROR, text));
+    let unsupported =
+        || Err(Refusal::unsupported(format!("COPY option \"{name}\" is not supported")).at(option.location));
+    match (name, value) {
+        ("format", Some(NodeEnum::String(s))) => match s.sval.as_str() {
+            "text" | "csv" | "binary" => Ok(()),
+            other => {
+                let text = format!("COPY format \"{other}\" not recognized");
+                Err(Refusal::new(Family::Caller, SqlState::INVALID_PARAMETER_VALUE, text).at(option.location))
+            }
+        },
+        ("delimiter" | "null" | "quote" | "escape", Some(NodeEnum::String(_))) => Ok(()),
+        ("header", None | Some(NodeEnum::Boolean(_))) => Ok(()),
+        ("header", Some(NodeEnum::Integer(i))) if matches!(i.ival, 0 | 1) => Ok(()),
+        ("header", Some(NodeEnum::String(s)))
+            if ["true", "false", "on", "off"].contains(&s.sval.to_ascii_lowercase().as_str()) =>
+        {
+            Ok(())
+        }
+        ("header", Some(_)) => wrong("header requires a Boolean value or \"match\"".to_owned()),
+        ("force_quote", Some(NodeEnum::AStar(_))) => Ok(()),
+        ("force_quote", Some(NodeEnum::List(columns))) if names::parts(&columns.items).is_some() => Ok(()),
+        ("encoding", Some(NodeEnum::String(s))) => match s.sval.to_ascii_lowercase().as_str() {
+            "utf8" | "utf-8" => Ok(()),
+            _ => unsupported(),
+        },
+        ("format" | "delimiter" | "null" | "quote" | "escape" | "encoding", None) => {
+            wrong(format!("{name} requires a parameter"))
+        }
+        _ => unsupported(),
     }
 }

@@ -32,11 +32,6 @@ pub struct About<'a> {
 /// How errors are shown that belong to no statement: closed.
 const UNKNOWN: ErrorPolicy = ErrorPolicy { hides: true, canonical_data_errors: true };
 
-/// Both policies at once.
-pub fn stricter(a: ErrorPolicy, b: ErrorPolicy) -> ErrorPolicy {
-    ErrorPolicy { hides: a.hides || b.hides, canonical_data_errors: a.canonical_data_errors || b.canonical_data_errors }
-}
-
 /// Whether a text under this code can quote values of rows: everything but the classes known not to (PostgreSQL manual, Appendix A).
 fn may_quote_values(code: &str) -> bool {
     match code.get(..2) {

@@ -5,7 +5,7 @@ use super::names::string_constant;
 use super::scope::{Found, Scope};
 use super::{Replacement, Resolver};
 use crate::catalog::reg;
-use crate::error::Refusal;
+use crate::error::{Family, Refusal, SqlState};
 use crate::sql::tree::Tree;
 use crate::sql::{NodeEnum, names, pb, walk};
 use crate::types::Oid;
@@ -102,6 +102,14 @@ impl Resolver<'_, '_> {
         match kind {
             N::AConst(c) => Ok(Facts::constant(constant_type(c))),
             N::ParamRef(p) => {
+                if p.number < 1 {
+                    return Err(Refusal::new(
+                        Family::Caller,
+                        SqlState("42P02"),
+                        format!("there is no parameter ${}", p.number),
+                    )
+                    .at(p.location));
+                }
                 let declared =
                     usize::try_from(p.number).ok().and_then(|n| n.checked_sub(1)).and_then(|n| self.params.get(n));
                 Ok(match declared {
@@ -268,8 +276,8 @@ impl Resolver<'_, '_> {
             [one] | ["pg_catalog", one] => (*one).to_owned(),
             _ => {
                 return Err(Refusal::new(
-                    crate::error::Family::Denied,
-                    crate::error::SqlState::UNDEFINED_FUNCTION,
+                    Family::Denied,
+                    SqlState::UNDEFINED_FUNCTION,
                     format!("operator does not exist: {}", parts.join(".")),
                 )
                 .at(e.location));

@@ -33,14 +33,17 @@ pub(super) struct Left {
 /// Refuses two items of one name: PostgreSQL tells relations of different schemas apart, policy views have no schema.
 pub(super) fn check_names(before: &[Item], new: &[Item]) -> Result<(), Refusal> {
     for item in new {
-        if !item.name.is_empty() && before.iter().any(|b| b.name == item.name) {
-            return Err(Refusal::new(
-                Family::Caller,
-                SqlState("42712"),
-                format!("table name \"{}\" specified more than once", item.name),
-            )
-            .with_hint("Give the relations different aliases."));
+        if item.name.is_empty() {
+            continue;
         }
+        let Some(other) = before.iter().find(|b| b.name == item.name) else { continue };
+        let message = format!("table name \"{}\" specified more than once", item.name);
+        let refusal = Refusal::new(Family::Caller, SqlState("42712"), message);
+        return Err(if other.schema == item.schema {
+            refusal
+        } else {
+            refusal.with_hint("Give the relations different aliases.")
+        });
     }
     Ok(())
 }

@@ -64,13 +64,28 @@ impl Sight<'_> {
         Permitted::decide(access, &written).map_err(|refusal| refusal.at(relation.location))
     }
 
-    /// What kind of relation a name means to the caller.
+    /// What kind of relation COPY would copy these columns of.
     ///
     /// # Errors
-    /// As for reading it.
-    pub fn relation_kind(&self, relation: &pb::RangeVar) -> Result<Option<crate::catalog::RelationKind>, Refusal> {
-        let permitted = self.relation(relation)?;
-        Ok(self.catalog.relations.get(&permitted.decision().remote).map(|r| r.kind))
+    /// As for reading it; 42703 and 42701 for the columns. COPY points to nothing.
+    pub fn copied(
+        &self,
+        relation: &pb::RangeVar,
+        columns: &[&str],
+    ) -> Result<Option<crate::catalog::RelationKind>, Refusal> {
+        let permitted = self.relation(relation).map_err(|refusal| Refusal { position: None, ..refusal })?;
+        let decision = permitted.decision();
+        let wrong = |code, text: String| Err(Refusal::new(Family::Caller, SqlState(code), text));
+        for (at, column) in columns.iter().enumerate() {
+            if !decision.columns.iter().any(|c| c.name == *column) {
+                let name = &relation.relname;
+                return wrong("42703", format!("column \"{column}\" of relation \"{name}\" does not exist"));
+            }
+            if columns.iter().take(at).any(|c| c == column) {
+                return wrong("42701", format!("column \"{column}\" specified more than once"));
+            }
+        }
+        Ok(self.catalog.relations.get(&decision.remote).map(|r| r.kind))
     }
 }
 

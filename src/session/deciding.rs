@@ -9,7 +9,6 @@ use crate::audit::{Record, Who};
 use crate::error::{Family, Refusal, SqlState};
 use crate::identity::Caller;
 use crate::plan::{Effect, ErrorPolicy, Plan, PlanInputs, Progress, SessionView};
-use crate::relay::errors::stricter;
 use crate::types::Oid;
 use crate::wire::TransactionStatus;
 use crate::world::World;
@@ -573,7 +572,8 @@ impl<A: Surroundings> Progress for Outlook<'_, A> {
     }
 }
 
-/// How errors of a statement are shown: its own policy and that of what it executes.
+/// How errors of a statement are shown. EXECUTE and FETCH read nothing themselves: what they execute says it, and their own policy,
+/// the strictest, holds where that is not known.
 pub fn errors_of(plan: &Plan, inner: Option<&Arc<Decided>>) -> ErrorPolicy {
-    inner.and_then(|d| d.plan.as_ref()).map_or(plan.errors, |inner| stricter(plan.errors, inner.errors))
+    inner.and_then(|d| d.plan.as_ref()).map_or(plan.errors, |inner| inner.errors)
 }

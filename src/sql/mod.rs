@@ -4,6 +4,7 @@
 //! tree. Must never: repair text, drop a statement, or know a policy.
 
 pub mod build;
+mod failure;
 pub mod limits;
 pub mod names;
 pub mod tree;
@@ -42,7 +43,7 @@ pub fn parse(text: &str) -> Result<Parsed, Refusal> {
             "invalid byte sequence for encoding \"UTF8\": 0x00",
         ));
     }
-    let result = pg_query::parse(text, 0).map_err(|error| syntax_refusal(text, &error))?;
+    let result = pg_query::parse(text, 0).map_err(|_| failure::refusal(text))?;
     let mut statements = Vec::with_capacity(result.protobuf.stmts.len());
     for raw in result.protobuf.stmts {
         let start = usize::try_from(raw.stmt_location).unwrap_or(0);
@@ -103,44 +104,6 @@ pub fn print(node: NodeEnum) -> Result<String, Refusal> {
     };
     pg_query::deparse(&result, pg_query::DeparseOptions::default())
         .map_err(|_| Refusal::internal("a statement could not be printed"))
-}
-
-/// Turns a parser error into PostgreSQL's own words, with the position found again.
-fn syntax_refusal(text: &str, error: &pg_query::Error) -> Refusal {
-    let pg_query::Error::Parse(message) = error else {
-        return Refusal::new(Family::Caller, SqlState::SYNTAX_ERROR, "syntax error");
-    };
-    if message.contains("stack depth") || message.contains("out of memory") {
-        return limits::too_complex();
-    }
-    let refusal = Refusal::new(Family::Caller, SqlState::SYNTAX_ERROR, message.clone());
-    match error_offset(text, message) {
-        Some(offset) => Refusal { position: Some(offset), ..refusal },
-        None => refusal,
-    }
-}
-
-/// The parser's binding drops the cursor position, so it is found again: the grammar stops at the first token it cannot take,
-/// hence the offending occurrence of the token named by the message is the first whose prefix fails in the same way.
-fn error_offset(text: &str, message: &str) -> Option<usize> {
-    if message.ends_with("at end of input") {
-        return Some(text.trim_end().len());
-    }
-    let (_, rest) = message.split_once(" at or near \"")?;
-    let token = rest.strip_suffix('"')?;
-    if token.is_empty() {
-        return None;
-    }
-    // A token that does not close (a string, a comment) has no occurrence of its own: it is what the text ends with.
-    let Ok(tokens) = pg_query::scan_tokens(text) else { return text.rfind(token) };
-    let spans = tokens.iter().filter_map(|t| {
-        let span = usize::try_from(t.start).ok()?..usize::try_from(t.end).ok()?;
-        (text.get(span.clone())? == token).then_some(span)
-    });
-    spans.take(32).find_map(|span| {
-        let prefix = text.get(..span.end)?;
-        matches!(pg_query::parse(prefix, 0), Err(pg_query::Error::Parse(m)) if m == message).then_some(span.start)
-    })
 }
 
 #[cfg(test)]
