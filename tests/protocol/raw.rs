@@ -137,7 +137,12 @@ impl Raw {
 
     /// Logs in, or gives the error.
     pub async fn with(running: &Running, minor: u16, parameters: &[(&str, &str)]) -> Result<Self, Message> {
-        let stream = TcpStream::connect(("127.0.0.1", running.port)).await.unwrap();
+        Self::at(running.port, minor, parameters).await
+    }
+
+    /// Logs in wherever this port leads.
+    pub async fn at(port: u16, minor: u16, parameters: &[(&str, &str)]) -> Result<Self, Message> {
+        let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
         stream.set_nodelay(true).unwrap();
         let mut raw = Self { stream, parameters: Vec::new(), key: (0, Vec::new()), negotiated: None };
         raw.send(&startup(minor, parameters)).await;
