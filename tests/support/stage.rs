@@ -58,10 +58,15 @@ impl Stage {
 
     /// The same on a server of the test's own, which may be paused.
     pub async fn on(server: &'static PrivatePostgres) -> Self {
+        Self::copy_of(server, "template1").await
+    }
+
+    /// A copy of a database that nobody is connected to, OIDs included, with a login for the proxy that may read `public`.
+    pub async fn copy_of(server: &'static PrivatePostgres, template: &str) -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let database = format!("stage_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         let root = warehouse::admin(server, "postgres").await.expect("the superuser logs in");
-        root.batch_execute(&format!("CREATE DATABASE {database}")).await.expect("a database");
+        root.batch_execute(&format!("CREATE DATABASE {database} TEMPLATE {template}")).await.expect("a database");
         let admin = warehouse::admin(server, &database).await.expect("the superuser logs in");
         let service_password = service_login(&root, &admin, &database).await;
         Self {
@@ -242,6 +247,7 @@ async fn service_login(root: &Client, admin: &Client, database: &str) -> String 
     admin
         .batch_execute(&format!(
             "REVOKE ALL ON SCHEMA public FROM PUBLIC; GRANT USAGE ON SCHEMA public TO service_{database};
+             GRANT SELECT ON ALL TABLES IN SCHEMA public TO service_{database};
              ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO service_{database}"
         ))
         .await

@@ -1,0 +1,12 @@
+//! The threat model's catalogue of bypasses against a real PostgreSQL, and two databases that must not be told apart.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod attacks;
+mod generator;
+mod interference;
+mod wire;
+mod world;
