@@ -167,6 +167,16 @@ impl Resolver<'_, '_> {
             N::TypeCast(cast) => self.cast(cast, scope),
             N::FuncCall(call) => self.call(call, scope),
             N::SubLink(link) => self.sublink(link, scope),
+            N::AArrayExpr(array) if !array.elements.is_empty() => {
+                let parts = self.each(&mut array.elements, scope)?;
+                no_alias_literals(&parts, array.location)?;
+                let of = match common_type(&parts) {
+                    Type::Known(element) => self.sight.catalog.types.get(&element).map(|t| t.array),
+                    Type::Literal | Type::Unclear => None,
+                };
+                let of = of.filter(|array| array.0 != 0);
+                Ok(Facts::of_parts(&parts, of.map_or(Type::Unclear, Type::Known)).but(of.is_some()))
+            }
             N::AArrayExpr(_)
             | N::RowExpr(_)
             | N::List(_)
