@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bank;
 mod demo;
 mod psql;
 #[path = "tokio_postgres.rs"]

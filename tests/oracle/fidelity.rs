@@ -24,7 +24,7 @@ async fn stage() -> (Running, String) {
         .sql(&format!(
             "{}; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role};
              GRANT CONNECT ON DATABASE {} TO {role}; GRANT USAGE ON SCHEMA public TO {role}",
-            crate::statements::SCHEMA,
+            crate::support::KINDS,
             role.trim_start_matches("twin_")
         ))
         .await

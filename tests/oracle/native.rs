@@ -139,8 +139,10 @@ async fn generated_queries_see_what_native_row_level_security_and_views_show() {
     let seeds = crate::seeds(1, 400, 6000);
     for seed in &seeds {
         let query = query(*seed, Style::default());
-        let mine = ask(&mut proxy, &query.sql, How::Simple).await;
-        let theirs = ask(&mut direct, &query.sql, How::Simple).await;
+        // Described as parsed: what the planner folds away (NULL masks, too) depends on what it flattens.
+        let how = How::Extended { binary: false };
+        let mine = ask(&mut proxy, &query.sql, how).await;
+        let theirs = ask(&mut direct, &query.sql, how).await;
         let (code, expected) = (sqlstate(&mine), sqlstate(&theirs));
         if [&code, &expected].into_iter().any(|c| c.as_deref() == Some("57014")) {
             skipped += 1;
