@@ -6,7 +6,13 @@
 mod support;
 
 mod attacks;
+mod caller;
+mod change;
 mod generator;
 mod interference;
+mod names;
+mod oracles;
+mod output;
+mod reading;
 mod wire;
 mod world;
