@@ -249,6 +249,9 @@ const JOINS: &[&str] = &[
     "SELECT count(*) FROM emp e, emp f WHERE e.hired = f.hired AND e.hired::timestamp > '2000-01-01'",
     "SELECT count(*) FROM emp e JOIN emp f ON e.amount = f.amount AND f.amount = f.ratio * 4 + 100",
     "SELECT count(*) FROM emp e JOIN emp f ON e.c1 = f.c2",
+    "SELECT count(*) FROM peek p JOIN peek q ON p.c1 = q.c2",
+    "SELECT count(*) FROM peek p WHERE p.c1 IN (SELECT q.c2 FROM peek q)",
+    "SELECT count(*) FROM peek p JOIN peek q ON p.nick = q.nick WHERE p.nick LIKE q.nick",
     "SELECT count(*) FROM (emp e JOIN dept d ON e.boss = d.id) AS j WHERE j.note::int > 0",
 ];
 

@@ -530,7 +530,7 @@ impl Generator {
                 if self.dice.one_in(3) {
                     on = format!("{} AND {on}", self.condition(&pair, 2));
                 } else if self.dice.one_in(6) {
-                    on = format!("{on} AND {} = {}", self.number(&[left]), self.number(&[item.clone()]));
+                    on = format!("{on} AND {} = {}", self.number(&[left]), self.number(std::slice::from_ref(&item)));
                 }
                 match self.dice.roll(9) {
                     0..=2 => format!("JOIN {text} ON {on}").replacen("JOIN", "INNER JOIN", 1),

@@ -13,6 +13,8 @@ mod interference;
 mod names;
 mod oracles;
 mod output;
+mod protocol;
 mod reading;
+mod sessions;
 mod wire;
 mod world;

@@ -75,6 +75,27 @@ fn functions_that_reach_beyond_their_arguments_are_refused() {
     }
 }
 
+/// Row 12: a function over a column looks like a column of a row; outside `pg_catalog` it is found by nobody.
+#[test]
+fn functions_of_the_warehouses_own_are_not_found() {
+    for user in [ANA, MAX] {
+        let mut caller = Caller::new(user);
+        for call in
+            ["leak(note)", "leak(e)", "public.leak(note)", "\"leak\"(e.note)", "e.leak", "(e).leak", "leak(e.*)"]
+        {
+            let code = caller.code(&format!("SELECT {call} FROM emp e"));
+            assert!(matches!(code.as_str(), "42883" | "42703"), "{user}: {call}: {code}");
+        }
+        for sql in [
+            "SELECT 1 OPERATOR(public.+) 1",
+            "SELECT 1 WHERE 1 OPERATOR(nowhere.=) ANY (SELECT 1)",
+            "SELECT id FROM dept ORDER BY id USING OPERATOR(public.<)",
+        ] {
+            assert!(matches!(caller.code(sql).as_str(), "42883" | "0A000"), "{sql}");
+        }
+    }
+}
+
 /// Row 18: whatever way a name is written, it means the same table under the same policy.
 #[test]
 fn spellings_of_a_name() {

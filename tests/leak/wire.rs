@@ -88,11 +88,6 @@ impl Answer {
         self.error().and_then(|e| e.field(b'M')).unwrap_or_default()
     }
 
-    /// Messages of the notices.
-    pub fn notices(&self) -> Vec<String> {
-        self.of(b'N').filter_map(|m| m.field(b'M')).collect()
-    }
-
     /// What COPY sent.
     pub fn copied(&self) -> Vec<u8> {
         self.of(b'd').flat_map(|m| m.body.clone()).collect()
