@@ -142,6 +142,11 @@ impl<A: Surroundings> Engine<A> {
         self.queue.is_empty() && !self.open && self.passing == 0
     }
 
+    /// Whether the client has got whole messages only: something may be said to it that is not the warehouse's.
+    pub fn between_messages(&self) -> bool {
+        self.passing == 0
+    }
+
     /// Whether what was sent will be answered to its end without another message of the client.
     pub fn will_rest(&self) -> bool {
         self.queue.complete()

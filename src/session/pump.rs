@@ -224,7 +224,10 @@ where
             }
         });
         if let Some(refusal) = fatal {
-            error_response(&mut out.client, &refusal, Severity::Fatal, None);
+            // Behind half a row it would be read as the row's other half.
+            if engine.between_messages() {
+                error_response(&mut out.client, &refusal, Severity::Fatal, None);
+            }
             client.farewell(&mut out.client).await;
             return if upstream.ended { Ended::Lost } else { state(engine, out) };
         }
