@@ -5,7 +5,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod edges;
 mod extended;
+mod garbage;
+mod lost;
+mod pieces;
 mod raw;
 mod session;
 mod simple;
