@@ -18,6 +18,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// Read ahead from a side while its engine cannot go on.
 const READ_AHEAD: usize = 64 * 1024;
@@ -27,6 +28,8 @@ const STEPS: (usize, usize) = (8 * 1024, 128 * 1024);
 const KEEP: usize = 1 << 20;
 /// Longest time a leaving client may take for its last bytes.
 const FAREWELL: Duration = Duration::from_secs(5);
+/// How long what a client asked for may go on after he left; then it is cancelled in the warehouse.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// One side of a session.
 #[derive(Debug)]
@@ -201,6 +204,7 @@ where
     U: AsyncRead + AsyncWrite + Unpin,
 {
     let mut closing = false;
+    let mut left: Option<Instant> = None;
     let mut stopping = *control.stop.borrow();
     loop {
         let fatal = match step(engine, closing, client, upstream, out) {
@@ -232,6 +236,7 @@ where
             return if upstream.ended { Ended::Lost } else { state(engine, out) };
         }
         if closing {
+            left.get_or_insert_with(|| Instant::now() + LINGER);
             if lost {
                 return Ended::Lost;
             }
@@ -254,9 +259,16 @@ where
                     std::future::pending::<()>().await;
                 }
             };
+            let gone = async {
+                match left {
+                    Some(until) => tokio::time::sleep_until(until).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 biased;
                 moved = moved => Turned::Moved(moved),
+                () = gone => Turned::Gone,
                 () = stop => Turned::Stop,
                 () = idle => Turned::Idle,
             }
@@ -265,6 +277,7 @@ where
             Turned::Moved(Ok(())) => {}
             Turned::Moved(Err(Trouble::Client)) => return state(engine, out),
             Turned::Moved(Err(Trouble::Upstream)) => upstream.ended = true,
+            Turned::Gone => return state(engine, out),
             Turned::Stop => stopping = true,
             Turned::Idle => {
                 let text = "terminating connection due to idle-session timeout";
@@ -281,6 +294,8 @@ enum Turned {
     Moved(Result<(), Trouble>),
     Stop,
     Idle,
+    /// The client left and what it asked for takes too long.
+    Gone,
 }
 
 fn shutdown() -> Refusal {
