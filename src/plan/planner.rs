@@ -12,6 +12,13 @@ use std::time::SystemTime;
 /// Longest statement string accepted, in bytes.
 const MAX_STATEMENT: usize = 8 * 1024 * 1024;
 
+/// Most tokens in a statement string, and most statements: a tree takes some kilobytes a token while it is checked.
+const MAX_TOKENS: usize = 100_000;
+const MAX_STATEMENTS: usize = 5_000;
+
+/// Strings from this length on are planned one at a time, so that a few callers cannot take all memory and all threads.
+const LARGE: usize = 32 * 1024;
+
 /// Bytes of text that the plan cache holds.
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 
@@ -23,6 +30,8 @@ const KEPT_VIEWS: usize = 4096;
 pub struct Planner {
     cache: PlanCache,
     kept: Kept,
+    /// Held while a large string is planned.
+    large: std::sync::Mutex<()>,
 }
 
 /// What is made once for every decision: for the rewriter, and apart from it for the seal.
@@ -35,7 +44,7 @@ pub(super) struct Kept {
 impl Default for Planner {
     fn default() -> Self {
         let kept = Kept { bodies: ByDecision::new(KEPT_VIEWS), expected: ByDecision::new(KEPT_VIEWS) };
-        Self { cache: PlanCache::new(CACHE_BYTES), kept }
+        Self { cache: PlanCache::new(CACHE_BYTES), kept, large: std::sync::Mutex::new(()) }
     }
 }
 
@@ -54,17 +63,26 @@ impl Planner {
             ));
         }
         let inputs = progress.inputs()?;
-        if inputs.param_types.iter().any(|t| crate::resolve::is_alias(*t) || crate::catalog::reg::cast_is_refused(*t)) {
-            return Err(Refusal::unsupported("parameters of an object identifier type are not supported")
-                .with_hint("Send the parameter as oid or text and cast it in the statement."));
-        }
         let key = Key::new(text, &inputs);
         if let Some(plan) = self.cache.get(&key, SystemTime::now()) {
             progress.admit(&plan)?;
             return Ok(vec![plan]);
         }
+        let _turn = if text.len() >= LARGE {
+            sql::limits::check_tokens(text, MAX_TOKENS)?;
+            Some(self.large.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+        } else {
+            None
+        };
         sql::limits::with_stack(text, || {
             let parsed = sql::parse(text)?;
+            if parsed.statements.len() > MAX_STATEMENTS {
+                return Err(Refusal::new(
+                    Family::Unsupported,
+                    SqlState::PROGRAM_LIMIT_EXCEEDED,
+                    format!("a string may hold at most {MAX_STATEMENTS} statements"),
+                ));
+            }
             if let [single] = parsed.statements.as_slice() {
                 let plan = Arc::new(statement::plan(single, text, &inputs, &self.kept, SystemTime::now())?);
                 progress.admit(&plan)?;

@@ -26,9 +26,23 @@ pub(super) fn plan(
     let visible = Visible::new();
     let world = &inputs.world;
     let sight = Sight::new(&world.catalog, &world.ruleset, &inputs.caller, &inputs.session, now, &visible);
+    // The system's plain types need no look at what the caller sees.
+    let odd = |oid: &&Oid| oid.0 != 0 && !PLAIN_TYPES.contains(&oid.0);
+    if let Some(oid) = inputs.param_types.iter().filter(odd).find(|oid| !sight.parameter_type_is_fine(**oid)) {
+        return Err(Refusal::new(
+            Family::Denied,
+            SqlState::UNDEFINED_OBJECT,
+            format!("type with OID {oid} does not exist for parameters"),
+        ));
+    }
     let own_text = text.get(statement.range.clone()).unwrap_or(text);
     Kind { statement, own_text, inputs, sight: &sight, kept }.plan()
 }
+
+/// Parameter types that drivers declare most: bool, bytea, int8, int2, int4, text, float4, float8, bpchar, varchar, date, time, timestamp,
+/// timestamptz, numeric, uuid, json, jsonb (pg_type.dat).
+const PLAIN_TYPES: &[u32] =
+    &[16, 17, 20, 21, 23, 25, 700, 701, 1042, 1043, 1082, 1083, 1114, 1184, 1700, 2950, 114, 3802];
 
 struct Kind<'a> {
     statement: &'a Statement,

@@ -36,7 +36,7 @@ const UNKNOWN: ErrorPolicy = ErrorPolicy { hides: true, canonical_data_errors: t
 fn may_quote_values(code: &str) -> bool {
     match code.get(..2) {
         // Connection, invalid transaction state, rollback, syntax and names, resources, object state, operator intervention.
-        Some("08" | "25" | "26" | "28" | "34" | "3D" | "3F" | "40" | "42" | "53" | "55" | "57") => false,
+        Some("08" | "0A" | "25" | "26" | "28" | "34" | "3D" | "3F" | "40" | "42" | "53" | "55" | "57") => false,
         _ => true,
     }
 }

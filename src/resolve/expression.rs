@@ -142,7 +142,7 @@ impl Resolver<'_, '_> {
             N::AExpr(e) => self.operation(e, scope),
             N::CoalesceExpr(c) => {
                 let parts = self.each(&mut c.args, scope)?;
-                no_alias_literals(&parts, c.location)?;
+                no_alias_mix(&parts, c.location)?;
                 let common = common_type(&parts);
                 Ok(Facts::of_parts(&parts, common).but(common != Type::Unclear))
             }
@@ -158,8 +158,8 @@ impl Resolver<'_, '_> {
                     results.extend(self.optional(&mut when.result, scope)?);
                 }
                 results.extend(self.optional(&mut c.defresult, scope)?);
-                no_alias_literals(&results, c.location)?;
-                no_alias_literals(&parts, c.location)?;
+                no_alias_mix(&results, c.location)?;
+                no_alias_mix(&parts, c.location)?;
                 let common = common_type(&results);
                 parts.append(&mut results);
                 Ok(Facts::of_parts(&parts, common).but(simple && common != Type::Unclear))
@@ -169,7 +169,7 @@ impl Resolver<'_, '_> {
             N::SubLink(link) => self.sublink(link, scope),
             N::AArrayExpr(array) if !array.elements.is_empty() => {
                 let parts = self.each(&mut array.elements, scope)?;
-                no_alias_literals(&parts, array.location)?;
+                no_alias_mix(&parts, array.location)?;
                 let of = match common_type(&parts) {
                     Type::Known(element) => self.sight.catalog.types.get(&element).map(|t| t.array),
                     Type::Literal | Type::Unclear => None,
@@ -201,13 +201,18 @@ impl Resolver<'_, '_> {
                 {
                     self.plain_type_name(name)?;
                 }
+                let array = matches!(kind, N::AArrayExpr(_));
                 let grouping = matches!(kind, N::GroupingFunc(_));
                 let mut parts = Vec::new();
                 walk::children(kind, &mut |child| {
                     parts.push(self.expression(child, scope)?);
                     Ok(())
                 })?;
-                no_alias_literals(&parts, -1)?;
+                no_alias_mix(&parts, -1)?;
+                if array && parts.iter().any(|p| matches!(p.type_oid, Type::Known(oid) if is_alias(oid))) {
+                    return Err(Refusal::unsupported("arrays of object identifiers are not supported")
+                        .with_hint("Cast the elements to oid or text."));
+                }
                 let mut facts = Facts::of_parts(&parts, Type::Unclear).but(false);
                 facts.aggregates |= grouping;
                 Ok(facts)
@@ -304,8 +309,8 @@ impl Resolver<'_, '_> {
             None => self.optional(&mut e.rexpr, scope)?,
         };
         let operands: Vec<Facts> = left.iter().chain(&right).chain(in_list.iter().flatten()).cloned().collect();
-        no_alias_literals(&operands, e.location)?;
         let kind = K::try_from(e.kind).unwrap_or_default();
+        no_alias_operands(&operands, kind, e.location)?;
         let boolean = Type::Known(oid::BOOL);
         let pair = |op: &str, l: &Facts, r: &Facts| self.operator_total(op, l.type_oid, r.type_oid);
         Ok(match (kind, left, right, in_list) {
@@ -318,7 +323,8 @@ impl Resolver<'_, '_> {
             }
             (K::AexprIn, Some(left), None, Some(items)) => {
                 // Elements are brought to a common type; only lists of one type or plain literals are followed.
-                let total = items.iter().all(|item| pair("=", &left, item)) && uniform(&items);
+                let total =
+                    items.iter().all(|item| pair("=", &left, item) && needs_no_cast(&left, item)) && uniform(&items);
                 let parts: Vec<_> = std::iter::once(left).chain(items).collect();
                 Facts::of_parts(&parts, boolean).but(total)
             }
@@ -438,9 +444,16 @@ impl Resolver<'_, '_> {
         match literal {
             Some(text) => {
                 let digits = reg::resolve_reg_literal(alias, &text, visibility).map_err(|r| r.at(cast.location))?;
-                let type_name = ALIAS_TYPES.iter().find(|a| **a == alias).ok_or_else(|| {
-                    Refusal::unsupported(format!("casts to {alias} are not supported")).at(cast.location)
-                })?;
+                // Names of parser and dictionary configurations keep their type: functions take them by it. Others become plain OIDs.
+                let type_name = match alias {
+                    "regconfig" => "regconfig",
+                    "regdictionary" => "regdictionary",
+                    "regcollation" => "regcollation",
+                    "regoper" => "regoper",
+                    "regoperator" => "regoperator",
+                    _ => "oid",
+                };
+                let type_oid = if type_name == "oid" { Type::Known(OID) } else { type_oid };
                 self.replace(cast.location, Replacement::Constant { value: Some(digits), type_name, array: false })?;
                 Ok(Facts::constant(type_oid))
             }
@@ -451,8 +464,9 @@ impl Resolver<'_, '_> {
                 if let Some(argument) = cast.arg.as_deref() {
                     self.scalar_argument(argument, cast.location)?;
                 }
-                self.replace(cast.location, Replacement::Guard(text))?;
-                Ok(Facts { type_oid, ..inner }.but(false))
+                // As text: an identifier would turn other values beside it into names.
+                self.replace(cast.location, Replacement::Guard(format!("({text})::pg_catalog.text")))?;
+                Ok(Facts { type_oid: Type::Known(oid::TEXT), ..inner }.but(false))
             }
         }
     }
@@ -489,7 +503,8 @@ impl Resolver<'_, '_> {
             && !self.resolved.calls.contains_key(&call.location);
         let overloads = self.sight.catalog.functions.get(&name);
         let aggregate = call.over.is_none() && overloads.is_some_and(|o| o.iter().any(|f| f.kind == 'a'));
-        if matches!(self.resolved.calls.get(&call.location), Some(Replacement::Guard(_))) {
+        if matches!(self.resolved.calls.get(&call.location), Some(Replacement::Guard(text)) if text.contains("SELECT"))
+        {
             for argument in &call.args {
                 self.scalar_argument(argument, call.location)?;
             }
@@ -521,6 +536,11 @@ impl Resolver<'_, '_> {
         let exact = types
             .and_then(|t| overloads?.iter().find(|f| f.args == t && !f.returns_set).map(|f| Type::Known(f.result)));
         let result = exact.or_else(|| self.only_result(overloads?)).unwrap_or(Type::Unclear);
+        // Replaced by its text (see `function`).
+        let result = match (result, self.resolved.calls.get(&call.location)) {
+            (Type::Known(oid), Some(Replacement::Guard(_))) if is_alias(oid) => Type::Known(oid::TEXT),
+            _ => result,
+        };
         let parts: Vec<_> = args.into_iter().chain(rest).collect();
         let mut facts = Facts::of_parts(&parts, result).but(total && !aggregate);
         facts.aggregates |= aggregate;
@@ -582,6 +602,10 @@ impl Resolver<'_, '_> {
                 (output.tame && total, Type::Known(oid::BOOL))
             }
             (S::AllSublink, _) => (false, Type::Known(oid::BOOL)),
+            (S::ExprSublink, _) => {
+                let column = output.columns.as_ref().and_then(|c| c.first()).and_then(|c| c.type_oid);
+                (false, column.map_or(Type::Unclear, Type::Known))
+            }
             _ => (false, Type::Unclear),
         };
         if let Some(test) = &test {
@@ -656,22 +680,10 @@ fn constant_type(c: &pb::AConst) -> Type {
     }
 }
 
-/// Types whose input reads the catalog (PostgreSQL manual, 8.19).
-const ALIAS_TYPES: &[&str] = &[
-    "regclass",
-    "regcollation",
-    "regconfig",
-    "regdictionary",
-    "regnamespace",
-    "regoper",
-    "regoperator",
-    "regproc",
-    "regprocedure",
-    "regrole",
-    "regtype",
-];
+/// `oid` itself.
+const OID: Oid = Oid(26);
 
-/// OIDs of [`ALIAS_TYPES`] (pg_type.dat).
+/// Types whose input reads the catalog and whose output prints its names (PostgreSQL manual, 8.19; pg_type.dat).
 const ALIAS_OIDS: &[u32] = &[24, 2202, 2203, 2204, 2205, 2206, 3734, 3769, 4089, 4096, 4191];
 
 /// Whether a type is one of the OID aliases.
@@ -679,17 +691,25 @@ pub fn is_alias(oid: Oid) -> bool {
     ALIAS_OIDS.contains(&oid.0)
 }
 
-/// A quoted literal beside an OID alias value would be read as an object's name by the warehouse itself, telling whether a hidden one
-/// exists: such comparisons need a cast, which is resolved as the caller sees the catalog.
-fn no_alias_literals(parts: &[Facts], location: i32) -> Result<(), Refusal> {
-    let alias = parts.iter().any(|p| matches!(p.type_oid, Type::Known(oid) if is_alias(oid)));
+/// Plain operators over an OID alias are those of `oid`; IN, BETWEEN and the like choose a common type first.
+fn no_alias_operands(parts: &[Facts], kind: pb::AExprKind, location: i32) -> Result<(), Refusal> {
     let literal = parts.iter().any(|p| p.type_oid == Type::Literal);
-    if alias && literal {
-        return Err(Refusal::unsupported("a bare string beside an object identifier is not supported")
-            .with_hint("Cast the string (for instance to regclass) or the identifier (to oid or text).")
-            .at(location));
+    if kind == pb::AExprKind::AexprOp && !literal { Ok(()) } else { no_alias_mix(parts, location) }
+}
+
+/// Beside an OID alias value of one type anything else may be converted to it by the warehouse: a string is read as an object's name, a
+/// number printed as one, telling of hidden objects. Such places need casts, which are resolved as the caller sees the catalog.
+fn no_alias_mix(parts: &[Facts], location: i32) -> Result<(), Refusal> {
+    let mut types = parts.iter().map(|p| p.type_oid);
+    let Some(alias) = parts.iter().map(|p| p.type_oid).find(|t| matches!(t, Type::Known(oid) if is_alias(*oid))) else {
+        return Ok(());
+    };
+    if types.all(|t| t == alias) {
+        return Ok(());
     }
-    Ok(())
+    Err(Refusal::unsupported("an object identifier beside a value of another type is not supported")
+        .with_hint("Cast the identifier to oid or text, or the string (for instance to regclass).")
+        .at(location))
 }
 
 /// The one type all parts have, literals aside.
@@ -705,6 +725,14 @@ fn common_type(parts: &[Facts]) -> Type {
         }
     }
     if common == Type::Literal { Type::Known(oid::TEXT) } else { common }
+}
+
+/// Whether an element of IN meets the left side without a conversion that could raise: of its type, a literal, or a smaller number.
+fn needs_no_cast(left: &Facts, item: &Facts) -> bool {
+    let whole = |t: Type| matches!(t, Type::Known(Oid(20 | 21 | 23)));
+    item.type_oid == Type::Literal
+        || item.type_oid == left.type_oid
+        || (whole(item.type_oid) && (whole(left.type_oid) || left.type_oid == Type::Known(oid::NUMERIC)))
 }
 
 /// All of one type, or all literals.

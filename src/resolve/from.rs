@@ -66,9 +66,6 @@ impl Resolver<'_, '_> {
         let Some(kind) = &mut node.node else {
             return Err(Refusal::internal("an empty FROM item"));
         };
-        if !matches!(kind, N::RangeSubselect(_) | N::JoinExpr(_)) {
-            self.items = self.items.saturating_add(1);
-        }
         match kind {
             N::RangeVar(relation) => self.range_var(relation, outer, nullable),
             N::RangeSubselect(sub) => {
@@ -286,7 +283,6 @@ impl Resolver<'_, '_> {
             _ => return Err(Refusal::unsupported("this kind of join is not supported")),
         };
         let keeps_rows = kind != J::JoinInner;
-        self.outer_join |= keeps_rows;
         let (Some(left), Some(right)) = (join.larg.as_deref_mut(), join.rarg.as_deref_mut()) else {
             return Err(Refusal::internal("a join without two sides"));
         };
@@ -318,7 +314,6 @@ impl Resolver<'_, '_> {
                         }
                         _ => (false, every_use(&left.items, &right.items)),
                     };
-                    self.questioned.extend(looked_at.iter().copied());
                     if !facts_total {
                         self.expose(&looked_at);
                         tame = false;

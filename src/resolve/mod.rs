@@ -137,12 +137,6 @@ struct Resolver<'a, 's> {
     exposed: BTreeSet<i32>,
     /// Such an expression was met whose relations are not known: every use is exposed.
     all_exposed: bool,
-    /// Uses that some conjunct of the caller looks at.
-    questioned: BTreeSet<i32>,
-    /// The statement holds an outer join.
-    outer_join: bool,
-    /// How many relations, CTEs and functions stand in the FROM clauses of the whole statement.
-    items: usize,
     /// Parameters mentioned more than once.
     repeated: BTreeSet<i64>,
     /// Total conjuncts by use, ready to be copied below a barrier.
@@ -157,9 +151,6 @@ impl<'a, 's> Resolver<'a, 's> {
             resolved: Resolved::default(),
             exposed: BTreeSet::new(),
             all_exposed: false,
-            questioned: BTreeSet::new(),
-            outer_join: false,
-            items: 0,
             repeated: BTreeSet::new(),
             pushable: BTreeMap::new(),
         }
@@ -169,8 +160,8 @@ impl<'a, 's> Resolver<'a, 's> {
     ///
     /// A caller's conjunct that never raises gives no signal wherever the planner runs it, so a relation all of whose conjuncts are
     /// total stays flat. Otherwise the relation gets a barrier, with its own total conjuncts copied below so that indexes still serve.
-    /// A policy predicate with a sub-query may become a join, before which scan conditions, expressions below outer joins and whatever is
-    /// joined first run: such a relation stays flat only when it stands alone and no conjunct looks at it.
+    /// A policy predicate with a sub-query may become a join, below which the planner runs scan conditions, expressions below outer joins,
+    /// and even the caller's ORDER BY (an early sort under a Gather Merge): such a relation always gets the barrier.
     /// A policy predicate that may itself raise is always evaluated behind a barrier and before everything of the caller's.
     fn finish(mut self) -> Resolved {
         for (location, relation) in &mut self.resolved.relations {
@@ -179,8 +170,7 @@ impl<'a, 's> Resolver<'a, 's> {
                 continue;
             }
             let own_total = rows.iter().all(|r| r.total);
-            let alone = self.items < 2 && !self.outer_join && !self.questioned.contains(location);
-            let joined = rows.iter().any(|r| r.has_subquery) && !alone;
+            let joined = rows.iter().any(|r| r.has_subquery);
             let exposed = self.all_exposed || self.exposed.contains(location);
             relation.barrier = !own_total || joined || exposed;
             relation.unguessed = exposed;

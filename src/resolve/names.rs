@@ -31,6 +31,19 @@ pub(super) fn check_reserved(name: &str, location: i32) -> Result<(), Refusal> {
 }
 
 impl Sight<'_> {
+    /// Whether a parameter may be declared of this type: one the caller may name, that neither reads the catalog nor tells a relation's
+    /// columns. Hidden and unknown ones are told apart by nobody.
+    pub fn parameter_type_is_fine(&self, oid: Oid) -> bool {
+        let Some(info) = self.catalog.types.get(&oid) else { return false };
+        let element = self.catalog.types.get(&info.element).filter(|_| info.category == 'A').unwrap_or(info);
+        let row = element.kind == 'c' && self.catalog.relations.values().any(|r| r.row_type == element.oid);
+        !row && !super::is_alias(oid)
+            && !super::is_alias(element.oid)
+            && !reg::cast_is_refused(oid)
+            && self.visibility().type_is_visible(oid)
+            && self.visibility().type_is_visible(element.oid)
+    }
+
     /// Resolves a relation name on the search path and decides it.
     ///
     /// # Errors
@@ -190,6 +203,17 @@ impl Resolver<'_, '_> {
             return if projection { Ok(()) } else { Err(undefined(format!("{name}()"))) };
         }
         match self.sight.catalog.function_class(name) {
+            FunctionClass::Allowed if self.gives_alias(name) => {
+                // As text: an identifier would turn other values beside it into names of objects.
+                let arguments: Vec<String> = (1..=call.args.len()).map(|n| format!("${n}")).collect();
+                let text = format!("(pg_catalog.{name}({}))::pg_catalog.text", arguments.join(", "));
+                if call.agg_star || call.func_variadic || call.over.is_some() || call.agg_filter.is_some() {
+                    return Err(
+                        Refusal::unsupported(format!("this form of {name}() is not supported")).at(call.location)
+                    );
+                }
+                self.replace(call.location, Replacement::Guard(text))
+            }
             FunctionClass::Allowed => Ok(()),
             FunctionClass::Denied => Err(Refusal::denied(format!("permission denied for function {name}"))
                 .with_hint("The function can reach beyond its arguments, or change the session or the server.")
@@ -207,9 +231,16 @@ impl Resolver<'_, '_> {
                     .ok_or_else(|| {
                         Refusal::denied(format!("permission denied for function {name}")).at(call.location)
                     })?;
+                let text = if self.gives_alias(name) { format!("({text})::pg_catalog.text") } else { text };
                 self.replace(call.location, Replacement::Guard(text))
             }
         }
+    }
+
+    /// Whether some overload of a function gives an OID alias.
+    fn gives_alias(&self, name: &str) -> bool {
+        let overloads = self.sight.catalog.functions.get(name);
+        overloads.is_some_and(|o| o.iter().any(|f| super::is_alias(f.result)))
     }
 
     /// Notes a replacement; a construct without a location cannot be found again and is refused.
@@ -224,6 +255,16 @@ impl Resolver<'_, '_> {
     /// Functions about the session are answered with constants.
     fn identity(&self, identity: Identity, call: &pb::FuncCall) -> Result<Replacement, Refusal> {
         let constant = |value: Option<String>, type_name, array| Replacement::Constant { value, type_name, array };
+        let arguments = match identity {
+            Identity::CurrentSchemas => 1..=1,
+            Identity::CurrentSetting => 1..=2,
+            Identity::CurrentSchema | Identity::CurrentDatabase | Identity::BackendPid | Identity::User => 0..=0,
+        };
+        if !arguments.contains(&call.args.len()) {
+            let name = names::parts(&call.funcname).unwrap_or_default().join(".");
+            let message = format!("function {name} does not exist with {} arguments", call.args.len());
+            return Err(Refusal::new(Family::Caller, SqlState::UNDEFINED_FUNCTION, message).at(call.location));
+        }
         Ok(match identity {
             Identity::CurrentSchema => constant(self.current_schema(), "name", false),
             Identity::CurrentSchemas => {

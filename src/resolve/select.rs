@@ -188,6 +188,13 @@ impl Resolver<'_, '_> {
                     base: None,
                 })
                 .collect();
+            let types = |row: &[Column]| row.iter().map(|c| c.type_oid.filter(|t| is_alias(*t))).collect::<Vec<_>>();
+            if let Some(before) = &columns
+                && (types(before).iter().chain(&types(&row)).any(Option::is_some))
+            {
+                return Err(Refusal::unsupported("VALUES of object identifiers are not supported in several rows")
+                    .with_hint("Cast them to oid or text."));
+            }
             columns = Some(match columns {
                 None => row,
                 Some(before) => before
@@ -264,6 +271,9 @@ impl Resolver<'_, '_> {
                 });
             }
         }
+        if columns.as_ref().is_some_and(|c| c.len() > MOST_COLUMNS) {
+            return Err(too_wide());
+        }
         self.group_by_key(select, scope);
         for node in select.group_clause.iter_mut().chain(&mut select.distinct_clause) {
             // `SELECT DISTINCT` alone is one empty node.
@@ -319,7 +329,6 @@ impl Resolver<'_, '_> {
         }
         let facts = self.expression(condition, scope)?;
         touched.extend(facts.touches.iter().copied());
-        self.questioned.extend(facts.touches.iter().copied());
         if facts.aggregates && matches!(clause, Clause::Having { own_aggregates: true }) {
             // Evaluated on groups of rows that the policy has already let through.
             if facts.loose {
@@ -403,6 +412,18 @@ impl Resolver<'_, '_> {
         let remote = self.sight.catalog.relations.get(&decision.remote)?;
         Some((*use_, (relation, remote.primary_key.clone())))
     }
+}
+
+/// PostgreSQL's own bound on the columns of a query (`MaxTupleAttributeNumber`); beyond it a chain of sub-selects that double each other
+/// would grow without bound here before the warehouse could refuse it.
+const MOST_COLUMNS: usize = 1664;
+
+fn too_wide() -> Refusal {
+    Refusal::new(
+        crate::error::Family::Unsupported,
+        crate::error::SqlState("54011"),
+        format!("target lists can have at most {MOST_COLUMNS} entries"),
+    )
 }
 
 /// Names mentioned outside GROUP BY, to decide which key-dependent columns to group.

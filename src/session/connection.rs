@@ -31,8 +31,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::runtime::RuntimeFlavor;
 use tokio::sync::watch;
 use tokio::time::timeout;
+
+/// Texts from this length on are planned away from the threads that serve other sessions.
+const LONG_TEXT: usize = 4 * 1024;
 
 /// What all connections share.
 pub struct Shared {
@@ -83,6 +87,12 @@ impl Surroundings for Live {
     }
 
     fn plan(&self, sql: &str, progress: &mut dyn Progress) -> Result<Vec<Arc<Plan>>, Refusal> {
+        // Long texts take their time: other sessions go on meanwhile on other threads.
+        let threads =
+            tokio::runtime::Handle::try_current().is_ok_and(|h| h.runtime_flavor() == RuntimeFlavor::MultiThread);
+        if sql.len() >= LONG_TEXT && threads {
+            return tokio::task::block_in_place(|| self.planner.plan_string(sql, progress));
+        }
         self.planner.plan_string(sql, progress)
     }
 }

@@ -19,6 +19,21 @@ pub fn too_complex() -> Refusal {
         .with_hint("Simplify the statement: it is nested too deeply to be checked.")
 }
 
+/// Refuses a text of more than `most` tokens.
+///
+/// # Errors
+/// 54001 in PostgreSQL's class for statements that are too complex.
+pub fn check_tokens(text: &str, most: usize) -> Result<(), Refusal> {
+    // What the lexer refuses the parser refuses at the same place.
+    let count = pg_query::scan_tokens(text).map_or(0, |tokens| tokens.len());
+    if count <= most {
+        return Ok(());
+    }
+    let message = format!("statement is too complex: {count} tokens, at most {most} are checked");
+    Err(Refusal::new(Family::Unsupported, SqlState::STATEMENT_TOO_COMPLEX, message)
+        .with_hint("Send long lists as an array parameter."))
+}
+
 /// Runs `work` (parse, resolve, rewrite, seal of `text`) with a stack that its nesting cannot exhaust.
 ///
 /// # Errors
