@@ -135,7 +135,7 @@ impl Default for Limits {
             message_bytes: 64 << 20,
             statement_bytes: 1 << 20,
             sessions: 1000,
-            sessions_per_user: 200,
+            sessions_per_user: 50,
             prepared_statements: 1000,
             portals: 1000,
             handshake_timeout: Duration::from_secs(30),

@@ -1,7 +1,7 @@
 //! Expressions: every node is walked, every function and type checked, and what the barrier decision needs is worked out: the type,
 //! whether evaluation can raise, and whose rows it looks at.
 
-use super::names::string_constant;
+use super::names::{alias_shown_as, string_constant};
 use super::scope::{Found, Scope};
 use super::{Replacement, Resolver};
 use crate::catalog::reg;
@@ -536,9 +536,11 @@ impl Resolver<'_, '_> {
         let exact = types
             .and_then(|t| overloads?.iter().find(|f| f.args == t && !f.returns_set).map(|f| Type::Known(f.result)));
         let result = exact.or_else(|| self.only_result(overloads?)).unwrap_or(Type::Unclear);
-        // Replaced by its text (see `function`).
+        // Replaced by its text or OID (see `function`).
         let result = match (result, self.resolved.calls.get(&call.location)) {
-            (Type::Known(oid), Some(Replacement::Guard(_))) if is_alias(oid) => Type::Known(oid::TEXT),
+            (Type::Known(oid), Some(Replacement::Guard(_))) if is_alias(oid) => {
+                Type::Known(if alias_shown_as(&name) == "text" { oid::TEXT } else { OID })
+            }
             _ => result,
         };
         let parts: Vec<_> = args.into_iter().chain(rest).collect();

@@ -11,6 +11,12 @@ use crate::sql::{NodeEnum, names, pb, walk};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
+/// `int8` (pg_type.dat).
+const INT8: crate::types::Oid = crate::types::Oid(20);
+
+/// `regclass` (pg_type.dat): what functions that give object identifiers in sets give.
+const REGCLASS: crate::types::Oid = crate::types::Oid(2205);
+
 /// What one FROM item brings.
 #[derive(Debug, Default)]
 pub(super) struct From {
@@ -99,6 +105,7 @@ impl Resolver<'_, '_> {
                 self.check_alias(function.alias.as_ref())?;
                 let mut touches = BTreeSet::new();
                 let mut name = None;
+                let mut identifiers = false;
                 for entry in &mut function.functions {
                     // Each entry is a list: the call, then its column definitions.
                     let Some(N::List(list)) = &mut entry.node else {
@@ -112,7 +119,13 @@ impl Resolver<'_, '_> {
                                 }
                             }
                             Some(_) => {
+                                if let Some(N::FuncCall(call)) = &part.node {
+                                    self.function_in_from = true;
+                                    let called = names::parts(&call.funcname).and_then(|p| p.last().copied());
+                                    identifiers |= called.is_some_and(|name| self.gives_alias(name));
+                                }
                                 touches.extend(self.expression(part, scope)?.touches);
+                                self.function_in_from = false;
                                 name.get_or_insert_with(|| names::figure_column_name(Some(part)));
                             }
                             None => {}
@@ -122,13 +135,30 @@ impl Resolver<'_, '_> {
                 for def in function.coldeflist.clone() {
                     self.column_definition(&def)?;
                 }
-                let item = Item {
-                    name: function.alias.as_ref().map(|a| a.aliasname.clone()).or(name).unwrap_or_default(),
-                    schema: None,
-                    columns: None,
-                    uses: Rc::new(touches.clone()),
-                    nullable,
+                let name = function.alias.as_ref().map(|a| a.aliasname.clone()).or(name).unwrap_or_default();
+                // Object identifiers in FROM: whatever the column is called, its type must be known wherever it is used.
+                let columns = if identifiers {
+                    if function.functions.len() != 1 {
+                        return Err(Refusal::unsupported("this form of a catalog function in FROM is not supported"));
+                    }
+                    let given = function.alias.as_ref().map(|a| a.colnames.as_slice()).unwrap_or_default();
+                    let given = names::parts(given).unwrap_or_default().into_iter().map(str::to_owned);
+                    let uses = Rc::new(touches.clone());
+                    let column = |(at, name): (usize, String)| Column {
+                        name,
+                        // WITH ORDINALITY adds a number behind it.
+                        type_oid: Some(if at == 1 && function.ordinality { INT8 } else { REGCLASS }),
+                        total: false,
+                        uses: Rc::clone(&uses),
+                        base: None,
+                    };
+                    let mut columns: Vec<Column> = given.enumerate().map(column).collect();
+                    columns.extend([name.clone(), "relid".to_owned()].into_iter().map(|n| column((0, n))));
+                    Some(columns)
+                } else {
+                    None
                 };
+                let item = Item { name, schema: None, columns, uses: Rc::new(touches.clone()), nullable };
                 Ok(From { items: vec![item], merged: BTreeSet::new(), touches, tame: false })
             }
             N::RangeTableSample(sample) => {

@@ -137,6 +137,8 @@ struct Resolver<'a, 's> {
     exposed: BTreeSet<i32>,
     /// Such an expression was met whose relations are not known: every use is exposed.
     all_exposed: bool,
+    /// The next call stands in FROM itself.
+    function_in_from: bool,
     /// Parameters mentioned more than once.
     repeated: BTreeSet<i64>,
     /// Total conjuncts by use, ready to be copied below a barrier.
@@ -151,6 +153,7 @@ impl<'a, 's> Resolver<'a, 's> {
             resolved: Resolved::default(),
             exposed: BTreeSet::new(),
             all_exposed: false,
+            function_in_from: false,
             repeated: BTreeSet::new(),
             pushable: BTreeMap::new(),
         }

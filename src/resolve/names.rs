@@ -174,6 +174,8 @@ impl Resolver<'_, '_> {
 
     /// Checks a function call's name; notes what stands for it when it is not called as it is.
     pub(super) fn function(&mut self, call: &pb::FuncCall) -> Result<(), Refusal> {
+        // A function that stands in FROM itself cannot be cast there; its column's type is known instead.
+        let in_from = std::mem::take(&mut self.function_in_from);
         let parts = names::parts(&call.funcname).unwrap_or_default();
         let undefined = |written: String| {
             Refusal::new(Family::Denied, SqlState::UNDEFINED_FUNCTION, format!("function {written} does not exist"))
@@ -203,10 +205,11 @@ impl Resolver<'_, '_> {
             return if projection { Ok(()) } else { Err(undefined(format!("{name}()"))) };
         }
         match self.sight.catalog.function_class(name) {
-            FunctionClass::Allowed if self.gives_alias(name) => {
-                // As text: an identifier would turn other values beside it into names of objects.
+            FunctionClass::Allowed if self.gives_alias(name) && !in_from => {
+                // As plain text or OID: an identifier would turn other values beside it into names of objects.
                 let arguments: Vec<String> = (1..=call.args.len()).map(|n| format!("${n}")).collect();
-                let text = format!("(pg_catalog.{name}({}))::pg_catalog.text", arguments.join(", "));
+                let text =
+                    format!("(pg_catalog.{name}({}))::pg_catalog.{}", arguments.join(", "), alias_shown_as(name));
                 if call.agg_star || call.func_variadic || call.over.is_some() || call.agg_filter.is_some() {
                     return Err(
                         Refusal::unsupported(format!("this form of {name}() is not supported")).at(call.location)
@@ -231,14 +234,18 @@ impl Resolver<'_, '_> {
                     .ok_or_else(|| {
                         Refusal::denied(format!("permission denied for function {name}")).at(call.location)
                     })?;
-                let text = if self.gives_alias(name) { format!("({text})::pg_catalog.text") } else { text };
+                let text = if self.gives_alias(name) && !in_from {
+                    format!("({text})::pg_catalog.{}", alias_shown_as(name))
+                } else {
+                    text
+                };
                 self.replace(call.location, Replacement::Guard(text))
             }
         }
     }
 
     /// Whether some overload of a function gives an OID alias.
-    fn gives_alias(&self, name: &str) -> bool {
+    pub(super) fn gives_alias(&self, name: &str) -> bool {
         let overloads = self.sight.catalog.functions.get(name);
         overloads.is_some_and(|o| o.iter().any(|f| super::is_alias(f.result)))
     }
@@ -308,6 +315,11 @@ impl Resolver<'_, '_> {
         let quoted = crate::types::quote_literal(&lower);
         Ok(Replacement::Guard(format!("pg_catalog.current_setting({quoted}, true)")))
     }
+}
+
+/// What a function's OID alias becomes: the name where the name is what one asks for, the OID where objects are compared.
+pub(super) fn alias_shown_as(function: &str) -> &'static str {
+    if function == "pg_typeof" { "text" } else { "oid" }
 }
 
 /// The value of a string constant node.

@@ -8,6 +8,7 @@ mod support;
 mod attacks;
 mod caller;
 mod change;
+mod found;
 mod generator;
 mod interference;
 mod names;

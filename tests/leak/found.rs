@@ -1,0 +1,135 @@
+//! What hostile review found, kept as it was found: each test failed before its fix.
+
+use crate::support::{Running, Stage};
+use tokio_postgres::types::{Kind, Type};
+
+/// `line` (over 8 MB, parallel plans) shows the rows of visible heads through a sub-query; `hidden` is registered and nobody's.
+async fn stage() -> Running {
+    Stage::new()
+        .await
+        .sql(
+            "CREATE TABLE head (id int PRIMARY KEY, open boolean NOT NULL);
+             CREATE TABLE line (head int, number int, note text, PRIMARY KEY (head, number)) WITH (parallel_workers = 2);
+             INSERT INTO head SELECT n, n % 2 = 0 FROM generate_series(1, 4000) n;
+             INSERT INTO line SELECT n % 4000 + 1, n, 'SECRET-' || repeat('x', 100) FROM generate_series(1, 60000) n;
+             CREATE TABLE hidden (hidden_column int, other text);
+             ANALYZE;",
+        )
+        .await
+        .sources(&[("line", "{head: [Head]}"), ("head", "{}")])
+        .policy("policyKey: read\nname: read\ntype: subscription\nactions: {type: entitlements, entitlements: {groups: [Staff]}}\n")
+        .policy(
+            "policyKey: open\nname: open\ntype: data\nactions:\n- rules:\n  - type: Row Restriction by Custom Where Clause\n    config: {predicate: \"head IN (SELECT h.id FROM public.head h WHERE h.open)\"}\ncircumstances: [{type: columnTags, columnTag: Head}]\n",
+        )
+        .user("ana", &["Staff"], &[])
+        .user("eve", &[], &[])
+        .start()
+        .await
+}
+
+/// An early sort under a Gather Merge ran the caller's ORDER BY below the semi-join that a policy's sub-query had become.
+#[tokio::test(flavor = "multi_thread")]
+async fn sort_keys_never_meet_rows_that_a_sub_query_hides() {
+    let running = stage().await;
+    let client = running.client("ana").await;
+    for setting in
+        ["enable_hashjoin = off", "enable_indexscan = off", "join_collapse_limit = 1", "from_collapse_limit = 1"]
+    {
+        let _ = client.batch_execute(&format!("SET {setting}")).await;
+    }
+    for key in ["1 / (head - 1)", "(CASE WHEN head = 1 THEN note ELSE '0' END)::int"] {
+        for statement in [
+            format!("SELECT note FROM line ORDER BY {key} LIMIT 1"),
+            format!("SELECT DISTINCT ON ({key}) note FROM line LIMIT 1"),
+            format!("SELECT {key}, count(*) FROM line GROUP BY 1 LIMIT 1"),
+            format!("SELECT row_number() OVER (ORDER BY {key}) FROM line LIMIT 1"),
+            format!("SELECT * FROM (SELECT note, {key} AS k FROM line) l ORDER BY k LIMIT 1"),
+        ] {
+            client.simple_query(&statement).await.unwrap_or_else(|e| panic!("{statement}: {e:?}"));
+        }
+    }
+}
+
+/// Numbers and strings beside an OID alias became names: every relation's name could be listed, and any name tried.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_turns_into_an_object_name() {
+    let running = stage().await;
+    let client = running.client("eve").await;
+    let row = running.admin().query_one("SELECT 'hidden'::regclass::oid", &[]).await.unwrap();
+    let oid: u32 = row.get(0);
+    for statement in [
+        format!("SELECT coalesce((SELECT 'pg_class'::regclass WHERE false), {oid})"),
+        format!("SELECT CASE WHEN true THEN {oid} ELSE 'pg_class'::regclass END"),
+        format!("VALUES ('pg_class'::regclass), ({oid})"),
+        format!("SELECT ARRAY['pg_class'::regclass, {oid}]"),
+        format!("SELECT greatest('pg_class'::regclass, {oid})"),
+        format!("SELECT ARRAY[pg_typeof(1), {oid}]"),
+        format!("SELECT ARRAY[typinput, {oid}] FROM pg_type LIMIT 1"),
+        "VALUES ('pg_class'::regclass), ('public.hidden')".to_owned(),
+        "VALUES ('pg_catalog'::regnamespace), ('hidden_schema')".to_owned(),
+        "SELECT coalesce((SELECT pg_typeof(1) WHERE false), 'public.hidden')".to_owned(),
+        "SELECT CASE WHEN true THEN 'public.hidden' ELSE (ARRAY[pg_typeof(1)])[1] END".to_owned(),
+    ] {
+        let there = format!("{:?}", client.simple_query(&statement).await);
+        assert!(!there.contains("hidden\"") || statement.contains("hidden"), "{statement}: {there}");
+        // A name that exists and one that does not are answered alike.
+        let absent = statement.replace("public.hidden", "public.absent").replace(&oid.to_string(), "99999");
+        let absent = format!("{:?}", client.simple_query(&absent).await);
+        let blank = |text: &str| {
+            text.replace("public.hidden", "x")
+                .replace("public.absent", "x")
+                .replace(&oid.to_string(), "n")
+                .replace("99999", "n")
+        };
+        assert_eq!(shape(&blank(&there)), shape(&blank(&absent)), "{statement}");
+    }
+}
+
+/// What is left of an answer when source lines of the server are no matter.
+fn shape(text: &str) -> String {
+    text.chars().take(600).collect()
+}
+
+/// A parameter declared of a hidden table's row type described its columns.
+#[tokio::test(flavor = "multi_thread")]
+async fn parameter_types_describe_no_hidden_table() {
+    let running = stage().await;
+    let client = running.client("eve").await;
+    let row =
+        running.admin().query_one("SELECT reltype, oid FROM pg_class WHERE relname = 'hidden'", &[]).await.unwrap();
+    let mut told = Vec::new();
+    for oid in [row.get::<_, u32>(0), 999_999, 71] {
+        let declared = Type::new("anything".into(), oid, Kind::Simple, "public".into());
+        for statement in ["SELECT ($1).*", "SELECT row_to_json($1)", "SELECT pg_typeof($1)"] {
+            let error = client.prepare_typed(statement, std::slice::from_ref(&declared)).await.unwrap_err();
+            let text = format!("{error:?}");
+            assert!(!text.contains("hidden_column"), "{text}");
+            told.push(text.replace(&oid.to_string(), "n"));
+        }
+    }
+    assert!(told.windows(2).all(|pair| pair[0] == pair[1]), "{told:#?}");
+}
+
+/// A short chain of doubling CTEs took the proxy seconds and gigabytes.
+#[tokio::test(flavor = "multi_thread")]
+async fn doubling_sub_queries_are_refused_at_once() {
+    let running = stage().await;
+    let client = running.client("eve").await;
+    let mut statement = "WITH a0 AS (SELECT * FROM pg_class)".to_owned();
+    for level in 1..40 {
+        statement.push_str(&format!(", a{level} AS (SELECT * FROM a{0} x, a{0} y)", level - 1));
+    }
+    statement.push_str(" SELECT 1 FROM a39 LIMIT 0");
+    let error = client.simple_query(&statement).await.unwrap_err();
+    assert_eq!(error.code().map(|c| c.code()), Some("54011"), "{error:?}");
+}
+
+/// A long text of many terms stalled everybody.
+#[tokio::test(flavor = "multi_thread")]
+async fn texts_of_endless_terms_are_refused() {
+    let running = stage().await;
+    let client = running.client("eve").await;
+    let statement = format!("SELECT 1 WHERE {}", vec!["1=1"; 60_000].join(" OR "));
+    let error = client.simple_query(&statement).await.unwrap_err();
+    assert_eq!(error.code().map(|c| c.code()), Some("54001"), "{error:?}");
+}
