@@ -511,6 +511,15 @@ impl Resolver<'_, '_> {
         }
         let unit = call.args.first().and_then(string_constant).map(str::to_owned);
         let args = self.each(&mut call.args, scope)?;
+        // `age(xid)` tells how many transactions the warehouse has run.
+        if name == "age"
+            && let [of] = args.as_slice()
+            && !matches!(of.type_oid, Type::Literal | Type::Known(oid::DATE | oid::TIMESTAMP | oid::TIMESTAMPTZ))
+        {
+            return Err(Refusal::denied("permission denied for function age of this argument")
+                .with_hint("Cast the argument to timestamp or timestamptz.")
+                .at(call.location));
+        }
         let mut rest = self.each(&mut call.agg_order, scope)?;
         rest.extend(self.optional(&mut call.agg_filter, scope)?);
         if let Some(over) = &mut call.over {

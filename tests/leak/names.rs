@@ -39,6 +39,9 @@ fn functions_that_reach_beyond_their_arguments_are_refused() {
             "pg_sequence_last_value('emp_seq')",
             "current_query()",
             "txid_current()",
+            "age('3'::xid)",
+            "age(xid('3'))",
+            "age((SELECT '3'::xid))",
             "pg_export_snapshot()",
             "pg_stat_get_tuples_inserted(1)",
             "pg_column_size('x'::text)",
@@ -73,6 +76,22 @@ fn functions_that_reach_beyond_their_arguments_are_refused() {
             }
         }
     }
+}
+
+/// Some functions are harmless for some types.
+#[test]
+fn ages_of_instants_are_told() {
+    let mut ana = Caller::new(ANA);
+    assert_eq!(
+        ana.cell("SELECT count(age(hired)) + count(age(seen)) + count(age(local)) + count(age(now(), seen)) FROM emp"),
+        "96"
+    );
+    assert_eq!(
+        ana.cell(
+            "SELECT age(date_trunc('day', now())) IS NOT NULL AND age(max(hired)::timestamp) IS NOT NULL FROM emp"
+        ),
+        "t"
+    );
 }
 
 /// Row 12: a function over a column looks like a column of a row; outside `pg_catalog` it is found by nobody.
