@@ -299,6 +299,10 @@ impl Resolver<'_, '_> {
             }
         };
         let pattern = e.rexpr.as_deref().and_then(string_constant).map(str::to_owned);
+        if let (Some(l), Some(r)) = (e.lexpr.as_deref(), e.rexpr.as_deref()) {
+            let collations = (self.collation_at(l, scope), self.collation_at(r, scope));
+            no_conflict(collations.0, collations.1, e.location)?;
+        }
         let left = self.optional(&mut e.lexpr, scope)?;
         let in_list = match e.rexpr.as_deref_mut() {
             Some(pb::Node { node: Some(NodeEnum::List(list)) }) => Some(self.each(&mut list.items, scope)?),
@@ -358,6 +362,34 @@ impl Resolver<'_, '_> {
                 Facts::of_parts(&parts, Type::Unclear).but(false)
             }
         })
+    }
+
+    /// The collation of a plain column reference; none for anything else.
+    fn collation_at(&self, node: &pb::Node, scope: &Scope<'_>) -> Oid {
+        let Some(NodeEnum::ColumnRef(c)) = &node.node else { return Oid(0) };
+        let parts = names::parts(&c.fields).unwrap_or_default();
+        let found = match parts.as_slice() {
+            [name] => scope.unqualified(name),
+            [item, name] => scope.qualified(item, name),
+            _ => return Oid(0),
+        };
+        match found {
+            Found::Column { column, .. } => self.collation_of(column),
+            Found::Row { .. } | Found::Unknown | Found::Nothing => Oid(0),
+        }
+    }
+
+    /// The collation of a column that comes from one relation under its own name.
+    pub(super) fn collation_of(&self, column: &super::scope::Column) -> Oid {
+        let mut uses = column.uses.iter();
+        let (Some(use_), None) = (uses.next(), uses.next()) else { return Oid(0) };
+        let relation = self
+            .resolved
+            .relations
+            .get(use_)
+            .and_then(|r| self.sight.catalog.relations.get(&r.permitted.decision().remote));
+        let found = relation.and_then(|r| r.columns.iter().find(|c| c.name == column.name));
+        found.map_or(Oid(0), |c| c.collation)
     }
 
     fn element_of(&self, array: Oid) -> Option<Oid> {
@@ -594,7 +626,11 @@ impl Resolver<'_, '_> {
         let Some(NodeEnum::SelectStmt(select)) = link.subselect.as_deref_mut().and_then(|n| n.node.as_mut()) else {
             return Err(Refusal::unsupported("only SELECT may stand in a sub-query").at(link.location));
         };
+        let tested = link.testexpr.as_deref().map_or(Oid(0), |t| self.collation_at(t, scope));
         let output = self.select(select, Some(scope), None)?;
+        if let Some([one]) = output.columns.as_deref() {
+            no_conflict(tested, self.collation_of(one), link.location)?;
+        }
         let mut touches = output.outer_touches;
         let kind = S::try_from(link.sub_link_type).unwrap_or_default();
         let (total, type_oid) = match (kind, &test) {
@@ -700,6 +736,22 @@ const ALIAS_OIDS: &[u32] = &[24, 2202, 2203, 2204, 2205, 2206, 3734, 3769, 4089,
 /// Whether a type is one of the OID aliases.
 pub fn is_alias(oid: Oid) -> bool {
     ALIAS_OIDS.contains(&oid.0)
+}
+
+/// Columns of two collations other than the default cannot be compared (manual, 24.2.1). PostgreSQL says so when it comes to compare, which
+/// depends on its plan and so on its statistics; here it is said always.
+pub(super) fn no_conflict(left: Oid, right: Oid, location: i32) -> Result<(), Refusal> {
+    let own = |collation: Oid| !matches!(collation.0, 0 | 100);
+    if left == right || !own(left) || !own(right) {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        crate::error::Family::Caller,
+        crate::error::SqlState("42P22"),
+        "could not determine which collation to use for string comparison",
+    )
+    .with_hint("Use the COLLATE clause to set the collation explicitly.")
+    .at(location))
 }
 
 /// Plain operators over an OID alias are those of `oid`; IN, BETWEEN and the like choose a common type first.

@@ -1,6 +1,6 @@
 //! FROM: relations, sub-selects, joins, functions, samples.
 
-use super::expression::Type;
+use super::expression::{Type, no_conflict};
 use super::names::check_reserved;
 use super::scope::{Column, Item, Scope};
 use super::select::{Clause, rename};
@@ -338,6 +338,7 @@ impl Resolver<'_, '_> {
                     let (l, r) = (column_of(&left.items, &name), column_of(&right.items, &name));
                     let (facts_total, looked_at) = match (l, r) {
                         (Some(l), Some(r)) => {
+                            no_conflict(self.collation_of(l), self.collation_of(r), -1)?;
                             let ty = |c: &Column| c.type_oid.map_or(Type::Unclear, Type::Known);
                             let total = l.total && r.total && self.operator_total("=", ty(l), ty(r));
                             (total, l.uses.union(&r.uses).copied().collect::<BTreeSet<i32>>())
