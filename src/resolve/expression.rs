@@ -475,7 +475,11 @@ impl Resolver<'_, '_> {
         let type_oid = alias_oid.map_or(Type::Unclear, Type::Known);
         match literal {
             Some(text) => {
-                let digits = reg::resolve_reg_literal(alias, &text, visibility).map_err(|r| r.at(cast.location))?;
+                let place = match cast.arg.as_deref().and_then(|a| a.node.as_ref()) {
+                    Some(NodeEnum::AConst(c)) => c.location,
+                    _ => cast.location,
+                };
+                let digits = reg::resolve_reg_literal(alias, &text, visibility).map_err(|r| r.at(place))?;
                 // Names of parser and dictionary configurations keep their type: functions take them by it. Others become plain OIDs.
                 let type_name = match alias {
                     "regconfig" => "regconfig",
@@ -524,7 +528,9 @@ impl Resolver<'_, '_> {
 
     /// Function calls.
     fn call(&mut self, call: &mut pb::FuncCall, scope: &Scope<'_>) -> Result<Facts, Refusal> {
-        self.function(call)?;
+        if let Err(refusal) = self.function(call) {
+            return Err(self.of_arguments(refusal, call, scope)?);
+        }
         let name = names::parts(&call.funcname).and_then(|p| p.last().map(|n| (*n).to_owned())).unwrap_or_default();
         let plain = call.agg_order.is_empty()
             && call.agg_filter.is_none()
@@ -555,6 +561,7 @@ impl Resolver<'_, '_> {
         let mut rest = self.each(&mut call.agg_order, scope)?;
         rest.extend(self.optional(&mut call.agg_filter, scope)?);
         if let Some(over) = &mut call.over {
+            super::names::check_plain(&over.name, "window names", over.location)?;
             self.window(over, scope, &mut rest)?;
         }
         let types: Option<Vec<Oid>> = args
@@ -590,6 +597,35 @@ impl Resolver<'_, '_> {
         facts.loose &= !aggregate;
         facts.pushable = false;
         Ok(facts)
+    }
+
+    /// 42883 names the types of the arguments, as far as they are known; an argument that is wrong itself is told first.
+    fn of_arguments(
+        &mut self,
+        refusal: Refusal,
+        call: &mut pb::FuncCall,
+        scope: &Scope<'_>,
+    ) -> Result<Refusal, Refusal> {
+        if refusal.code != SqlState::UNDEFINED_FUNCTION {
+            return Ok(refusal);
+        }
+        let catalog = self.sight.catalog;
+        let types: Option<Vec<&str>> = self
+            .each(&mut call.args, scope)?
+            .iter()
+            .map(|a| match a.type_oid {
+                Type::Known(oid) => catalog.types.get(&oid).map(|t| t.sql.as_str()),
+                Type::Literal => Some("unknown"),
+                Type::Unclear => None,
+            })
+            .collect();
+        Ok(match (types, refusal.message.split_once("()")) {
+            (Some(types), Some((before, after))) => {
+                let message = format!("{before}({}){after}", types.join(", "));
+                Refusal { message: message.into(), ..refusal }
+            }
+            _ => refusal,
+        })
     }
 
     /// The result type that all overloads of a function share, when it does not depend on the arguments.

@@ -1,13 +1,13 @@
 //! FROM: relations, sub-selects, joins, functions, samples.
 
 use super::expression::{Type, no_conflict};
-use super::names::check_reserved;
+use super::names::{check_plain, check_reserved};
 use super::scope::{Column, Item, Scope};
 use super::select::{Clause, rename};
-use super::{RelationUse, Resolver};
+use super::{RelationUse, Replacement, Resolver};
 use crate::catalog::total::collation_never_conflicts;
 use crate::error::{Family, Refusal, SqlState};
-use crate::sql::{NodeEnum, names, pb, walk};
+use crate::sql::{NodeEnum, names, parse_expression, pb, walk};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
@@ -126,6 +126,7 @@ impl Resolver<'_, '_> {
                                 }
                                 touches.extend(self.expression(part, scope)?.touches);
                                 self.function_in_from = false;
+                                self.function_stays(part, function.alias.is_some())?;
                                 name.get_or_insert_with(|| names::figure_column_name(Some(part)));
                             }
                             None => {}
@@ -304,6 +305,9 @@ impl Resolver<'_, '_> {
         use pb::JoinType as J;
         self.check_alias(join.alias.as_ref())?;
         self.check_alias(join.join_using_alias.as_ref())?;
+        if let Some(alias) = &join.join_using_alias {
+            check_plain(&alias.aliasname, "aliases of USING", -1)?;
+        }
         let kind = J::try_from(join.jointype).unwrap_or_default();
         let (left_nullable, right_nullable) = match kind {
             J::JoinInner => (nullable, nullable),
@@ -398,6 +402,29 @@ impl Resolver<'_, '_> {
             },
             _ => Err(Refusal::internal("a column definition list holds something else")),
         }
+    }
+
+    /// What stands for a call in FROM has to be one that may stand there, under the same name.
+    fn function_stays(&self, part: &pb::Node, named: bool) -> Result<(), Refusal> {
+        let (location, called) = match &part.node {
+            Some(NodeEnum::FuncCall(f)) => (f.location, names::parts(&f.funcname).unwrap_or_default()),
+            Some(NodeEnum::SqlvalueFunction(f)) => (f.location, Vec::new()),
+            _ => return Ok(()),
+        };
+        let stays = match self.resolved.calls.get(&location) {
+            None => true,
+            Some(Replacement::Constant { .. }) => named,
+            Some(Replacement::Guard(text)) => match parse_expression(text)?.node {
+                Some(NodeEnum::FuncCall(f)) => names::parts(&f.funcname).unwrap_or_default().last() == called.last(),
+                _ => false,
+            },
+        };
+        if stays {
+            return Ok(());
+        }
+        Err(Refusal::unsupported("this function is not supported in FROM")
+            .with_hint("Call it in the select list, or give it an alias.")
+            .at(location))
     }
 
     fn check_alias(&self, alias: Option<&pb::Alias>) -> Result<(), Refusal> {

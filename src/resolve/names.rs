@@ -20,6 +20,17 @@ pub fn relation_written(relation: &pb::RangeVar) -> String {
 /// Prefix of names that the rewriter makes; callers may not use it.
 const RESERVED: &str = "_sv";
 
+/// Refuses a name in one of the places where the printer does not quote names.
+pub(super) fn check_plain(name: &str, what: &str, location: i32) -> Result<(), Refusal> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    let spelled = name.chars().all(plain) && !name.starts_with(|c: char| c.is_ascii_digit());
+    // A reserved word does not parse in that place.
+    if name.is_empty() || (spelled && crate::sql::parse(&format!("SELECT WINDOW {name} AS ()")).is_ok()) {
+        return Ok(());
+    }
+    Err(Refusal::unsupported(format!("{what} that need quotes are not supported")).at(location))
+}
+
 /// Refuses a caller's name that could be taken for one of ours.
 pub(super) fn check_reserved(name: &str, location: i32) -> Result<(), Refusal> {
     if name.starts_with(RESERVED) {
@@ -107,8 +118,9 @@ impl Resolver<'_, '_> {
     pub(super) fn type_name(&mut self, name: &pb::TypeName) -> Result<Option<Oid>, Refusal> {
         let parts = names::parts(&name.names).unwrap_or_default();
         let missing = |written: &str| {
-            Refusal::new(Family::Caller, SqlState::UNDEFINED_OBJECT, format!("type \"{written}\" does not exist"))
-                .at(name.location)
+            let array = if name.array_bounds.is_empty() { "" } else { "[]" };
+            let text = format!("type \"{written}{array}\" does not exist");
+            Refusal::new(Family::Caller, SqlState::UNDEFINED_OBJECT, text).at(name.location)
         };
         if name.pct_type || name.setof {
             return Err(Refusal::unsupported("%TYPE and SETOF are not supported").at(name.location));
@@ -222,6 +234,22 @@ impl Resolver<'_, '_> {
                 .with_hint("The function can reach beyond its arguments, or change the session or the server.")
                 .at(call.location)),
             FunctionClass::Identity(identity) => {
+                let plain = !call.agg_star
+                    && !call.agg_distinct
+                    && !call.func_variadic
+                    && call.over.is_none()
+                    && call.agg_filter.is_none()
+                    && call.agg_order.is_empty();
+                let takes = match identity {
+                    Identity::CurrentSchemas => 1..=1,
+                    Identity::CurrentSetting => 1..=2,
+                    Identity::CurrentSchema | Identity::CurrentDatabase | Identity::BackendPid | Identity::User => {
+                        0..=0
+                    }
+                };
+                if !plain || !takes.contains(&call.args.len()) {
+                    return Err(undefined(format!("{name}()")));
+                }
                 let replacement = self.identity(identity, call)?;
                 self.replace(call.location, replacement)
             }

@@ -282,6 +282,9 @@ impl Resolver<'_, '_> {
             }
         }
         for node in &mut select.window_clause {
+            if let Some(NodeEnum::WindowDef(window)) = &node.node {
+                super::names::check_plain(&window.name, "window names", window.location)?;
+            }
             touched.extend(self.expression(node, scope)?.touches);
         }
         touched.extend(self.tail(select, scope)?);

@@ -9,13 +9,13 @@ use crate::support::{ANYONE, Running, Stage};
 use std::time::Duration;
 use tokio::time::timeout;
 
-struct Pair {
-    proxy: Raw,
-    direct: Raw,
+pub struct Pair {
+    pub proxy: Raw,
+    pub direct: Raw,
 }
 
 /// The caller is called the same on both sides, so that `current_user` is the same.
-async fn stage() -> (Running, String) {
+pub async fn stage() -> (Running, String) {
     let stage = Stage::new().await.sql(schema::TABLES).await;
     let role = format!("twin_{}", stage.database);
     let running = stage
@@ -36,7 +36,7 @@ async fn stage() -> (Running, String) {
     (running, role)
 }
 
-async fn pair(running: &Running, role: &str) -> Pair {
+pub async fn pair(running: &Running, role: &str) -> Pair {
     let login = [("user", role), ("database", running.database())];
     Pair {
         proxy: Raw::at(running.port, 0, &login).await.unwrap(),

@@ -32,6 +32,8 @@ const fn differs(sql: &'static str, why: &'static str) -> Case {
 const NEWER: &str = "the parser's grammar is newer than this server's";
 const PINNED: &str = "the warehouse's search_path is pinned, so it prints other schemas' names in full";
 const BUILT_IN: &str = "only built-in functions can be called: the hint says so";
+const NOT_IN_FROM: &str = "answered by a constant or a guarded look-up, which has no name of its own";
+const UNQUOTED: &str = "the printer does not quote names in this place: refused";
 const ALLOWED: &str = "settings are an allow-list";
 
 pub const STATEMENTS: &[Case] = &[
@@ -173,6 +175,90 @@ pub const STATEMENTS: &[Case] = &[
     same("COPY dept TO STDOUT (FORMAT binary)"),
     same("DISCARD PLANS"),
     differs("SELECT set_config('search_path', 'x', false)", "refused"),
+    // Every corner of the printer.
+    differs("SELECT * FROM current_database()", NOT_IN_FROM),
+    differs("SELECT current_database FROM current_database()", NOT_IN_FROM),
+    differs("SELECT * FROM current_schema()", NOT_IN_FROM),
+    differs("SELECT * FROM current_schemas(true)", NOT_IN_FROM),
+    same("SELECT * FROM current_setting('DateStyle')"),
+    differs("SELECT * FROM to_regclass('nowhere')", NOT_IN_FROM),
+    differs("SELECT * FROM pg_table_is_visible(1)", NOT_IN_FROM),
+    differs("SELECT * FROM obj_description(1, 'pg_class')", NOT_IN_FROM),
+    same("SELECT * FROM session_user AS me"),
+    same("SELECT * FROM version()"),
+    differs("SELECT * FROM current_user WITH ORDINALITY", NOT_IN_FROM),
+    differs("SELECT * FROM ROWS FROM (current_user, generate_series(1,2))", NOT_IN_FROM),
+    differs("SELECT sum(id) OVER \"a b\" FROM dept WINDOW \"a b\" AS (ORDER BY id)", UNQUOTED),
+    differs("SELECT sum(id) OVER \"select\" FROM dept WINDOW \"select\" AS (ORDER BY id)", UNQUOTED),
+    differs("SELECT sum(id) OVER (\"a b\" ROWS 1 PRECEDING) FROM dept WINDOW \"a b\" AS (ORDER BY id)", UNQUOTED),
+    differs("SELECT \"J\".dept_id FROM project JOIN emp USING (dept_id) AS \"J\"", UNQUOTED),
+    same("SELECT * FROM unnest(ARRAY[1,2]) WITH ORDINALITY AS \"U v\"(\"A b\", \"Ö\")"),
+    same(
+        "SELECT \"A\".*, \"Weird \"\"name\"\"\".* FROM dept AS \"A\" CROSS JOIN (SELECT 1 AS \"Select\") AS \"Weird \"\"name\"\"\"",
+    ),
+    same("WITH \"C te\" (\"X y\") AS (SELECT 1) SELECT \"X y\" FROM \"C te\""),
+    same(
+        "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM t WHERE n<3) SEARCH DEPTH FIRST BY n SET \"O rd\" SELECT * FROM t",
+    ),
+    same(
+        "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM t WHERE n<3) CYCLE n SET \"Is c\" USING \"P th\" SELECT * FROM t",
+    ),
+    same("SELECT make_interval(days => 3), make_interval(\"days\" => 4)"),
+    same("SELECT \"ID\" FROM (SELECT 1 AS \"ID\") x GROUP BY \"ID\" HAVING max(\"ID\") > 0"),
+    same("PREPARE \"A b\" AS SELECT 1; EXECUTE \"A b\"; DEALLOCATE \"A b\""),
+    same(
+        "BEGIN; SAVEPOINT \"A b\"; ROLLBACK TO \"A b\"; RELEASE \"A b\"; DECLARE \"C d\" CURSOR FOR SELECT 1; FETCH \"C d\"; MOVE \"C d\"; CLOSE \"C d\"; COMMIT",
+    ),
+    same("SET search_path = \"A b\", public; SHOW search_path"),
+    same("SELECT 'x' COLLATE \"C\", 'y' COLLATE pg_catalog.\"C\""),
+    same("SELECT ROW(1,2).f1, (ROW(1,2)).f1, (SELECT ROW(1,2))"),
+    same("SELECT a.b.c FROM a.b"),
+    same("SELECT \"emp\".\"NAME\" FROM emp"),
+    same(
+        "SELECT interval '1' day, interval(3) '1.2345 s', time '12:00', time with time zone '12:00+1', timestamp(1) '2020-01-01 1:1:1.55'",
+    ),
+    same(
+        "SELECT xmlparse(content '<a/>'), xmlroot(xmlparse(content '<a/>'), version '1.0'), xmlserialize(content '<a/>'::xml as text)",
+    ),
+    same("SELECT x.* FROM xmltable('/a' passing '<a><b>1</b></a>'::xml columns \"B c\" int path 'b') x"),
+    same("SELECT * FROM json_each('{\"a\":1}') AS \"J j\""),
+    same(
+        "SELECT overlay('abc' placing 'x' from 2), substring('abc' similar 'a#\"b#\"c' escape '#'), position('b' in 'abc'), trim(both 'x' from 'xax'), trim(leading from ' a'), extract(epoch from interval '1 day'), normalize('a', NFC), treat(1 as int)",
+    ),
+    same("SELECT (1,2) OVERLAPS (3,4)"),
+    same("SELECT (date '2020-01-01', date '2020-02-01') OVERLAPS (date '2020-01-15', interval '1 day')"),
+    same("SELECT 1 IN (1,2), 1 NOT IN (1), 1 = ANY ('{1,2}'), 1 <> ALL (ARRAY[2]), 1 = SOME (SELECT 1)"),
+    same("SELECT 1 OPERATOR(pg_catalog.+) 2, - 3, + 4, @ -5, |/ 4, 5 !~ 'x'"),
+    same("SELECT CASE WHEN 1=1 THEN 'a' END || 'b', (CASE 1 WHEN 1 THEN 2 END)::text"),
+    same(
+        "SELECT array_agg(id ORDER BY id DESC NULLS LAST) FILTER (WHERE id > 1), percentile_disc(0.5) WITHIN GROUP (ORDER BY id) FROM dept",
+    ),
+    same(
+        "SELECT sum(id) OVER (PARTITION BY name ORDER BY id GROUPS BETWEEN 1 PRECEDING AND UNBOUNDED FOLLOWING EXCLUDE TIES) FROM dept",
+    ),
+    same("SELECT DISTINCT ON (city) city, id FROM dept ORDER BY city, id LIMIT ALL OFFSET 0"),
+    same("SELECT * FROM dept ORDER BY id USING >"),
+    same(
+        "SELECT 'a' LIKE 'b' ESCAPE '!', 'a' NOT ILIKE 'b', 'a' NOT SIMILAR TO 'b' ESCAPE 'x', 'a' BETWEEN SYMMETRIC 'b' AND 'a'",
+    ),
+    same(
+        "SELECT now() AT TIME ZONE 'UTC' IS NOT NULL, current_timestamp(0) IS NOT NULL, localtime(1) IS NOT NULL, current_time IS NOT NULL",
+    ),
+    same("SELECT NOT NOT true, true IS NOT UNKNOWN, NULL ISNULL, 1 NOTNULL, 'a' IS DOCUMENT"),
+    same("SELECT ARRAY[[1,2],[3,4]][1:2][1], ('{1,2,3}'::int[])[:2], ('{1,2,3}'::int[])[2:]"),
+    same("SELECT ('{\"a\":{\"b\":1}}'::jsonb)['a']['b']"),
+    same(
+        "SELECT 1::int4::text::varchar(3), '1'::\"char\", 'x'::char, 'xx'::bpchar, 1.5::float(3), 2::dec(3,1), B'1'::bit varying(3), 'a'::national character varying(3)",
+    ),
+    same("SELECT COALESCE(NULL, NULL), NULLIF(1, 1), GREATEST(1, NULL), LEAST('a', 'b')"),
+    same("SELECT * FROM (VALUES (1, 'a'), (2, 'b')) AS v(x, y) JOIN LATERAL generate_series(1, v.x) g ON true"),
+    same("SELECT count(*) FROM dept TABLESAMPLE BERNOULLI (100) REPEATABLE (3)"),
+    same(
+        "SELECT EXISTS (SELECT * FROM dept WHERE false), ARRAY(SELECT id FROM dept ORDER BY 1), (SELECT id FROM dept WHERE id = 1)",
+    ),
+    same("SELECT $$it's$$, $tag$a$$b$tag$, E'\\x41\\101\\u0041\\'', U&'\\+000041' UESCAPE '!', 'a'"),
+    same("SELECT U&\"d!0061t!+000061\" UESCAPE '!' FROM (SELECT 1 AS data) x"),
+    differs("SELECT \"dept\" FROM dept ORDER BY 1", "a row of a policy view is a record"),
     // Errors: syntax.
     same("SELEC 1"),
     same("SELECT 1 FROM"),
@@ -211,7 +297,12 @@ pub const STATEMENTS: &[Case] = &[
     same("SELECT 'ä' FROM public.nowhere n JOIN dept USING (id)"),
     same("SELECT 'ä' FROM noschema.dept"),
     same("SELECT 'ä' FROM otherdb.public.dept"),
-    worded("SELECT 'ä', nofunction(1)", BUILT_IN),
+    same("SELECT 'ä', lower(name, 1.5, NULL, nope) FROM dept"),
+    worded("SELECT 'ä', nofunction(1, 'x', id, name || 'a') FROM dept", BUILT_IN),
+    worded("SELECT current_database(1)", BUILT_IN),
+    worded("SELECT pg_backend_pid(1, 'x')", BUILT_IN),
+    same("SELECT 'nowhere'::regclass"),
+    same("SELECT 'x'::nowhere[]"),
     same("SELECT 'ä', lower(1, 2)"),
     differs("SELECT 'ä', noschema.lower('x')", BUILT_IN),
     same("SELECT 'ä', '1'::notype"),
