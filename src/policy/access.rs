@@ -4,7 +4,7 @@
 //! considered rule out of the trace.
 
 use super::audience::touches;
-use super::bind::{Bound, BoundRule, Chain, Effect};
+use super::bind::{Bound, BoundRule, Chain, Effect, rule_kind};
 use super::decision::{Access, ColumnDecision, MaskDecision, RelationDecision, RowPredicate, RuleTrace};
 use super::mask::{MaskSql, column_sql, conditional};
 use super::predicate::Compiled;
@@ -20,7 +20,7 @@ const ANY_PURPOSE: &str = "<ANY PURPOSE>";
 
 /// Decides. `mask_salt` is the salt of masks for this caller's project.
 pub(crate) fn access(bound: &Bound, caller: &Caller, mask_salt: &Salt, now: SystemTime) -> Access {
-    let mut trace = bound.elsewhere.clone();
+    let mut trace = Vec::new();
     let valid_until = match subscribed(bound, caller, now, &mut trace) {
         Subscribed::No => return Access::Hidden,
         Subscribed::Discoverable(hint) => return Access::Discoverable { hint },
@@ -40,7 +40,7 @@ pub(crate) fn access(bound: &Bound, caller: &Caller, mask_salt: &Salt, now: Syst
 
 /// What would be said of a data source that is not visible, for `explain`.
 pub(crate) fn considered(bound: &Bound, caller: &Caller, now: SystemTime) -> Vec<RuleTrace> {
-    let mut trace = bound.elsewhere.clone();
+    let mut trace = Vec::new();
     subscribed(bound, caller, now, &mut trace);
     for policy in &bound.invalid {
         trace.push(RuleTrace {
@@ -89,7 +89,7 @@ impl<'a> Deciding<'a> {
             self.trace.push(RuleTrace {
                 policy: chain.policy.clone(),
                 rule: Some((chain.action, number)),
-                kind: rule.kind.clone(),
+                kind: rule_kind(&rule.rule.kind),
                 columns: self.columns_of(rule),
                 applied,
                 why,

@@ -5,6 +5,7 @@
 
 use super::circumstance::{Applies, applies};
 use super::decision::{ROW_ALIAS, RuleTrace};
+use super::index::PolicyIndex;
 use super::mask::{self, Check, MaskSql};
 use super::nearest::did_you_mean;
 use super::predicate::{self, Compiled};
@@ -19,7 +20,7 @@ use crate::governance::model::{
     tag_matches,
 };
 use crate::governance::problem::Problem;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// The key and name of the built-in policy that nulls columns tagged `New` (semantics 11).
@@ -39,8 +40,6 @@ pub(crate) struct Bound {
     pub(crate) grants: Vec<Grant>,
     /// Data rules that apply.
     pub(crate) chains: Vec<Chain>,
-    /// Policies that do not apply, and why.
-    pub(crate) elsewhere: Vec<RuleTrace>,
 }
 
 /// A subscription policy on a data source.
@@ -64,8 +63,6 @@ pub(crate) struct Chain {
 #[derive(Clone)]
 pub(crate) struct BoundRule {
     pub(crate) rule: Arc<Rule>,
-    /// For traces: `Masking (Hash)`, …
-    pub(crate) kind: String,
     pub(crate) effect: Effect,
 }
 
@@ -104,6 +101,10 @@ pub(crate) struct Binding {
     pub(crate) projects: BTreeMap<String, MaskedJoins>,
     pub(crate) probes: Vec<Probe>,
     pub(crate) targets: Vec<Vec<Target>>,
+    /// All policies, to say of each why it does not touch a data source.
+    pub(crate) policies: Vec<Policy>,
+    /// Data sources by name and by logical name.
+    pub(crate) by_name: HashMap<String, BTreeSet<usize>>,
 }
 
 /// Binds the documents of one connection.
@@ -115,18 +116,62 @@ pub(crate) fn bind(
 ) -> (Binding, Vec<Problem>) {
     let mut problems = Vec::new();
     let sources = expand(declared, connection_key, catalog, salts, &mut problems);
-    let mut binder = Binder { catalog, problems, binding: Binding::default(), seen: HashMap::new() };
+    let mut index = PolicyIndex::new(declared.policies.iter());
+    let shared = declared.policies.iter().map(shared_rules).map(Arc::new).collect();
+    let binding = Binding { policies: declared.policies.clone(), ..Binding::default() };
+    let mut binder = Binder { catalog, problems, binding, seen: HashMap::new(), shared, uncertain: BTreeMap::new() };
     for source in sources {
-        binder.source(source, declared);
+        let touching = index.touching(&source);
+        binder.source(source, declared, &touching);
     }
+    binder.tell_uncertain();
     let only_one = declared.data.iter().all(|d| d.connection_key == connection_key);
     binder.grants(declared, only_one);
     binder.projects(declared, salts, only_one);
-    let mut said = BTreeSet::new();
-    let mut problems = binder.problems;
-    // The same rule fails alike on many data sources: once is enough.
-    problems.retain(|p| said.insert((p.origin.to_string(), p.message.clone())));
-    (binder.binding, problems)
+    (binder.binding, few(binder.problems))
+}
+
+/// Most warnings told of one rule; it warns alike on every data source it touches.
+const MOST_WARNINGS: usize = 20;
+
+/// Each problem once, and of the warnings of one rule only so many.
+fn few(problems: Vec<Problem>) -> Vec<Problem> {
+    let mut said = HashSet::new();
+    let mut counts: HashMap<Origin, usize> = HashMap::new();
+    let mut kept = Vec::new();
+    for problem in problems {
+        if !said.insert((problem.origin.clone(), problem.message.clone())) {
+            continue;
+        }
+        let count = counts.entry(problem.origin.clone()).or_default();
+        *count += usize::from(!problem.is_error());
+        if problem.is_error() || *count <= MOST_WARNINGS {
+            kept.push(problem);
+        }
+    }
+    let more = counts.into_iter().filter(|(_, count)| *count > MOST_WARNINGS);
+    let mut more: Vec<Problem> = more
+        .map(|(origin, count)| {
+            let message = format!("{} more warnings of the same place", count - MOST_WARNINGS);
+            Problem::warning(&origin, message, "mend those that are told, then check again")
+        })
+        .collect();
+    more.sort_by_key(|p| p.origin.to_string());
+    kept.extend(more);
+    kept
+}
+
+/// The rules of a policy, action by action.
+type SharedRules = Vec<Vec<Arc<Rule>>>;
+
+/// The rules of a policy, to be shared by the data sources it touches.
+fn shared_rules(policy: &Policy) -> SharedRules {
+    match &policy.body {
+        PolicyBody::Subscription(_) => Vec::new(),
+        PolicyBody::Data(actions) => {
+            actions.iter().map(|action| action.rules.iter().cloned().map(Arc::new).collect()).collect()
+        }
+    }
 }
 
 struct Binder<'a> {
@@ -135,10 +180,14 @@ struct Binder<'a> {
     binding: Binding,
     /// Probes by kind and text, to try each once.
     seen: HashMap<(ProbeKind, String), usize>,
+    /// The rules of each policy.
+    shared: Vec<Arc<SharedRules>>,
+    /// Policies by what decides whether they apply and is not declared: the first such data source, and how many more.
+    uncertain: BTreeMap<(usize, String), (Arc<str>, usize)>,
 }
 
 impl Binder<'_> {
-    fn source(&mut self, source: DataSource, declared: &Declared) {
+    fn source(&mut self, source: DataSource, declared: &Declared, touching: &[usize]) {
         let index = self.binding.bound.len();
         let mut bound = Bound {
             source,
@@ -147,53 +196,33 @@ impl Binder<'_> {
             subscriptions: Vec::new(),
             grants: Vec::new(),
             chains: Vec::new(),
-            elsewhere: Vec::new(),
         };
-        for policy in &declared.policies {
-            self.policy(policy, index, &mut bound);
+        for place in touching {
+            if let Some(policy) = declared.policies.get(*place) {
+                self.policy(policy, *place, index, &mut bound);
+            }
         }
         if bound.source.columns.iter().any(|c| c.tags.iter().any(|t| tag_matches("New", t))) {
             let fields = vec![FieldSelector::ColumnTag("New".to_owned())];
             let kind = RuleKind::Masking { fields, mask: Mask::Null, conditional: None };
             let origin = Origin::default();
             let rule = Rule { kind, exceptions: None, inclusions: None, predicate_origin: origin.clone(), origin };
-            self.chain(NEW_COLUMN_ADDED.into(), 0, &[rule], index, &mut bound);
+            self.chain(NEW_COLUMN_ADDED.into(), 0, &[Arc::new(rule)], index, &mut bound);
+        }
+        for name in [bound.source.name.to_string(), bound.source.logical.to_string()] {
+            self.binding.by_name.entry(name).or_default().insert(index);
         }
         self.binding.bound.push(bound);
     }
 
-    fn policy(&mut self, policy: &Policy, index: usize, bound: &mut Bound) {
-        let what = match &policy.body {
-            PolicyBody::Subscription(s) => subscription_kind(&s.kind),
-            PolicyBody::Data(_) => "data policy".to_owned(),
-        };
-        let aside = |why: String| RuleTrace {
-            policy: policy.key.clone(),
-            rule: None,
-            kind: what.clone(),
-            columns: Vec::new(),
-            applied: false,
-            why,
-        };
-        if policy.staged {
-            bound.elsewhere.push(aside("the policy is staged".to_owned()));
-            return;
-        }
+    fn policy(&mut self, policy: &Policy, place: usize, index: usize, bound: &mut Bound) {
         let uncertain = match applies(policy, &bound.source) {
+            _ if policy.staged => return,
             Applies::Yes => false,
-            Applies::No(why) => {
-                bound.elsewhere.push(aside(why));
-                return;
-            }
+            Applies::No(_) => return,
             Applies::Unknown(what) => {
-                self.problems.push(Problem::warning(
-                    &policy.origin,
-                    format!(
-                        "policy \"{}\" depends on {what}, which \"{}\" does not declare",
-                        policy.key, bound.source.name
-                    ),
-                    "declare it; until then the policy is enforced there",
-                ));
+                let entry = self.uncertain.entry((place, what)).or_insert_with(|| (bound.source.name.clone(), 0));
+                entry.1 += 1;
                 true
             }
         };
@@ -203,29 +232,41 @@ impl Binder<'_> {
                 subscription: subscription.clone(),
                 uncertain,
             }),
-            PolicyBody::Data(actions) => {
-                for (number, action) in actions.iter().enumerate() {
-                    self.chain(policy.key.clone(), number, &action.rules, index, bound);
+            PolicyBody::Data(_) => {
+                let actions = self.shared.get(place).cloned().unwrap_or_default();
+                for (number, rules) in actions.iter().enumerate() {
+                    if touch(rules, &bound.source) {
+                        self.chain(policy.key.clone(), number, rules, index, bound);
+                    }
                 }
             }
         }
     }
 
-    fn chain(&mut self, policy: Arc<str>, action: usize, rules: &[Rule], index: usize, bound: &mut Bound) {
+    fn tell_uncertain(&mut self) {
+        for ((place, what), (source, count)) in std::mem::take(&mut self.uncertain) {
+            let Some(policy) = self.binding.policies.get(place) else { continue };
+            let others = if count > 1 { format!(" (and {} more) do", count - 1) } else { " does".to_owned() };
+            self.problems.push(Problem::warning(
+                &policy.origin,
+                format!("policy \"{}\" depends on {what}, which \"{source}\"{others} not declare", policy.key),
+                "declare it; until then the policy is enforced there",
+            ));
+        }
+    }
+
+    fn chain(&mut self, policy: Arc<str>, action: usize, rules: &[Arc<Rule>], index: usize, bound: &mut Bound) {
         let chain = bound.chains.len();
         let mut compiled = Vec::new();
         for (number, rule) in rules.iter().enumerate() {
             let target = Target { source: index, chain, rule: number, mask: None };
             match self.rule(&policy, rule, target, bound) {
-                Some(effect) => {
-                    compiled.push(BoundRule { rule: Arc::new(rule.clone()), kind: rule_kind(&rule.kind), effect })
-                }
+                Some(effect) => compiled.push(BoundRule { rule: Arc::clone(rule), effect }),
                 None => {
                     bound.invalid.insert(policy.clone());
                     // Keeps the numbers of the rules behind it right; the source refuses anyway.
                     compiled.push(BoundRule {
-                        rule: Arc::new(rule.clone()),
-                        kind: rule_kind(&rule.kind),
+                        rule: Arc::clone(rule),
                         effect: Effect::Rows(Rows::none("the rule is invalid")),
                     });
                 }
@@ -386,12 +427,13 @@ impl Binder<'_> {
 
     fn grants(&mut self, declared: &Declared, only_one: bool) {
         for grant in &declared.grants {
-            let mut found = false;
-            for bound in self.binding.bound.iter_mut().filter(|b| is_called(&b.source, &grant.data_source)) {
-                bound.grants.push(grant.clone());
-                found = true;
+            let found = self.binding.by_name.get(&grant.data_source).cloned().unwrap_or_default();
+            for source in &found {
+                if let Some(bound) = self.binding.bound.get_mut(*source) {
+                    bound.grants.push(grant.clone());
+                }
             }
-            if !found && only_one {
+            if found.is_empty() && only_one {
                 self.unknown_source(&grant.origin, &grant.data_source);
             }
         }
@@ -400,7 +442,7 @@ impl Binder<'_> {
     fn projects(&mut self, declared: &Declared, salts: &Salts, only_one: bool) {
         for project in &declared.projects {
             for name in &project.data_sources {
-                if only_one && !self.binding.bound.iter().any(|b| is_called(&b.source, name)) {
+                if only_one && !self.binding.by_name.contains_key(name) {
                     self.unknown_source(&project.origin, name);
                 }
             }
@@ -427,13 +469,57 @@ impl Binder<'_> {
 impl MaskedJoins {
     /// Whether the project holds a data source.
     pub(crate) fn holds(&self, source: &DataSource) -> bool {
-        self.sources.is_empty() || self.sources.iter().any(|name| is_called(source, name))
+        self.sources.is_empty()
+            || self.sources.contains(&*source.name)
+            || self.sources.contains(&source.logical.to_string())
     }
 }
 
-/// A data source is named by its name, or by what callers write.
-fn is_called(source: &DataSource, name: &str) -> bool {
-    *source.name == *name || source.logical.to_string() == name
+/// Whether a chain does anything on a data source: one of nothing but masks does not where it masks no column.
+fn touch(rules: &[Arc<Rule>], source: &DataSource) -> bool {
+    rules.iter().any(|rule| match &rule.kind {
+        RuleKind::Masking { fields, .. } => {
+            source.columns.iter().any(|column| fields.iter().any(|f| selects(f, &column.name, &column.tags)))
+        }
+        RuleKind::RowByEntitlement { .. }
+        | RuleKind::RowByWhere(_)
+        | RuleKind::Time { .. }
+        | RuleKind::Minimization(_)
+        | RuleKind::Purpose { .. } => true,
+    })
+}
+
+/// Why policies that are not bound to a data source do not touch it: for `explain`, made when asked for.
+pub(crate) fn elsewhere(policies: &[Policy], bound: &Bound) -> Vec<RuleTrace> {
+    let mut trace = Vec::new();
+    for policy in policies {
+        let what = match &policy.body {
+            PolicyBody::Subscription(s) => subscription_kind(&s.kind),
+            PolicyBody::Data(_) => "data policy".to_owned(),
+        };
+        let aside = |rule, kind, why| {
+            let columns = Vec::new();
+            RuleTrace { policy: policy.key.clone(), rule, kind, columns, applied: false, why }
+        };
+        if policy.staged {
+            trace.push(aside(None, what, "the policy is staged".to_owned()));
+            continue;
+        }
+        match (applies(policy, &bound.source), &policy.body) {
+            (Applies::No(why), _) => trace.push(aside(None, what, why)),
+            (Applies::Yes | Applies::Unknown(_), PolicyBody::Subscription(_)) => {}
+            (Applies::Yes | Applies::Unknown(_), PolicyBody::Data(_)) => {
+                for (action, rules) in shared_rules(policy).iter().enumerate().filter(|(_, r)| !touch(r, &bound.source))
+                {
+                    trace.extend(rules.iter().enumerate().map(|(number, rule)| {
+                        let why = "no column of the data source matches".to_owned();
+                        aside(Some((action, number)), rule_kind(&rule.kind), why)
+                    }));
+                }
+            }
+        }
+    }
+    trace
 }
 
 fn where_probe(relation: &str, predicate: &Sql) -> String {

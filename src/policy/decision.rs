@@ -42,7 +42,7 @@ pub struct RelationDecision {
     pub unmet_purposes: Vec<String>,
     /// The decision holds until this instant (grant expiry); `None` = until something changes.
     pub valid_until: Option<SystemTime>,
-    /// Every rule considered, in order.
+    /// Every rule that touches the relation, in order. [`super::Ruleset::considered`] tells of the others too.
     pub trace: Vec<RuleTrace>,
 }
 

@@ -13,6 +13,7 @@ mod bind;
 mod circumstance;
 pub mod decision;
 pub mod explain;
+mod index;
 pub mod kept;
 mod mask;
 mod nearest;
@@ -125,11 +126,13 @@ impl Ruleset {
 
     /// Every rule considered, whatever the answer: for `explain`, which is for administrators.
     pub fn considered(&self, caller: &Caller, logical: &QualifiedName, now: SystemTime) -> Vec<RuleTrace> {
-        match (self.access(caller, logical, now), self.bound(logical)) {
-            (Access::Visible(decision), _) => decision.trace.clone(),
-            (_, Some(bound)) => access::considered(bound, caller, now),
-            (_, None) => Vec::new(),
-        }
+        let Some(bound) = self.bound(logical) else { return Vec::new() };
+        let mut trace = bind::elsewhere(&self.binding.policies, bound);
+        trace.extend(match self.access(caller, logical, now) {
+            Access::Visible(decision) => decision.trace.clone(),
+            Access::Hidden | Access::Discoverable { .. } | Access::Invalid => access::considered(bound, caller, now),
+        });
+        trace
     }
 
     /// Logical names of every registered relation, for the virtual catalog and `explain`.

@@ -410,10 +410,14 @@ fn staged_and_inapplicable_policies_are_traced() {
     let mut elsewhere = data_policy("elsewhere", vec![rule(masking("Discovered", Mask::Null))]);
     elsewhere.circumstances = Circumstances::When { all: false, list: vec![Circumstance::Tag("Other".into())] };
     let useless = data_policy("useless", vec![rule(masking("Other", Mask::Null))]);
-    let decision = decide(vec![staged, nowhere, elsewhere, useless], &caller("ann"));
+    let ann = caller("ann");
+    let bound = ruleset(&declared(vec![staged, nowhere, elsewhere, useless, anyone()]));
+    let Access::Visible(decision) = bound.access(&ann, &person_name(), SystemTime::UNIX_EPOCH) else { panic!() };
     assert!(!decision.hides_anything());
+    assert_eq!(decision.trace.len(), 1, "a decision does not grow with policies that do not touch it");
+    let considered = bound.considered(&ann, &person_name(), SystemTime::UNIX_EPOCH);
     for policy in ["staged", "nowhere", "elsewhere", "useless"] {
-        let traces = trace_of(&decision, policy);
+        let traces: Vec<_> = considered.iter().filter(|t| &*t.policy == policy).collect();
         assert!(traces.len() == 1 && !traces[0].applied && !traces[0].why.is_empty(), "{policy}");
     }
 }
