@@ -28,8 +28,11 @@ pub fn malformed(tag: &str) -> Option<&'static str> {
 
 /// Whether a tag used by a document is known: declared, a descendant or an ancestor of a declared one, or built in.
 pub fn known(declared: &BTreeSet<String>, used: &str) -> bool {
+    let mut ancestors = std::iter::successors(Some(used), |tag| tag.rsplit_once('.').map(|(parent, _)| parent));
+    let below = format!("{used}.");
     BUILT_IN.iter().any(|built_in| tag_matches(built_in, used))
-        || declared.iter().any(|tag| tag_matches(tag, used) || tag_matches(used, tag))
+        || ancestors.any(|tag| declared.contains(tag))
+        || declared.range(below.clone()..).next().is_some_and(|tag| tag.starts_with(&below))
 }
 
 /// Reads one `tags` document.

@@ -262,7 +262,9 @@ fn satisfies(caller: &Caller, audience: &Audience) -> bool {
 fn knows(identities: &Identities, owner: &Owner) -> bool {
     let from = |iam: &str| owner.iam.as_deref().is_none_or(|wanted| wanted == iam);
     if owner.is_group {
-        identities.groups.keys().any(|group| group.value == owner.name && from(&group.iam))
+        let least = Entitlement { value: owner.name.clone(), iam: "".into() };
+        let named = identities.groups.range(least..).take_while(|(group, _)| group.value == owner.name);
+        named.into_iter().any(|(group, _)| from(&group.iam))
     } else {
         identities.users.get(owner.name.as_str()).is_some_and(|user| from(&user.iam))
     }

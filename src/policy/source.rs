@@ -80,7 +80,8 @@ pub(crate) fn expand(
     salts: &Salts,
     problems: &mut Vec<Problem>,
 ) -> Vec<DataSource> {
-    let mut expansion = Expansion { catalog, salts, problems, found: Vec::new(), names: BTreeSet::new() };
+    let mut expansion =
+        Expansion { catalog, salts, problems, found: Vec::new(), names: BTreeSet::new(), logical: BTreeMap::new() };
     for document in declared.data.iter().filter(|d| d.connection_key == connection_key) {
         expansion.document(document);
     }
@@ -93,6 +94,8 @@ struct Expansion<'a> {
     problems: &'a mut Vec<Problem>,
     found: Vec<DataSource>,
     names: BTreeSet<Arc<str>>,
+    /// Places in `found` by logical name.
+    logical: BTreeMap<QualifiedName, usize>,
 }
 
 impl Expansion<'_> {
@@ -139,7 +142,8 @@ impl Expansion<'_> {
             return;
         }
         let name: Arc<str> = table.data_source_name(document, &self.catalog.database).into();
-        if let Some(other) = self.found.iter().find(|s| s.logical == logical) {
+        let other = self.logical.get(&logical).and_then(|at| self.found.get(*at));
+        if let Some(other) = other {
             self.problems.push(Problem::error(
                 &table.origin,
                 format!("both \"{}\" and \"{}\" would be called \"{logical}\"", other.remote, table.remote),
@@ -168,6 +172,7 @@ impl Expansion<'_> {
         let high_cardinality = role(&table.high_cardinality, "highCardinality", self.problems);
         let mut tags = document.table_tags.clone();
         tags.extend(table.table_tags.iter().cloned());
+        self.logical.insert(logical.clone(), self.found.len());
         self.found.push(DataSource {
             salt: self.salts.source(&name),
             name,

@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::governance::model::Declared;
 use crate::governance::problem::{Problem, any_error};
 use crate::policy::{Ruleset, Salts};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use tokio::task::JoinSet;
 
@@ -182,12 +182,6 @@ pub async fn load(config: &Arc<Config>) -> Loaded {
 
 /// Drops problems that were found more than once: policies are bound once a connection.
 pub(super) fn once(problems: &mut Vec<Problem>) {
-    let mut seen: Vec<Problem> = Vec::with_capacity(problems.len());
-    problems.retain(|problem| {
-        let new = !seen.contains(problem);
-        if new {
-            seen.push(problem.clone());
-        }
-        new
-    });
+    let mut seen = HashSet::with_capacity(problems.len());
+    problems.retain(|problem| seen.insert(problem.clone()));
 }

@@ -14,8 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_postgres::Client;
 
-/// Longest time one reading of the catalog, or one run of all probes, may take.
+/// Longest time one reading of the catalog may take; a run of all probes may take that and [`EACH`] for each of them.
 const PATIENCE: Duration = Duration::from_secs(60);
+const EACH: Duration = Duration::from_millis(1);
 
 /// Probes run in a transaction that can neither write nor stay long in one statement; it is rolled back.
 const BEGIN: &str = "BEGIN TRANSACTION READ ONLY; SET LOCAL statement_timeout = '5s'; SET LOCAL lock_timeout = '2s'";
@@ -91,7 +92,8 @@ impl Warehouse {
             return Ok(Vec::new());
         }
         let client = self.connected().await?;
-        let failures = match tokio::time::timeout(PATIENCE, run(&client, probes)).await {
+        let patience = PATIENCE + EACH * u32::try_from(probes.len()).unwrap_or(u32::MAX);
+        let failures = match tokio::time::timeout(patience, run(&client, probes)).await {
             Ok(ran) => ran.map_err(|error| self.problem(format!("probing policies: {error}")))?,
             Err(_) => return Err(self.problem("probing policies takes too long")),
         };
@@ -100,23 +102,44 @@ impl Warehouse {
     }
 }
 
-/// Runs probes one after another. An error of the server is a failed probe; any other error ends the run.
+/// Most type checks put into one statement. PostgreSQL's own limit on a target list is 1664 entries.
+const BATCH: usize = 100;
+
+/// Runs probes in order. An error of the server is a failed probe; any other error ends the run.
 async fn run(client: &Client, probes: &[Probe]) -> Result<Vec<ProbeFailure>, tokio_postgres::Error> {
     let mut failures = Vec::new();
     client.batch_execute(BEGIN).await?;
-    for (index, probe) in probes.iter().enumerate() {
-        let tried = match probe.kind {
-            ProbeKind::TypeCheck => client.prepare(&probe.sql).await.map(drop),
-            ProbeKind::Evaluate | ProbeKind::Constant => client.query(&probe.sql, &[]).await.map(drop),
+    let (checks, others): (Vec<_>, Vec<_>) =
+        probes.iter().enumerate().partition(|(_, probe)| probe.kind == ProbeKind::TypeCheck);
+    // Batches still to be tried. One that fails is tried again in halves, until what fails is alone.
+    let mut batches: Vec<&[(usize, &Probe)]> = checks.chunks(BATCH).chain(others.chunks(1)).collect();
+    while let Some(batch) = batches.pop() {
+        let tried = match batch {
+            [(_, probe)] if probe.kind == ProbeKind::TypeCheck => client.prepare(&probe.sql).await.map(drop),
+            [(_, probe)] => client.query(&probe.sql, &[]).await.map(drop),
+            several => client.prepare(&together(several)).await.map(drop),
         };
         let Err(error) = tried else { continue };
         let Some(server) = error.as_db_error() else { return Err(error) };
-        failures.push(ProbeFailure { probe: index, message: server.message().to_owned() });
+        match batch {
+            [(index, _)] => failures.push(ProbeFailure { probe: *index, message: server.message().to_owned() }),
+            several => {
+                let (left, right) = several.split_at(several.len() / 2);
+                batches.extend([left, right]);
+            }
+        }
         client.batch_execute("ROLLBACK").await?;
         client.batch_execute(BEGIN).await?;
     }
     client.batch_execute("ROLLBACK").await?;
+    failures.sort_by_key(|failure| failure.probe);
     Ok(failures)
+}
+
+/// One statement whose analysis is that of all the probes. It is only prepared.
+fn together(probes: &[(usize, &Probe)]) -> String {
+    let each: Vec<String> = probes.iter().map(|(_, probe)| format!("EXISTS ({})", probe.sql)).collect();
+    format!("SELECT {}", each.join(",\n"))
 }
 
 #[cfg(test)]
