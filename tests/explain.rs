@@ -5,7 +5,7 @@
 #[path = "support/mod.rs"]
 mod support;
 
-use sqlveil::cli::explain::{Args, run};
+use sqlveil::cli::explain::{Args, Format, run};
 use support::{ANYONE, Stage};
 
 const MASK: &str = "policyKey: mask ssn\nname: mask ssn\ntype: data\nactions:\n- rules:\n  - type: Masking\n    config: {fields: [{type: columnTags, columnTag: Ssn}], maskingConfig: {type: Hash}}\n    exceptions: {purposes: [Audit]}\n";
@@ -29,6 +29,7 @@ async fn a_statement_is_explained_and_not_run() {
             user: user.into(),
             project: project.map(Into::into),
             connection: None,
+            format: Format::Text,
             sql: sql.into(),
         };
         let mut out = Vec::new();

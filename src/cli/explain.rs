@@ -9,11 +9,14 @@ use crate::error::Refusal;
 use crate::governance::problem::{any_error, render};
 use crate::identity::Caller;
 use crate::plan::{Plan, PlanInputs, Planner, Progress, SessionView};
+use crate::policy::explain::Explanation;
 use crate::sql;
 use crate::sql::tree::Tree;
 use crate::types::QualifiedName;
 use crate::world::{self, World};
+use serde::Serialize;
 use std::collections::BTreeSet;
+use std::fmt;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,9 +37,22 @@ pub struct Args {
     /// Connection, by key; needed when there are several.
     #[arg(long, value_name = "KEY")]
     pub connection: Option<String>,
+    /// How to print it.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
     /// The statement.
     #[arg(value_name = "SQL")]
     pub sql: String,
+}
+
+/// How a command prints what it found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON document.
+    Json,
 }
 
 /// Explains; true when the explanation could be given, whatever it says.
@@ -76,7 +92,11 @@ pub async fn run(args: &Args, out: &mut dyn Write, color: bool) -> io::Result<bo
             return Ok(false);
         }
     };
-    write!(out, "{}", explain(&world, &caller, &args.sql))?;
+    let told = explain(&world, &caller, &args.sql);
+    match args.format {
+        Format::Text => write!(out, "{told}")?,
+        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&told).map_err(io::Error::other)?)?,
+    }
     Ok(true)
 }
 
@@ -97,8 +117,46 @@ fn chosen(config: &Config, asked: Option<&str>) -> Result<Arc<str>, String> {
     }
 }
 
-/// The explanation of a statement as text.
-pub fn explain(world: &Arc<World>, caller: &Arc<Caller>, text: &str) -> String {
+/// What a statement becomes for a caller, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Explained {
+    /// The caller.
+    pub user: String,
+    /// The project acted under.
+    pub project: Option<String>,
+    /// Every relation the statement names, decided.
+    pub relations: Vec<Explanation>,
+    /// What would be sent to the warehouse; empty when it is refused.
+    pub sent: Vec<Sent>,
+    /// Why it is refused.
+    pub refused: Option<Refused>,
+}
+
+/// One statement as it would be sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Sent {
+    /// The text, salts replaced.
+    pub sql: String,
+    /// What the caller would be told beside the result.
+    pub notices: Vec<String>,
+}
+
+/// The error the caller would get.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Refused {
+    /// Message and SQLSTATE.
+    pub error: String,
+    /// Its detail.
+    pub detail: Option<String>,
+    /// Its hint.
+    pub hint: Option<String>,
+}
+
+/// Explains a statement.
+pub fn explain(world: &Arc<World>, caller: &Arc<Caller>, text: &str) -> Explained {
     let mut session = Asked::new(world, caller);
     let planned = Planner::default().plan_string(text, &mut session);
     let mut relations = written(text, &session.view.search_path, world);
@@ -110,31 +168,52 @@ pub fn explain(world: &Arc<World>, caller: &Arc<Caller>, text: &str) -> String {
         relations.extend(world.ruleset.registered().filter(known).cloned());
     }
     let now = SystemTime::now();
-    let mut out = String::new();
-    for name in &relations {
-        out.push_str(&world.ruleset.explain(caller, name, now).to_string());
-        out.push('\n');
-    }
+    let mut explained = Explained {
+        user: caller.user.to_string(),
+        project: caller.project.as_ref().map(ToString::to_string),
+        relations: relations.iter().map(|name| world.ruleset.explain(caller, name, now)).collect(),
+        sent: Vec::new(),
+        refused: None,
+    };
     match planned {
         Ok(plans) => {
-            out.push_str("sent to the warehouse\n");
-            for plan in plans {
-                out.push_str(&format!("  {}\n", world.ruleset.redact(plan.sealed.as_str())));
-                for (_, notice) in &plan.notices {
-                    out.push_str(&format!("  notice: {notice}\n"));
-                }
-            }
+            let sent = |plan: &Arc<Plan>| Sent {
+                sql: world.ruleset.redact(plan.sealed.as_str()),
+                notices: plan.notices.iter().map(|(_, notice)| notice.to_string()).collect(),
+            };
+            explained.sent = plans.iter().map(sent).collect();
         }
         Err(refusal) => {
-            out.push_str(&format!("refused\n  {refusal}\n"));
-            for (title, line) in [("detail", &refusal.detail), ("hint", &refusal.hint)] {
-                if let Some(line) = line {
-                    out.push_str(&format!("  {title}: {line}\n"));
-                }
-            }
+            let error = refusal.to_string();
+            explained.refused = Some(Refused { error, detail: refusal.detail, hint: refusal.hint });
         }
     }
-    out
+    explained
+}
+
+impl fmt::Display for Explained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for relation in &self.relations {
+            writeln!(f, "{relation}")?;
+        }
+        let Some(refused) = &self.refused else {
+            writeln!(f, "sent to the warehouse")?;
+            for sent in &self.sent {
+                writeln!(f, "  {}", sent.sql)?;
+                for notice in &sent.notices {
+                    writeln!(f, "  notice: {notice}")?;
+                }
+            }
+            return Ok(());
+        };
+        writeln!(f, "refused\n  {}", refused.error)?;
+        for (title, line) in [("detail", &refused.detail), ("hint", &refused.hint)] {
+            if let Some(line) = line {
+                writeln!(f, "  {title}: {line}")?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The relations a text names, found along the search path among what is registered. Only for showing: deciding is the planner's.
@@ -233,15 +312,19 @@ mod tests {
     #[test]
     fn relations_predicates_and_the_text_are_told_without_salts() {
         let text = explain(&world(), &Arc::new(caller("ann")), "WITH e AS (SELECT 1) SELECT p.ssn FROM hr.person p, e");
+        let data = serde_json::to_value(&text).unwrap();
+        let text = text.to_string();
         assert!(text.starts_with("hr.person (data source hr.person): visible\n"), "{text}");
         assert!(text.contains("sent to the warehouse\n  WITH e AS"), "{text}");
         assert!(text.matches("<salt>").count() >= 3, "{text}");
         assert!(!text.contains("public.e"), "{text}");
+        assert_eq!(data["relations"][0]["policyInfo"]["masked"][0]["actionType"], "Hash", "{data}");
+        assert!(data["sent"][0]["sql"].as_str().unwrap().contains("<salt>") && data["refused"].is_null(), "{data}");
     }
 
     #[test]
     fn a_refusal_is_told_with_the_relations_named() {
-        let text = explain(&world(), &Arc::new(caller("ann")), "SELECT * FROM nothing, hr.person");
+        let text = explain(&world(), &Arc::new(caller("ann")), "SELECT * FROM nothing, hr.person").to_string();
         assert!(text.contains("public.nothing: not registered"), "{text}");
         assert!(text.contains("refused\n  relation \"nothing\" does not exist (42P01)"), "{text}");
     }

@@ -5,6 +5,7 @@
 
 use super::Ruleset;
 use super::decision::{Access, RelationDecision, RuleTrace};
+use super::info::{PolicyInfo, policy_info};
 use crate::identity::Caller;
 use crate::types::QualifiedName;
 use serde::Serialize;
@@ -13,6 +14,7 @@ use std::time::SystemTime;
 
 /// What one caller sees of one relation, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Explanation {
     /// Name callers write.
     pub relation: String,
@@ -28,6 +30,8 @@ pub struct Explanation {
     pub unmet_purposes: Vec<String>,
     /// When the decision ends by itself (a grant expires), RFC 3339.
     pub valid_until: Option<String>,
+    /// The same as `policyInfo` of the seeds; `None` when the relation is not visible.
+    pub policy_info: Option<PolicyInfo>,
     /// Every rule considered.
     pub rules: Vec<RuleExplained>,
 }
@@ -48,6 +52,7 @@ pub enum Answer {
 
 /// A row predicate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct RowsExplained {
     /// The policy.
     pub policy: String,
@@ -61,6 +66,7 @@ pub struct RowsExplained {
 
 /// A column.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ColumnExplained {
     /// Name.
     pub name: String,
@@ -72,6 +78,7 @@ pub struct ColumnExplained {
 
 /// A mask.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct MaskExplained {
     /// `Hash`, …
     pub kind: String,
@@ -87,6 +94,7 @@ pub struct MaskExplained {
 
 /// A rule considered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct RuleExplained {
     /// The policy.
     pub policy: String,
@@ -136,13 +144,17 @@ impl Ruleset {
             columns: Vec::new(),
             unmet_purposes: Vec::new(),
             valid_until: None,
+            policy_info: None,
             rules,
         };
         match self.access(caller, logical, now) {
             Access::Hidden => {}
             Access::Discoverable { hint } => explanation.answer = Answer::Discoverable(hint),
             Access::Invalid => explanation.answer = Answer::Invalid,
-            Access::Visible(decision) => self.tell(&decision, &mut explanation),
+            Access::Visible(decision) => {
+                self.tell(&decision, &mut explanation);
+                explanation.policy_info = self.bound(logical).map(|bound| policy_info(bound, &decision, caller));
+            }
         }
         explanation
     }
@@ -297,6 +309,16 @@ mod tests {
         assert!(!text.contains(&salt));
         let data = serde_json::to_string(&told).unwrap();
         assert!(!data.contains(&salt) && data.contains(r#""answer":"visible""#), "{data}");
+        let info = serde_json::to_value(told.policy_info).unwrap();
+        let hash = |name: &str| {
+            serde_json::json!({"type": "Consistent Value", "metadata": {}, "name": name, "actionType": "Hash",
+                "policyKey": "hash", "changedOnApply": []})
+        };
+        let expected = serde_json::json!({
+            "visibilities": [], "visibilityRuleApplies": false, "masked": [hash("ssn"), hash("country")],
+            "additionalFilters": {"customWhere": ["country  =\n @username"]},
+        });
+        assert_eq!(info, expected);
     }
 
     #[test]

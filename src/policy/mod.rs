@@ -14,6 +14,7 @@ mod circumstance;
 pub mod decision;
 pub mod explain;
 mod index;
+pub mod info;
 pub mod kept;
 mod mask;
 mod nearest;

@@ -272,7 +272,7 @@ impl Filling<'_> {
 }
 
 /// The values of a caller's set.
-fn caller_set(caller: &Caller, set: &CallerSet) -> BTreeSet<String> {
+pub(crate) fn caller_set(caller: &Caller, set: &CallerSet) -> BTreeSet<String> {
     fn of<'a>(entitlements: impl Iterator<Item = &'a Entitlement>, iam: Option<&String>) -> BTreeSet<String> {
         entitlements.filter(|e| iam.is_none_or(|i| *e.iam == **i)).map(|e| e.value.clone()).collect()
     }
