@@ -327,6 +327,7 @@ pub(crate) mod tests {
             oid: r.oid,
             columns: columns.collect(),
             rows: vec![],
+            companions: Vec::new(),
             unmet_purposes: vec![],
             valid_until: None,
             trace: vec![],

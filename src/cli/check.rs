@@ -146,6 +146,7 @@ mod tests {
             oid: Oid(1),
             columns: vec![column("a", None), column("b", Some(mask(true, "m1"))), column("c", Some(mask(false, "m2")))],
             rows: vec![row(true, "r1"), row(false, "r2")],
+            companions: Vec::new(),
             unmet_purposes: Vec::new(),
             valid_until: None,
             trace: Vec::new(),

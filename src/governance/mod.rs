@@ -4,11 +4,12 @@
 //! or the full list of problems, each with file, line and remedy. Must never: evaluate a policy, talk to the warehouse.
 //!
 //! ```text
-//! directory ─store→ files ─tree→ nodes ─reader→ data, tags, policy, project, grant ─validate→ Declared
+//! directory ─store→ files ─tree→ nodes ─reader→ data, tags, policy, project, grant, fingerprint ─validate→ Declared
 //! ```
 
 pub mod data;
 pub mod document;
+pub mod fingerprint;
 pub mod grant;
 pub mod model;
 pub mod policy;

@@ -33,6 +33,8 @@ pub struct Declared {
     pub projects: Vec<Project>,
     /// Explicit subscriptions.
     pub grants: Vec<Grant>,
+    /// Summaries of data sources.
+    pub fingerprints: Vec<Fingerprint>,
 }
 
 /// One `data` document: the data sources of one connection.
@@ -398,6 +400,19 @@ pub enum Mask {
     GroupingNumber(String),
     /// `Grouping` by time.
     GroupingTime(TimePrecision),
+    /// `Grouping` by what the column's [`Fingerprint`] says; NULL without one.
+    GroupingFingerprint,
+    /// `K-Anonymization`: NULL where the combination of the rule's columns occurs in fewer rows of the whole table than this.
+    KAnonymization(u64),
+    /// `Randomized Response` of categories: this percentage of rows, above 0 and at most 100, gets a random value of the domain.
+    RandomizedCategory(f64),
+    /// `Randomized Response` of numbers.
+    RandomizedNumber {
+        /// Standard deviation of the noise, in the column's unit.
+        stddev: f64,
+        /// Keep the result between the least and the greatest value of the column's [`Fingerprint`].
+        clip: bool,
+    },
 }
 
 /// `timePrecision`.
@@ -462,6 +477,35 @@ pub struct Grant {
     pub write: bool,
     /// Not valid at or after this instant.
     pub expiration: Option<jiff::Timestamp>,
+    /// Where.
+    pub origin: Origin,
+}
+
+/// A summary of a data source, taken by `sqlveil fingerprint`; masks that need to know the range or the domain of a column read it here,
+/// so that what they show does not depend on rows a caller may not see.
+#[derive(Debug, Clone)]
+pub struct Fingerprint {
+    /// Data source name.
+    pub data_source: String,
+    /// When it was taken.
+    pub instant: jiff::Timestamp,
+    /// Rows there were.
+    pub rows: u64,
+    /// Its columns.
+    pub columns: Vec<ColumnFingerprint>,
+    /// Where.
+    pub origin: Origin,
+}
+
+/// What a fingerprint says of one column.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ColumnFingerprint {
+    /// Column.
+    pub name: String,
+    /// Least and greatest value, as PostgreSQL writes them (ISO dates, UTC).
+    pub range: Option<(String, String)>,
+    /// The domain of a column of few values; empty = not listed.
+    pub values: Vec<String>,
     /// Where.
     pub origin: Origin,
 }

@@ -197,11 +197,10 @@ fn mask(reader: &mut Reader, node: &Node) -> Option<Mask> {
         "Hash" => Some(Mask::Hash),
         "Constant" => constant(reader, &mut fields),
         "Regular Expression" => regular_expression(reader, &mut fields),
-        "Grouping" => grouping(reader, type_node, &mut fields),
+        "Grouping" => grouping(reader, &mut fields),
+        "K-Anonymization" => k_anonymization(reader, &mut fields),
+        "Randomized Response" => randomized_response(reader, type_node, &mut fields),
         later => {
-            for parameter in ["kLevel", "reIdProbability", "replacementRatePercent", "stddev", "clip"] {
-                fields.take(parameter);
-            }
             reader.unsupported(type_node, format!("the mask `{later}`"), "use Hash or \"Null\", which show less");
             None
         }
@@ -238,7 +237,7 @@ fn regular_expression(reader: &mut Reader, fields: &mut Fields<'_>) -> Option<Ma
 
 const PRECISIONS: [&str; 8] = ["MIN", "MINUTE", "HOUR", "DAY", "WEEK", "MONTH", "QUARTER", "YEAR"];
 
-fn grouping(reader: &mut Reader, type_node: &Node, fields: &mut Fields<'_>) -> Option<Mask> {
+fn grouping(reader: &mut Reader, fields: &mut Fields<'_>) -> Option<Mask> {
     let bucket = fields.optional("bucketSize");
     let precision = fields.optional("timePrecision");
     match (bucket, precision) {
@@ -259,12 +258,104 @@ fn grouping(reader: &mut Reader, type_node: &Node, fields: &mut Fields<'_>) -> O
             reader.error(node, "`bucketSize` beside `timePrecision`", "keep the one that fits the column");
             None
         }
-        (None, None) => {
-            let help = "add `bucketSize` for numbers or `timePrecision` for times";
-            reader.unsupported(type_node, "Grouping by the column's fingerprint", help);
+        (None, None) => Some(Mask::GroupingFingerprint),
+    }
+}
+
+/// k without a parameter (semantics 7).
+const DEFAULT_K: u64 = 5;
+const MAX_K: u64 = 1_000_000_000;
+
+fn k_anonymization(reader: &mut Reader, fields: &mut Fields<'_>) -> Option<Mask> {
+    let level = fields.optional("kLevel");
+    let probability = fields.optional("reIdProbability");
+    match (level, probability) {
+        (None, None) => Some(Mask::KAnonymization(DEFAULT_K)),
+        (Some(node), None) => reader.integer(node, "kLevel", 2..=MAX_K).map(Mask::KAnonymization),
+        (None, Some(node)) => {
+            let percent = percentage(reader, node, "reIdProbability")?;
+            let k = smallest_group(percent);
+            if k < 2 {
+                let help = "a combination that occurs once is shown at 100 percent; write a smaller number";
+                reader.warn(node, "`reIdProbability` of 100 masks nothing", help);
+            }
+            Some(Mask::KAnonymization(k))
+        }
+        (Some(node), Some(_)) => {
+            reader.error(node, "`kLevel` beside `reIdProbability`", "keep one: k is 100 / reIdProbability, rounded up");
             None
         }
     }
+}
+
+/// ⌈100 / percent⌉, at most [`MAX_K`].
+fn smallest_group(percent: f64) -> u64 {
+    let k = (100.0 / percent).ceil().min(1e9);
+    // INVARIANT: between 1 and MAX_K, so the conversion is exact.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let k = k as u64;
+    k.clamp(1, MAX_K)
+}
+
+fn randomized_response(reader: &mut Reader, type_node: &Node, fields: &mut Fields<'_>) -> Option<Mask> {
+    let rate = fields.optional("replacementRatePercent");
+    let stddev = fields.optional("stddev");
+    let clip_node = fields.optional("clip");
+    let clip = reader.flag(fields, "clip", false);
+    match (rate, stddev) {
+        (Some(node), None) => {
+            if let Some(clip) = clip_node {
+                reader.error(
+                    clip,
+                    "`clip` beside `replacementRatePercent`",
+                    "remove it: it is for numbers with `stddev`",
+                );
+                return None;
+            }
+            percentage(reader, node, "replacementRatePercent").map(Mask::RandomizedCategory)
+        }
+        (None, Some(node)) => deviation(reader, node).map(|stddev| Mask::RandomizedNumber { stddev, clip }),
+        (Some(node), Some(_)) => {
+            let help = "keep the rate for categories, the deviation for numbers";
+            reader.error(node, "`replacementRatePercent` beside `stddev`", help);
+            None
+        }
+        (None, None) => {
+            let help = "add `replacementRatePercent` for categories, or `stddev` for numbers";
+            reader.error(type_node, "Randomized Response without a parameter", help);
+            None
+        }
+    }
+}
+
+/// A decimal number as written without quotes.
+fn decimal(node: &Node) -> Option<f64> {
+    match &node.value {
+        Value::Scalar { text, plain: true } if text.starts_with(|c: char| c.is_ascii_digit() || c == '.') => {
+            text.parse::<f64>().ok().filter(|n| n.is_finite())
+        }
+        _ => None,
+    }
+}
+
+/// A number above 0 and at most 100.
+fn percentage(reader: &mut Reader, node: &Node, what: &str) -> Option<f64> {
+    let found = decimal(node).filter(|n| *n > 0.0 && *n <= 100.0);
+    if found.is_none() {
+        let message = format!("`{what}` must be a number above 0 and at most 100, found {}", kind(node));
+        reader.error(node, message, "write a percentage, without quotes and sign");
+    }
+    found
+}
+
+/// Noise outside these bounds would be lost in, or would drown, every number type.
+fn deviation(reader: &mut Reader, node: &Node) -> Option<f64> {
+    let found = decimal(node).filter(|n| (1e-12..=1e18).contains(n));
+    if found.is_none() {
+        let message = format!("`stddev` must be a number above 0 (1e-12 to 1e18), found {}", kind(node));
+        reader.error(node, message, "write a deviation in the unit of the column, without quotes");
+    }
+    found
 }
 
 /// A positive decimal number, kept as its text: digits, at most one point.

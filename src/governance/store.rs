@@ -1,4 +1,4 @@
-//! The governance directory: `data/ tags/ policies/ purposes/ projects/ grants/`, each with `*.yaml`, `*.yml` and `*.json` files.
+//! The governance directory: `data/ tags/ policies/ purposes/ projects/ grants/ fingerprints/`, each with `*.yaml`, `*.yml` and `*.json` files.
 //!
 //! In: a directory. Out: [`Declared`] with warnings, or every problem of every file. Must never: leave a document unread without
 //! saying so; a file where no folder gives it a meaning is a problem.
@@ -7,7 +7,7 @@ use crate::governance::model::Declared;
 use crate::governance::problem::{Problem, any_error};
 use crate::governance::reader::{Reader, Reference, closest};
 use crate::governance::tree::{Node, Value};
-use crate::governance::{data, document, grant, policy, project, tags, tree, validate};
+use crate::governance::{data, document, fingerprint, grant, policy, project, tags, tree, validate};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use std::sync::Arc;
 const MAX_FOLDERS: usize = 8;
 
 /// The folders, and with them the kinds of documents.
-pub const FOLDERS: [&str; 6] = ["data", "tags", "policies", "purposes", "projects", "grants"];
+pub const FOLDERS: [&str; 7] = ["data", "tags", "policies", "purposes", "projects", "grants", "fingerprints"];
 
 /// What is loaded of a directory: the set, unless a problem is an error, and all problems.
 #[derive(Debug, Clone, Default)]
@@ -94,7 +94,8 @@ fn read(folder: &'static str, reader: &mut Reader, node: &Node, declared: &mut D
         "policies" => policy::read(reader, node, declared),
         "purposes" => project::read_purpose(reader, node, declared),
         "projects" => project::read(reader, node, declared),
-        _ => grant::read(reader, node, declared),
+        "grants" => grant::read(reader, node, declared),
+        _ => fingerprint::read(reader, node, declared),
     }
 }
 

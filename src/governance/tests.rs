@@ -84,13 +84,7 @@ fn every_published_policy_shape_loads_or_says_what_is_not_supported_yet() {
         ("subscription by `approval`", "type: approval"),
         ("`advanced` entitlement expressions", "advanced:"),
         ("the mask `Format Preserving Masking`", "type: Format Preserving Masking"),
-        ("the mask `K-Anonymization`", "type: K-Anonymization"),
-        ("the mask `K-Anonymization`", "type: K-Anonymization"),
-        ("the mask `K-Anonymization`", "type: K-Anonymization"),
-        ("the mask `Randomized Response`", "type: Randomized Response"),
-        ("the mask `Randomized Response`", "type: Randomized Response"),
         ("the mask `Reversible`", "type: Reversible"),
-        ("Grouping by the column's fingerprint", "type: Grouping"),
     ];
     assert_eq!(unsupported.len(), expected.len(), "{unsupported:#?}");
     for (problem, (what, line)) in loaded.problems.iter().zip(expected) {
@@ -279,6 +273,109 @@ fn masks() {
 }
 
 #[test]
+fn statistical_masks() {
+    assert!(matches!(only_mask("type: Grouping"), Mask::GroupingFingerprint));
+    for (config, k) in [
+        ("", 5),
+        (", kLevel: 2", 2),
+        (", reIdProbability: 15", 7),
+        (", reIdProbability: 20", 5),
+        (", reIdProbability: 0.1", 1000),
+        (", reIdProbability: 33.4", 3),
+        (", reIdProbability: 99", 2),
+        (", reIdProbability: 0.0000000001", 1_000_000_000),
+    ] {
+        let config = format!("type: K-Anonymization{config}");
+        assert!(matches!(only_mask(&config), Mask::KAnonymization(found) if found == k), "{config}");
+    }
+    let rate = only_mask("type: Randomized Response, replacementRatePercent: 10");
+    assert!(matches!(rate, Mask::RandomizedCategory(percent) if percent == 10.0));
+    let noise = only_mask("type: Randomized Response, stddev: 2.5");
+    assert!(matches!(noise, Mask::RandomizedNumber { stddev, clip: false } if stddev == 2.5));
+    let clipped = only_mask("type: Randomized Response, stddev: 2, clip: true");
+    assert!(matches!(clipped, Mask::RandomizedNumber { clip: true, .. }));
+
+    let case = |config: &str, expected: &[&str]| wants("policies/p.yaml", &mask(config), expected);
+    for bad in ["1", "0", "-3", "2.5", "'5'", "many", "1000000001"] {
+        case(
+            &format!("type: K-Anonymization, kLevel: {bad}"),
+            &["policies/p.yaml:9:54: `kLevel` must be a whole number from 2 to 1000000000"],
+        );
+    }
+    for bad in ["0", "-1", "100.5", "'15'", ".nan", "[15]"] {
+        case(
+            &format!("type: K-Anonymization, reIdProbability: {bad}"),
+            &["policies/p.yaml:9:63: `reIdProbability` must be a number above 0 and at most 100"],
+        );
+        case(
+            &format!("type: Randomized Response, replacementRatePercent: {bad}"),
+            &["policies/p.yaml:9:74: `replacementRatePercent` must be a number above 0 and at most 100"],
+        );
+    }
+    case("type: K-Anonymization, kLevel: 5, reIdProbability: 20", &["policies/p.yaml:9:54: `kLevel` beside"]);
+    case(
+        "type: K-Anonymization, reIdProbability: 100",
+        &["policies/p.yaml:9:63: `reIdProbability` of 100 masks nothing"],
+    );
+    case("type: K-Anonymization, stddev: 5", &["policies/p.yaml:9:46: unknown key `stddev`"]);
+    for bad in ["0", "-2", "1e-13", "1e19", ".inf", "'2'", "two"] {
+        case(
+            &format!("type: Randomized Response, stddev: {bad}"),
+            &["policies/p.yaml:9:58: `stddev` must be a number above 0 (1e-12 to 1e18)"],
+        );
+    }
+    case("type: Randomized Response", &["policies/p.yaml:9:29: Randomized Response without a parameter"]);
+    case("type: Randomized Response, clip: true", &["policies/p.yaml:9:29: Randomized Response without a parameter"]);
+    case(
+        "type: Randomized Response, replacementRatePercent: 5, clip: true",
+        &["policies/p.yaml:9:83: `clip` beside `replacementRatePercent`"],
+    );
+    case(
+        "type: Randomized Response, replacementRatePercent: 5, stddev: 2",
+        &["policies/p.yaml:9:74: `replacementRatePercent` beside `stddev`"],
+    );
+}
+
+const PEOPLE: &str = "connectionKey: c\nsources: [{table: people, schema: public, naming: {datasource: people}}]\n";
+
+#[test]
+fn fingerprints() {
+    let text = "dataSource: people\ninstant: 2026-01-02T03:04:05Z\nrows: 12\ncolumns:\n- {name: age, min: 3, max: '99'}\n- {name: city, values: [Bonn, '', 7]}\n";
+    let with_people = |text: &str| load(&[("fingerprints/f.yaml", text), ("data/d.yaml", PEOPLE)]);
+    let declared = with_people(text).0.into_result().unwrap().0;
+    let found = &declared.fingerprints[0];
+    assert_eq!((found.data_source.as_str(), found.rows, found.columns.len()), ("people", 12, 2));
+    assert_eq!(found.columns[0].range, Some(("3".to_owned(), "99".to_owned())));
+    assert_eq!(found.columns[1].values, ["Bonn", "", "7"]);
+    let head = "dataSource: people\ninstant: 2026-01-02\nrows: 12\n";
+    let case = |rest: &str, expected: &[&str]| {
+        let (loaded, dir) = with_people(&format!("{head}{rest}"));
+        let found = short(&loaded, dir.path());
+        assert_eq!(found.len(), expected.len(), "{rest}: {found:?}");
+        assert!(found.iter().zip(expected).all(|(f, e)| f.starts_with(e)), "{rest}: {found:?}");
+    };
+    case("columns: [{name: a, min: 1}]", &["fingerprints/f.yaml:4:11: `min` without `max`"]);
+    case("columns: [{name: a}, {name: a}]", &["fingerprints/f.yaml:4:22: the column `a` is listed twice"]);
+    case("columns: [{min: 1, max: 2}]", &["fingerprints/f.yaml:4:11: a column of a fingerprint lacks the key `name`"]);
+    case("columns: [{name: a, avg: 1}]", &["fingerprints/f.yaml:4:21: unknown key `avg`"]);
+    case("columns: [{name: a, values: [x, x]}]", &["fingerprints/f.yaml:4:33: a value is listed twice"]);
+    case(
+        "columns: [{name: a}]\n---\ndataSource: peopel\ninstant: 2026-01-02\nrows: 0",
+        &["fingerprints/f.yaml:6:13: the data source `peopel` is not declared"],
+    );
+    case(&format!("---\n{head}"), &["fingerprints/f.yaml:5:1: the fingerprint of `people` is declared twice"]);
+    wants(
+        "fingerprints/f.yaml",
+        "rows: -1\n",
+        &[
+            "fingerprints/f.yaml:1:1: a fingerprint lacks the key `dataSource`",
+            "fingerprints/f.yaml:1:1: a fingerprint lacks the key `instant`",
+            "fingerprints/f.yaml:1:7: `rows` must be a whole number",
+        ],
+    );
+}
+
+#[test]
 fn mistakes_in_masks() {
     let case = |config: &str, expected: &[&str]| wants("policies/p.yaml", &mask(config), expected);
     case("type: Null", &["policies/p.yaml:9:29: a masking type of null"]);
@@ -286,7 +383,6 @@ fn mistakes_in_masks() {
     case("type: Constant", &["policies/p.yaml:9:22: a maskingConfig lacks the key `constant`"]);
     case("type: Constant, constant: null", &["policies/p.yaml:9:49: a constant of null"]);
     case("type: Hash, constant: x", &["policies/p.yaml:9:35: unknown key `constant`"]);
-    case("type: Grouping", &["policies/p.yaml:9:29: not supported yet: Grouping by the column's fingerprint"]);
     for bad in ["0", "0.0", "-5", "1e3", "'10'", "ten", ".5", "1.2.3"] {
         case(
             &format!("type: Grouping, bucketSize: {bad}"),
@@ -303,12 +399,7 @@ fn mistakes_in_masks() {
         ],
     );
     case("type: Constant, constant: \"a\\0b\"", &["policies/p.yaml:9:49: a NUL character"]);
-    for later in [
-        "K-Anonymization, kLevel: 5",
-        "Randomized Response, stddev: 2, clip: false",
-        "Reversible",
-        "Format Preserving Masking",
-    ] {
+    for later in ["Reversible", "Format Preserving Masking"] {
         case(&format!("type: {later}"), &["policies/p.yaml:9:29: not supported yet: the mask"]);
     }
     wants(

@@ -17,6 +17,7 @@ pub fn check(declared: &Declared, references: &[Reference]) -> Vec<Problem> {
     unique(&mut problems, "projectKey", declared.projects.iter().map(|p| (p.key.clone(), &p.origin)));
     unique(&mut problems, "purpose", declared.purposes.iter().map(|p| (p.name.clone(), &p.origin)));
     unique(&mut problems, "connectionKey", declared.data.iter().map(|d| (d.connection_key.clone(), &d.origin)));
+    unique(&mut problems, "fingerprint of", declared.fingerprints.iter().map(|f| (f.data_source.clone(), &f.origin)));
     let sources = sources(&mut problems, declared);
     grants(&mut problems, declared);
     names(&mut problems, declared, references, sources.as_ref());

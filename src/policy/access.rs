@@ -4,8 +4,8 @@
 //! considered rule out of the trace.
 
 use super::audience::touches;
-use super::bind::{Bound, BoundRule, Chain, Effect, rule_kind};
-use super::decision::{Access, ColumnDecision, MaskDecision, RelationDecision, RowPredicate, RuleTrace};
+use super::bind::{Bound, BoundRule, Chain, Effect, companion, rule_kind};
+use super::decision::{Access, ColumnDecision, Companion, MaskDecision, RelationDecision, RowPredicate, RuleTrace};
 use super::mask::{MaskSql, column_sql, conditional};
 use super::predicate::Compiled;
 use super::salt::Salt;
@@ -73,6 +73,13 @@ struct Candidate<'a> {
     policy: &'a Arc<str>,
     /// The entry of the trace to correct when it loses.
     entry: usize,
+}
+
+impl Candidate<'_> {
+    /// Whether nothing below it is ever seen.
+    fn masks_every_row(&self) -> bool {
+        self.conditional.is_none() && self.mask.shown.is_none()
+    }
 }
 
 impl<'a> Deciding<'a> {
@@ -180,12 +187,18 @@ impl<'a> Deciding<'a> {
         let mut wins = vec![0usize; self.trace.len()];
         let mut losses: Vec<Vec<String>> = vec![Vec::new(); self.trace.len()];
         let mut columns = Vec::with_capacity(source.columns.len());
+        let mut companions = Vec::new();
         for (index, column) in source.columns.iter().enumerate() {
             let mut candidates: Vec<&Candidate<'_>> = self.candidates.iter().filter(|c| c.column == index).collect();
             candidates.sort_by_key(|c| (c.mask.rank, c.conditional.is_some(), c.policy, c.entry));
-            let taken = candidates.iter().position(|c| c.conditional.is_none()).map_or(candidates.len(), |p| p + 1);
+            let taken = candidates.iter().position(|c| c.masks_every_row()).map_or(candidates.len(), |p| p + 1);
             let (layers, losers) = candidates.split_at_checked(taken).unwrap_or((&[], &[]));
             for winner in layers {
+                if let Some(shown) = &winner.mask.shown
+                    && !companions.iter().any(|c: &Companion| c.alias == shown.alias)
+                {
+                    companions.push(companion(shown));
+                }
                 if let Some(count) = wins.get_mut(winner.entry) {
                     *count += 1;
                 }
@@ -217,6 +230,7 @@ impl<'a> Deciding<'a> {
             oid: source.oid,
             columns,
             rows: self.rows,
+            companions,
             unmet_purposes: self.unmet,
             valid_until,
             trace: self.trace,
@@ -224,16 +238,18 @@ impl<'a> Deciding<'a> {
     }
 }
 
-/// One mask out of the winners of a column, most restrictive first: each conditional one where its predicate holds, otherwise the
-/// next, at last the unconditional one or the raw value. So an unconditional mask displaces every conditional one that is not more
+/// One mask out of the winners of a column, most restrictive first: each conditional one where its predicate holds (and one that leaves
+/// some rows as they are where it does not), otherwise the next, at last the unconditional one or the raw value. So an unconditional mask displaces every conditional one that is not more
 /// restrictive, a more restrictive conditional one still masks its own rows, and no added policy ever shows more of a cell.
 fn layered(layers: &[&Candidate<'_>], raw: &str, filling: Filling<'_>) -> Option<MaskDecision> {
     let first = layers.first()?;
     let mut sql = Sql::text(raw);
     for layer in layers.iter().rev() {
-        sql = match layer.conditional {
-            None => layer.mask.sql.clone(),
-            Some(predicate) => conditional(predicate.sql.clone(), layer.mask.sql.clone(), sql),
+        let masked = layer.mask.sql.clone();
+        sql = match (&layer.mask.shown, layer.conditional) {
+            (Some(shown), predicate) => shown.or_else(predicate.map(|p| p.sql.clone()), masked, sql),
+            (None, None) => masked,
+            (None, Some(predicate)) => conditional(predicate.sql.clone(), masked, sql),
         };
     }
     let total = layers.iter().all(|l| l.mask.total && l.conditional.is_none_or(|c| c.total));
@@ -243,6 +259,6 @@ fn layered(layers: &[&Candidate<'_>], raw: &str, filling: Filling<'_>) -> Option
         total,
         policy: first.policy.clone(),
         type_mismatch: layers.iter().any(|l| l.mask.mismatch),
-        constant: first.conditional.is_none() && first.mask.constant,
+        constant: first.masks_every_row() && first.mask.constant,
     })
 }

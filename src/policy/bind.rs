@@ -4,15 +4,16 @@
 //! Must never: let an invalid policy fall away; the data sources it touches refuse.
 
 use super::circumstance::{Applies, applies};
-use super::decision::{ROW_ALIAS, RuleTrace};
+use super::decision::{Companion, ROW_ALIAS, RuleTrace};
+use super::fingerprint;
 use super::index::PolicyIndex;
-use super::mask::{self, Check, MaskSql};
+use super::mask::{self, Around, Check, MaskSql, Shown};
 use super::nearest::did_you_mean;
 use super::predicate::{self, Compiled};
 use super::probe::{Probe, ProbeKind};
 use super::rows::{self, Note, Rows};
 use super::salt::{Salt, Salts};
-use super::source::{DataSource, expand};
+use super::source::{DataSource, DictColumn, expand};
 use super::template::{Filling, Sql};
 use crate::catalog::Catalog;
 use crate::governance::model::{
@@ -115,7 +116,9 @@ pub(crate) fn bind(
     salts: &Salts,
 ) -> (Binding, Vec<Problem>) {
     let mut problems = Vec::new();
-    let sources = expand(declared, connection_key, catalog, salts, &mut problems);
+    let mut sources = expand(declared, connection_key, catalog, salts, &mut problems);
+    let only_one = declared.data.iter().all(|d| d.connection_key == connection_key);
+    fingerprint::attach(&declared.fingerprints, &mut sources, catalog, only_one, &mut problems);
     let mut index = PolicyIndex::new(declared.policies.iter());
     let shared = declared.policies.iter().map(shared_rules).map(Arc::new).collect();
     let binding = Binding { policies: declared.policies.clone(), ..Binding::default() };
@@ -125,7 +128,6 @@ pub(crate) fn bind(
         binder.source(source, declared, &touching);
     }
     binder.tell_uncertain();
-    let only_one = declared.data.iter().all(|d| d.connection_key == connection_key);
     binder.grants(declared, only_one);
     binder.projects(declared, salts, only_one);
     (binder.binding, few(binder.problems))
@@ -281,7 +283,7 @@ impl Binder<'_> {
         let source = &bound.source;
         let effect = match &rule.kind {
             RuleKind::Masking { fields, mask, conditional } => {
-                let masks = self.masks(rule, fields, mask, source)?;
+                let masks = self.masks(rule, fields, mask, source, target)?;
                 // A rule that masks nothing here needs no predicate, and cannot be invalid for lack of a tag.
                 let conditional = match conditional.as_ref().filter(|_| !masks.is_empty()) {
                     None => None,
@@ -326,16 +328,31 @@ impl Binder<'_> {
         fields: &[FieldSelector],
         mask: &Mask,
         source: &DataSource,
+        target: Target,
     ) -> Option<Vec<(usize, MaskSql)>> {
         let mut masks = Vec::new();
-        for (index, column) in source.columns.iter().enumerate() {
-            if !fields.iter().any(|f| selects(f, &column.name, &column.tags)) {
-                continue;
+        let selected: Vec<(usize, &DictColumn)> = source
+            .columns
+            .iter()
+            .enumerate()
+            .filter(|(_, column)| fields.iter().any(|f| selects(f, &column.name, &column.tags)))
+            .collect();
+        let together = match mask {
+            Mask::KAnonymization(k) => {
+                let columns: Vec<&DictColumn> = selected.iter().map(|(_, column)| *column).collect();
+                mask::together(*k, &columns, source, self.catalog, &format!("{}_{}", target.chain, target.rule))
             }
-            match mask::compile(mask, column, self.catalog) {
+            _ => None,
+        };
+        let around = Around { source, catalog: self.catalog, together };
+        for (index, column) in selected {
+            match mask::compile(mask, column, &around) {
                 Ok(compiled) => {
                     if compiled.mismatch {
                         self.mismatch(&rule.origin, source, &column.name, compiled.kind);
+                    }
+                    if let Some(what) = compiled.lacks {
+                        self.problems.push(lacking_problem(&rule.origin, source, &column.name, compiled.kind, what));
                     }
                     masks.push((index, compiled));
                 }
@@ -384,7 +401,7 @@ impl Binder<'_> {
         let mut wanted: Vec<(ProbeKind, String, Option<usize>)> = Vec::new();
         match effect {
             Effect::Masks { masks, conditional } => {
-                for (number, (_, mask)) in masks.iter().enumerate() {
+                for (number, (column, mask)) in masks.iter().enumerate() {
                     match &mask.check {
                         Some(Check::Constant { sql, .. }) => {
                             wanted.push((ProbeKind::Constant, sql.clone(), Some(number)));
@@ -394,8 +411,13 @@ impl Binder<'_> {
                         None => {}
                     }
                     // What depends on no row is the same question for every table.
-                    let sql = mask.sql.fill(Filling::Probe);
-                    let from = if mask.constant { String::new() } else { format!(" FROM {relation}") };
+                    let Some(column) = bound.source.columns.get(*column) else { continue };
+                    let sql = mask::whole(mask, column).fill(Filling::Probe);
+                    let from = match &mask.shown {
+                        Some(shown) => format!(" FROM {relation}{}", companion(shown).join_sql()),
+                        None if mask.constant => String::new(),
+                        None => format!(" FROM {relation}"),
+                    };
                     wanted.push((ProbeKind::TypeCheck, format!("SELECT ({sql}){from}"), None));
                 }
                 if let Some(conditional) = conditional {
@@ -540,6 +562,23 @@ pub(crate) fn mismatch_problem(origin: &Origin, source: &DataSource, column: &st
         format!("{kind} does not fit the type of column \"{column}\" of \"{}\": the value is NULL", source.logical),
         "choose a mask for that type (dataTypeMismatch)",
     )
+}
+
+/// The problem of a mask that is NULL for want of a fingerprint.
+fn lacking_problem(origin: &Origin, source: &DataSource, column: &str, kind: &str, what: &str) -> Problem {
+    Problem::warning(
+        origin,
+        format!(
+            "{kind} of column \"{column}\" of \"{}\" needs {what}: the value is NULL until there is one",
+            source.logical
+        ),
+        "take one with `sqlveil fingerprint`",
+    )
+}
+
+/// What stands beside each row for a mask.
+pub(crate) fn companion(shown: &Shown) -> Companion {
+    Companion { alias: Arc::clone(&shown.alias), sql: Arc::clone(&shown.companion) }
 }
 
 /// Whether a selector takes a column.

@@ -1,6 +1,6 @@
 //! The decision for one caller and one relation: the one value that the rewriter, `explain` and the audit record read.
 
-use crate::types::{Oid, QualifiedName};
+use crate::types::{Oid, QualifiedName, quote_ident};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -38,6 +38,8 @@ pub struct RelationDecision {
     pub columns: Vec<ColumnDecision>,
     /// Row predicates, ANDed. Empty = every row.
     pub rows: Vec<RowPredicate>,
+    /// What masks look at besides the row's own columns.
+    pub companions: Vec<Companion>,
     /// Purposes that would satisfy an unmet purpose restriction (a NOTICE names them); empty = none unmet.
     pub unmet_purposes: Vec<String>,
     /// The decision holds until this instant (grant expiry); `None` = until something changes.
@@ -85,6 +87,26 @@ pub struct MaskDecision {
     pub type_mismatch: bool,
     /// The value does not depend on the row at all (NULL, constant).
     pub constant: bool,
+}
+
+/// One row beside each row of the relation, holding what several masks share: `LEFT JOIN LATERAL (SELECT …) AS alias ON TRUE`. As a
+/// join that cannot change which rows there are or their order, and that the planner drops when nothing looks at it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Companion {
+    /// Its alias; begins as [`COMPANION_PREFIX`] does.
+    pub alias: Arc<str>,
+    /// A SELECT of exactly one row.
+    pub sql: Arc<str>,
+}
+
+/// How the aliases of companions begin.
+pub const COMPANION_PREFIX: &str = "_sk";
+
+impl Companion {
+    /// What is joined to the relation's FROM item.
+    pub fn join_sql(&self) -> String {
+        format!(" LEFT JOIN LATERAL ({}) AS {} ON TRUE", self.sql, quote_ident(&self.alias))
+    }
 }
 
 /// One row predicate.

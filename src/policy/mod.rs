@@ -10,9 +10,11 @@
 mod access;
 mod audience;
 mod bind;
+mod bytes;
 mod circumstance;
 pub mod decision;
 pub mod explain;
+mod fingerprint;
 mod index;
 pub mod info;
 pub mod kept;

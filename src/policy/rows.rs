@@ -3,10 +3,11 @@
 //! In: a row rule of a policy and a data source. Out: [`Rows`]. Must never: show rows because something is missing; a rule whose
 //! column does not exist hides every row.
 
+use super::bytes::fixed_bytes;
 use super::decision::ROW_ALIAS;
 use super::predicate::fixed_text;
 use super::source::{DataSource, DictColumn};
-use super::sqltype::{base_type, has_fixed_text, oids::*};
+use super::sqltype::{base_type, oids::*};
 use super::template::{CallerSet, Sql};
 use crate::catalog::Catalog;
 use crate::governance::model::{ColumnSelector, EntitlementMatch, tag_matches};
@@ -200,22 +201,6 @@ pub(crate) fn by_sample(percent: u8, source: &DataSource, catalog: &Catalog, not
         has_subquery: false,
         summary: format!("{percent} percent of rows by {}", column.name),
         columns: vec![column.name.clone()],
-    }
-}
-
-/// A value as bytes that no session setting changes.
-fn fixed_bytes(catalog: &Catalog, column: &DictColumn, value: &str) -> Option<String> {
-    let send = |function: &str| Some(format!("pg_catalog.{function}({value})"));
-    match base_type(catalog, column.type_oid) {
-        BYTEA => Some(value.to_owned()),
-        DATE => send("date_send"),
-        TIME => send("time_send"),
-        TIMESTAMP => send("timestamp_send"),
-        TIMESTAMPTZ => send("timestamptz_send"),
-        FLOAT4 => send("float4send"),
-        FLOAT8 => send("float8send"),
-        ty if has_fixed_text(catalog, ty) => Some(format!("pg_catalog.convert_to(({value})::pg_catalog.text, 'UTF8')")),
-        _ => None,
     }
 }
 

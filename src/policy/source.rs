@@ -7,7 +7,7 @@ use super::nearest::did_you_mean;
 use super::salt::{Salt, Salts};
 use super::sqltype::unservable;
 use crate::catalog::{Catalog, Column, Relation, TypeInfo};
-use crate::governance::model::{DataDocument, Declared, Origin, Owner, Source, TableSource};
+use crate::governance::model::{ColumnFingerprint, DataDocument, Declared, Origin, Owner, Source, TableSource};
 use crate::governance::problem::Problem;
 use crate::types::{Oid, QualifiedName};
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,6 +38,9 @@ pub(crate) struct DataSource {
     pub(crate) event_time: Option<DictColumn>,
     /// The `highCardinality` column.
     pub(crate) high_cardinality: Option<DictColumn>,
+    /// What tells rows apart: the primary key, else a unique constraint without NULLs, else the `highCardinality` column, else every
+    /// column.
+    pub(crate) row_key: Vec<DictColumn>,
     /// Salt of its hashes.
     pub(crate) salt: Salt,
 }
@@ -57,6 +60,8 @@ pub(crate) struct DictColumn {
     pub(crate) not_null: bool,
     /// Tags.
     pub(crate) tags: Vec<String>,
+    /// What its fingerprint says.
+    pub(crate) fingerprint: Option<Arc<ColumnFingerprint>>,
 }
 
 impl DictColumn {
@@ -68,6 +73,7 @@ impl DictColumn {
             collation: column.collation,
             not_null: column.not_null,
             tags: Vec::new(),
+            fingerprint: None,
         }
     }
 }
@@ -185,6 +191,7 @@ impl Expansion<'_> {
             created_at: table.created_at,
             server: document.server.clone(),
             event_time,
+            row_key: row_key(&relation, high_cardinality.as_ref()),
             high_cardinality,
         });
     }
@@ -272,6 +279,23 @@ impl Expansion<'_> {
             ));
         }
     }
+}
+
+/// The columns that tell rows apart, for masks that are stable per row.
+fn row_key(relation: &Relation, high_cardinality: Option<&DictColumn>) -> Vec<DictColumn> {
+    let named = |names: &[String]| -> Vec<DictColumn> {
+        let find = |name: &String| relation.columns.iter().find(|c| c.name == *name).map(DictColumn::of);
+        names.iter().filter_map(find).collect()
+    };
+    if !relation.primary_key.is_empty() {
+        return named(&relation.primary_key);
+    }
+    let unique = relation.constraints.iter().filter(|c| c.kind == 'u').filter_map(|c| c.columns.as_deref());
+    let strict = unique.map(named).find(|columns| !columns.is_empty() && columns.iter().all(|c| c.not_null));
+    strict.unwrap_or_else(|| match high_cardinality {
+        Some(column) => vec![column.clone()],
+        None => relation.columns.iter().map(DictColumn::of).collect(),
+    })
 }
 
 fn undeclared(remote: QualifiedName, origin: &Origin) -> TableSource {

@@ -494,13 +494,15 @@ const RAW: u8 = u8::MAX;
 /// How restrictive a cell is where the predicates have these values (`None` = NULL), read off the decision's SQL.
 fn cell(sql: &str, column: &str, truth: [Option<bool>; 2]) -> u8 {
     let source = source();
+    let catalog = catalog();
+    let around = mask::Around { source: &source, catalog: &catalog, together: None };
     let dict = source.columns.iter().find(|c| c.name == column).unwrap();
     let salt = Salts::new(b"secret").source("hr.person");
     let ann = caller("ann");
     let filling = template::Filling::For { caller: &ann, mask: &salt, source: &salt };
     let known: Vec<(String, u8)> = masks()
         .iter()
-        .map(|m| mask::compile(m, dict, &catalog()).unwrap())
+        .map(|m| mask::compile(m, dict, &around).unwrap())
         .map(|m| (m.sql.fill(filling), m.rank))
         .collect();
     let mut rest = sql;

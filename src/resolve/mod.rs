@@ -168,12 +168,13 @@ impl<'a, 's> Resolver<'a, 's> {
     /// A policy predicate that may itself raise is always evaluated behind a barrier and before everything of the caller's.
     fn finish(mut self) -> Resolved {
         for (location, relation) in &mut self.resolved.relations {
-            let rows = &relation.permitted.decision().rows;
+            let decision = relation.permitted.decision();
+            let rows = &decision.rows;
             if rows.is_empty() {
                 continue;
             }
             let own_total = rows.iter().all(|r| r.total);
-            let joined = rows.iter().any(|r| r.has_subquery);
+            let joined = rows.iter().any(|r| r.has_subquery) || !decision.companions.is_empty();
             let exposed = self.all_exposed || self.exposed.contains(location);
             relation.barrier = !own_total || joined || exposed;
             relation.unguessed = exposed;

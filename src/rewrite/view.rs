@@ -2,11 +2,12 @@
 //!
 //! `(SELECT _sv."a", mask AS "b" FROM "s"."t" AS _sv WHERE predicate) AS alias`; with a barrier, `OFFSET 0` keeps the caller's
 //! conditions above, except for copies of conjuncts that never raise. Where a caller's expression may raise, columns of types with
-//! operators that do become `COALESCE(a, a)`: no statistics belong to that.
+//! operators that do become `COALESCE(a, a)`: no statistics belong to that. What several masks share stands beside the row:
+//! `FROM "s"."t" AS _sv LEFT JOIN LATERAL (…) AS _sk ON TRUE`.
 
 use crate::catalog::total::may_be_guessed;
 use crate::error::Refusal;
-use crate::policy::decision::{ColumnDecision, ROW_ALIAS, RelationDecision};
+use crate::policy::decision::{ColumnDecision, Companion, ROW_ALIAS, RelationDecision};
 use crate::policy::kept::ByDecision;
 use crate::resolve::RelationUse;
 use crate::sql::{NodeEnum, build, parse_expression, pb};
@@ -16,6 +17,39 @@ use crate::sql::{NodeEnum, build, parse_expression, pb};
 pub struct Body {
     targets: Vec<pb::Node>,
     conditions: Vec<pb::Node>,
+    /// Aliases and bodies of companions.
+    companions: Vec<(String, pb::Node)>,
+}
+
+/// Joins a companion to a FROM item.
+fn accompanied(item: pb::Node, alias: &str, body: pb::Node) -> Result<pb::Node, Refusal> {
+    let beside = build::node(NodeEnum::RangeSubselect(Box::new(pb::RangeSubselect {
+        lateral: true,
+        subquery: Some(Box::new(body)),
+        alias: Some(build::alias(alias)),
+    })));
+    Ok(build::node(NodeEnum::JoinExpr(Box::new(pb::JoinExpr {
+        jointype: pb::JoinType::JoinLeft as i32,
+        is_natural: false,
+        larg: Some(Box::new(item)),
+        rarg: Some(Box::new(beside)),
+        using_clause: Vec::new(),
+        join_using_alias: None,
+        quals: Some(Box::new(parse_expression("TRUE")?)),
+        alias: None,
+        rtindex: 0,
+    }))))
+}
+
+/// A companion's SELECT.
+fn companion(companion: &Companion) -> Result<(String, pb::Node), Refusal> {
+    match parse_expression(&format!("({})", companion.sql))?.node {
+        Some(NodeEnum::SubLink(link)) => match link.subselect {
+            Some(body) => Ok((companion.alias.to_string(), *body)),
+            None => Err(Refusal::internal("a companion without a query")),
+        },
+        _ => Err(Refusal::internal("a companion that is not a query")),
+    }
 }
 
 impl Body {
@@ -39,6 +73,7 @@ impl Body {
         Ok(Self {
             targets: decision.columns.iter().map(target).collect::<Result<_, Refusal>>()?,
             conditions: decision.rows.iter().map(|row| parse_expression(&row.sql)).collect::<Result<_, Refusal>>()?,
+            companions: decision.companions.iter().map(companion).collect::<Result<_, Refusal>>()?,
         })
     }
 }
@@ -66,7 +101,7 @@ pub fn view(
         alias: Some(build::alias(ROW_ALIAS)),
         location: -1,
     }));
-    select.from_clause.push(match sample {
+    let mut from = match sample {
         None => base,
         Some(sample) => build::node(NodeEnum::RangeTableSample(Box::new(pb::RangeTableSample {
             relation: Some(Box::new(base)),
@@ -75,7 +110,11 @@ pub fn view(
             repeatable: sample.repeatable.clone(),
             location: -1,
         }))),
-    });
+    };
+    for (alias, query) in &body.companions {
+        from = accompanied(from, alias, query.clone())?;
+    }
+    select.from_clause.push(from);
     let mut conditions = body.conditions.clone();
     conditions.extend(use_.pushed.iter().cloned());
     select.where_clause = build::all_of(conditions).map(Box::new);

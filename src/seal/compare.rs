@@ -294,8 +294,25 @@ impl<'r> Comparison<'r> {
         let ([want], [have]) = (want.as_list(), have.as_list()) else {
             return Err(Broken::at("a sampled view reads from several"));
         };
-        let Some(("RangeTableSample", have)) = have.unwrap_node() else {
-            return Err(Broken::at("a view lost its sample"));
+        self.sampled_item(want, have, sample)
+    }
+
+    /// The sample stands innermost; companions are joined around it.
+    fn sampled_item(&mut self, want: &Tree, have: &Tree, sample: &Tree) -> Verdict {
+        let have = match (want.unwrap_node(), have.unwrap_node()) {
+            (Some(("JoinExpr", Tree::Node(_, w))), Some(("JoinExpr", Tree::Node(_, h)))) => {
+                for ((name, w), (other, h)) in w.iter().zip(h) {
+                    match *name {
+                        _ if name != other => return Err(Broken::at("fields in another order")),
+                        "larg" => self.sampled_item(w, h, sample)?,
+                        _ if is_place(name) || same(w, h) => {}
+                        _ => return Err(Broken::at("a companion differs")),
+                    }
+                }
+                return Ok(());
+            }
+            (Some(_), Some(("RangeTableSample", have))) => have,
+            _ => return Err(Broken::at("a view lost its sample")),
         };
         if !have.field("relation").is_some_and(|r| same(want, r)) {
             return Err(Broken::at("a sample of another relation"));
@@ -333,6 +350,9 @@ fn view_text(decision: &RelationDecision, only: bool, barrier: bool, unguessed: 
     }
     let only = if only { "ONLY " } else { "" };
     text.push_str(&format!(" FROM {only}{} AS {ROW_ALIAS}", decision.remote.to_sql()));
+    for companion in &decision.companions {
+        text.push_str(&companion.join_sql());
+    }
     for (at, row) in decision.rows.iter().enumerate() {
         text.push_str(if at == 0 { " WHERE (" } else { " AND (" });
         text.push_str(&row.sql);

@@ -80,6 +80,7 @@ fn see(catalog: &Catalog, remote: (&str, &str), logical: (&str, &str)) -> Arc<Re
         columns: columns.collect(),
         remote,
         rows: vec![],
+        companions: Vec::new(),
         unmet_purposes: vec![],
         valid_until: None,
         trace: vec![],

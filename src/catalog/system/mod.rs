@@ -125,6 +125,7 @@ fn decide(relation: &Relation, view: View, v: &Visibility<'_>) -> Option<Relatio
         oid: relation.oid,
         columns,
         rows: rows.into_iter().collect(),
+        companions: Vec::new(),
         unmet_purposes: Vec::new(),
         valid_until: None,
         trace: Vec::new(),

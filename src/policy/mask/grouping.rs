@@ -5,6 +5,7 @@
 
 use super::{MaskSql, Masking, rank};
 use crate::governance::model::TimePrecision;
+use crate::policy::fingerprint::{Span, bucket_size as bucket_size_of, has_span, precision, span};
 use crate::policy::sqltype::{is_int, numeric_shape, oids::*};
 use crate::policy::template::Sql;
 
@@ -22,6 +23,21 @@ impl Masking<'_> {
             _ => None,
         };
         Ok(fitted.and_then(|(sql, total)| self.fitted("Grouping", rank::GROUPING, sql, total)))
+    }
+
+    /// Buckets of the size, or the precision, that the column's fingerprint suggests; NULL without one.
+    pub(super) fn by_fingerprint(&self) -> Result<Option<MaskSql>, String> {
+        let ty = self.column.type_oid;
+        if !has_span(ty) {
+            return Ok(None);
+        }
+        match span(self.column) {
+            None => Ok(Some(self.lacking("Grouping", "a fingerprint of its range"))),
+            Some(Span::Numbers { least, greatest, .. }) => self.bucket(&bucket_size_of(ty, least, greatest)),
+            Some(Span::Times(seconds)) if ty == TIME && seconds >= 36_000 => Ok(self.truncated(TimePrecision::Hour)),
+            Some(Span::Times(_)) if ty == TIME => Ok(self.truncated(TimePrecision::Minute)),
+            Some(Span::Times(seconds)) => Ok(self.truncated(precision(ty, seconds))),
+        }
     }
 
     /// `x − ((x mod s) + s) mod s`, exact where a quotient would be rounded.
@@ -161,8 +177,8 @@ fn bucket_size(text: &str) -> Option<(f64, Option<i64>)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::compile;
     use super::super::tests::{masked, text};
+    use super::super::{Around, compile};
     use crate::governance::model::{Mask, TimePrecision};
     use crate::policy::testing::{catalog, source};
 
@@ -176,9 +192,10 @@ mod tests {
         for column in ["ssn", "born", "active"] {
             assert!(masked(column, &mask).mismatch, "{column}");
         }
-        let source = source();
+        let (source, catalog) = (source(), catalog());
+        let around = Around { source: &source, catalog: &catalog, together: None };
         for size in ["0", "-1", "x", "", "1e999", "NaN", "1; drop"] {
-            assert!(compile(&Mask::GroupingNumber(size.into()), &source.columns[0], &catalog()).is_err(), "{size}");
+            assert!(compile(&Mask::GroupingNumber(size.into()), &source.columns[0], &around).is_err(), "{size}");
         }
         assert!(text("salary", &mask).contains("'-9999999999e-2'::pg_catalog.numeric"));
     }

@@ -6,15 +6,20 @@
 mod constant;
 mod grouping;
 mod hash;
+mod k_anonymization;
+mod randomized;
 mod regex;
 
+pub(crate) use k_anonymization::{Together, together, whole};
+
 use super::decision::ROW_ALIAS;
-use super::source::DictColumn;
+use super::source::{DataSource, DictColumn};
 use super::sqltype::type_sql;
 use super::template::Sql;
 use crate::catalog::Catalog;
 use crate::governance::model::Mask;
 use crate::types::quote_ident;
+use std::sync::Arc;
 
 /// A compiled mask of one column.
 #[derive(Clone)]
@@ -33,6 +38,42 @@ pub(crate) struct MaskSql {
     pub(crate) mismatch: bool,
     /// What to evaluate on the warehouse before the mask may be used.
     pub(crate) check: Option<Check>,
+    /// Where it masks nothing and what stands below it is seen: the next mask, at last the raw value.
+    pub(crate) shown: Option<Shown>,
+    /// What it needs to know and does not; NULL until then.
+    pub(crate) lacks: Option<&'static str>,
+}
+
+/// Rows that a mask leaves to what stands below it.
+#[derive(Clone)]
+pub(crate) struct Shown {
+    /// TRUE for those rows, over the companion.
+    pub(crate) condition: Sql,
+    /// The companion's alias, which is its identity: masks of one rule share one.
+    pub(crate) alias: Arc<str>,
+    /// The companion's SELECT; holds no caller's value and no salt.
+    pub(crate) companion: Arc<str>,
+}
+
+impl Shown {
+    /// The mask, with what stands below it; `conditional` = the rule's own predicate, masked where it is TRUE or NULL.
+    pub(crate) fn or_else(&self, conditional: Option<Sql>, masked: Sql, below: Sql) -> Sql {
+        let condition = match conditional {
+            None => self.condition.clone(),
+            Some(predicate) => Sql::wrap("((", predicate, ") IS FALSE OR ").and(self.condition.clone()).then(")"),
+        };
+        Sql::wrap("CASE WHEN ", condition, " THEN ").and(below).then(" ELSE ").and(masked).then(" END")
+    }
+}
+
+/// What a mask is compiled against besides its column.
+pub(crate) struct Around<'a> {
+    /// The data source.
+    pub(crate) source: &'a DataSource,
+    /// The catalog.
+    pub(crate) catalog: &'a Catalog,
+    /// What the masks of the rule share.
+    pub(crate) together: Option<Together>,
 }
 
 /// An evaluation the warehouse has to confirm.
@@ -55,8 +96,10 @@ mod rank {
     pub(super) const NULL: u8 = 0;
     pub(super) const CONSTANT: u8 = 1;
     pub(super) const HASH: u8 = 2;
+    pub(super) const K_ANONYMIZATION: u8 = 3;
     pub(super) const REGEX: u8 = 6;
     pub(super) const GROUPING: u8 = 7;
+    pub(super) const RANDOMIZED: u8 = 8;
 }
 
 /// The name of a mask, for traces.
@@ -66,7 +109,9 @@ pub(crate) fn name(mask: &Mask) -> &'static str {
         Mask::Constant(_) => "Constant",
         Mask::Hash => "Hash",
         Mask::Regex { .. } => "Regular Expression",
-        Mask::GroupingNumber(_) | Mask::GroupingTime(_) => "Grouping",
+        Mask::GroupingNumber(_) | Mask::GroupingTime(_) | Mask::GroupingFingerprint => "Grouping",
+        Mask::KAnonymization(_) => "K-Anonymization",
+        Mask::RandomizedCategory(_) | Mask::RandomizedNumber { .. } => "Randomized Response",
     }
 }
 
@@ -76,11 +121,11 @@ pub(crate) fn column_sql(column: &DictColumn) -> String {
 }
 
 /// Compiles a mask for a column. `Err`: the mask itself is wrong, whatever the column.
-pub(crate) fn compile(mask: &Mask, column: &DictColumn, catalog: &Catalog) -> Result<MaskSql, String> {
-    let Some(type_name) = type_sql(catalog, column.type_oid, column.typmod) else {
+pub(crate) fn compile(mask: &Mask, column: &DictColumn, around: &Around<'_>) -> Result<MaskSql, String> {
+    let Some(type_name) = type_sql(around.catalog, column.type_oid, column.typmod) else {
         return Err(format!("the type of column \"{}\" is not in the catalog", column.name));
     };
-    let masking = Masking { column, catalog, type_name, value: column_sql(column) };
+    let masking = Masking { column, around, type_name, value: column_sql(column) };
     let fitted = match mask {
         Mask::Null => Some(masking.null(name(mask), false)),
         Mask::Constant(text) => Some(masking.constant(text)),
@@ -90,6 +135,10 @@ pub(crate) fn compile(mask: &Mask, column: &DictColumn, catalog: &Catalog) -> Re
         }
         Mask::GroupingNumber(size) => masking.bucket(size)?,
         Mask::GroupingTime(precision) => masking.truncated(*precision),
+        Mask::GroupingFingerprint => masking.by_fingerprint()?,
+        Mask::KAnonymization(_) => masking.k_anonymization(),
+        Mask::RandomizedCategory(percent) => masking.randomized_category(*percent),
+        Mask::RandomizedNumber { stddev, clip } => masking.randomized_number(*stddev, *clip),
     };
     Ok(fitted.unwrap_or_else(|| masking.null(name(mask), true)))
 }
@@ -97,30 +146,45 @@ pub(crate) fn compile(mask: &Mask, column: &DictColumn, catalog: &Catalog) -> Re
 impl MaskSql {
     /// The mask as NULL, for a constant the warehouse could not cast.
     pub(crate) fn mismatched(kind: &'static str, null: Sql) -> Self {
-        Self { kind, rank: rank::NULL, sql: null, total: true, constant: true, mismatch: true, check: None }
+        Self {
+            kind,
+            rank: rank::NULL,
+            sql: null,
+            total: true,
+            constant: true,
+            mismatch: true,
+            check: None,
+            shown: None,
+            lacks: None,
+        }
     }
 }
 
 /// What a kind of mask is compiled from; every kind adds its function in a file of its own.
 struct Masking<'a> {
     column: &'a DictColumn,
-    catalog: &'a Catalog,
+    around: &'a Around<'a>,
     type_name: String,
     value: String,
 }
 
 impl Masking<'_> {
     fn null(&self, kind: &'static str, mismatch: bool) -> MaskSql {
-        let sql = Sql::text(self.null_text());
-        MaskSql { kind, rank: rank::NULL, sql, total: true, constant: true, mismatch, check: None }
+        MaskSql { mismatch, ..MaskSql::mismatched(kind, Sql::text(self.null_text())) }
+    }
+
+    /// NULL until what the mask needs to know is declared.
+    fn lacking(&self, kind: &'static str, what: &'static str) -> MaskSql {
+        MaskSql { lacks: Some(what), ..self.null(kind, false) }
     }
 
     fn is_domain(&self) -> bool {
-        self.catalog.types.get(&self.column.type_oid).is_some_and(|t| t.kind == 'd')
+        self.around.catalog.types.get(&self.column.type_oid).is_some_and(|t| t.kind == 'd')
     }
 
     fn fitted(&self, kind: &'static str, rank: u8, sql: Sql, total: bool) -> Option<MaskSql> {
-        Some(MaskSql { kind, rank, sql, total, constant: false, mismatch: false, check: None })
+        let null = self.null(kind, false);
+        Some(MaskSql { rank, sql, total, constant: false, ..null })
     }
 
     /// `(expression)::type(typmod)`.
@@ -158,7 +222,12 @@ pub(crate) mod tests {
     pub(crate) fn masked(column: &str, mask: &Mask) -> MaskSql {
         let source = source();
         let column = source.columns.iter().find(|c| c.name == column).unwrap();
-        compile(mask, column, &catalog()).unwrap()
+        let catalog = catalog();
+        let together = match mask {
+            Mask::KAnonymization(k) => together(*k, &[column], &source, &catalog, "0_0"),
+            _ => None,
+        };
+        compile(mask, column, &Around { source: &source, catalog: &catalog, together }).unwrap()
     }
 
     /// Its SQL, with a neutral salt.
