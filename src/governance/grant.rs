@@ -1,10 +1,12 @@
-//! Grant documents, of our own shape: `dataSource, user | group, iam?, state?, accessGrant?, expiration?`. They stand for the manual
+//! Grant documents, of our own shape: `dataSource, user | group, iam?, state?, accessGrant?, expiration?,
+//! approvals?`. They stand for the manual
 //! subscriptions of seed 004 (`POST /dataSource/{id}/access`).
 //!
 //! In: one document's node. Out: a [`Grant`], or problems. Must never: make a grant that does not say to whom.
 
-use crate::governance::model::{Declared, Grant, GrantState, Owner};
-use crate::governance::reader::{Reader, Target};
+use crate::governance::model::{Approved, Declared, Grant, GrantState, Owner};
+use crate::governance::policy::permission;
+use crate::governance::reader::{Fields, Reader, Target};
 use crate::governance::tree::Node;
 
 const STATES: [&str; 6] = ["subscribed", "owner", "expert", "ingest", "pending", "denied"];
@@ -26,6 +28,7 @@ pub fn read(reader: &mut Reader, node: &Node, declared: &mut Declared) {
         None => Some("READ"),
     };
     let expiration = fields.optional("expiration").map(|n| reader.instant(n));
+    let approvals = approvals(reader, &mut fields);
     reader.finish(fields);
     let grantee = match (user, group) {
         (Some((name, _)), None) => Owner { is_group: false, name, iam },
@@ -54,12 +57,41 @@ pub fn read(reader: &mut Reader, node: &Node, declared: &mut Declared) {
         "denied" => GrantState::Denied,
         _ => GrantState::Subscribed,
     };
+    if state.gives_access()
+        && let Some(missing) = approvals.iter().find(|approval| !approval.given)
+    {
+        let help = "write `state: pending` until it is approved";
+        let message = format!("a grant in force whose approval by {} is not given", missing.permission.word());
+        reader.error_at(&origin, message, help);
+        return;
+    }
     declared.grants.push(Grant {
         data_source: data_source.0,
         grantee,
         state,
         write: access == "WRITE",
         expiration: expiration.flatten(),
+        approvals,
         origin,
     });
+}
+
+/// `approvals: [{requiredPermission, state?, approver?}]`, as the API reports them with a subscription.
+fn approvals(reader: &mut Reader, fields: &mut Fields<'_>) -> Vec<Approved> {
+    let mut out = Vec::new();
+    for item in reader.optional_list(fields, "approvals") {
+        let Some(mut inner) = reader.fields(item, "an approval") else { continue };
+        let permission = permission(reader, &mut inner);
+        let states = ["approved", "pending", "denied"];
+        let state = match inner.optional("state") {
+            Some(node) => reader.word(node, "state of an approval", &states, true),
+            None => Some("approved"),
+        };
+        let approver = reader.optional_name(&mut inner, "approver").map(|(name, _)| name);
+        reader.finish(inner);
+        if let (Some(permission), Some(state)) = (permission, state) {
+            out.push(Approved { permission, approver, given: state == "approved" });
+        }
+    }
+    out
 }

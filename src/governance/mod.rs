@@ -7,11 +7,14 @@
 //! directory ─store→ files ─tree→ nodes ─reader→ data, tags, policy, project, grant, fingerprint ─validate→ Declared
 //! ```
 
+pub mod applied;
 pub mod data;
 pub mod document;
 pub mod fingerprint;
 pub mod grant;
+pub mod local;
 pub mod model;
+pub mod places;
 pub mod policy;
 pub mod problem;
 pub mod project;
@@ -20,6 +23,7 @@ pub mod rules;
 pub mod store;
 pub mod tags;
 pub mod tree;
+pub mod v1;
 pub mod validate;
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The declared world, validated by itself (names that documents use among themselves exist) but not yet bound to a
 //! warehouse catalog. Source of every shape: the V2 API of the seeds; of every meaning: `docs/semantics` of the project.
 
+use crate::governance::places::Places;
 use crate::types::QualifiedName;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -35,6 +36,23 @@ pub struct Declared {
     pub grants: Vec<Grant>,
     /// Summaries of data sources.
     pub fingerprints: Vec<Fingerprint>,
+    /// Policies with `circumstances: null` that owners applied.
+    pub applied: Vec<Applied>,
+    /// Documents of local policies: the data source's name and where.
+    pub local: Vec<(String, Origin)>,
+}
+
+/// A policy that an owner applied to a data source (`POST /policy/global/applyPolicy` of seed 004, as a document).
+#[derive(Debug, Clone)]
+pub struct Applied {
+    /// `policyKey`.
+    pub policy: String,
+    /// Data source name.
+    pub data_source: String,
+    /// Who applied it, when the document says.
+    pub by: Option<String>,
+    /// Where.
+    pub origin: Origin,
 }
 
 /// One `data` document: the data sources of one connection.
@@ -143,6 +161,8 @@ pub struct Policy {
     pub name: String,
     /// `staged`: listed, not enforced.
     pub staged: bool,
+    /// `deleted` or `disabled`: listed, not enforced.
+    pub inactive: Option<Inactive>,
     /// `circumstances`.
     pub circumstances: Circumstances,
     /// `ownerRestrictions`: applies only to data sources owned by one of these.
@@ -153,6 +173,27 @@ pub struct Policy {
     pub certification: Option<Certification>,
     /// Where.
     pub origin: Origin,
+}
+
+impl Policy {
+    /// Why the policy is not enforced anywhere, when it is not.
+    pub fn set_aside(&self) -> Option<&'static str> {
+        match (self.staged, self.inactive) {
+            (true, _) => Some("the policy is staged"),
+            (false, Some(Inactive::Deleted)) => Some("the policy is deleted"),
+            (false, Some(Inactive::Disabled)) => Some("the policy is disabled"),
+            (false, None) => None,
+        }
+    }
+}
+
+/// Why a policy is not enforced although it is declared (V1 state flags of seed 004).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inactive {
+    /// `deleted: true`.
+    Deleted,
+    /// `disabled: true`.
+    Disabled,
 }
 
 /// `certification` of a policy: who applies it must certify the text.
@@ -184,6 +225,8 @@ pub enum Circumstances {
     Everywhere,
     /// Explicit `null`: nowhere, until an owner applies it.
     OwnerApplied,
+    /// A local policy: the data source of this name, and no other.
+    Only(String),
     /// A list with its operator.
     When {
         /// True = all must hold; false (default) = any.
@@ -241,8 +284,41 @@ pub enum SubscriptionKind {
     Anyone,
     /// `entitlements` with lists.
     Entitlements(Audience),
+    /// `approval`: by a grant, which stands for a request that was approved.
+    Approval(Vec<Approval>),
     /// `manual`: explicit grants only.
     Manual,
+}
+
+/// Who has to approve a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Approval {
+    /// `requiredPermission`.
+    pub permission: Permission,
+    /// `specificApproverRequired`: the requester names the approver.
+    pub specific: bool,
+}
+
+/// `requiredPermission` of an approval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Permission {
+    /// `OWNER`: an owner of the data source.
+    Owner,
+    /// `GOVERNANCE`.
+    Governance,
+    /// `ADMIN`.
+    Admin,
+}
+
+impl Permission {
+    /// As documents spell it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Owner => "OWNER",
+            Self::Governance => "GOVERNANCE",
+            Self::Admin => "ADMIN",
+        }
+    }
 }
 
 /// Conditions over groups, attributes and purposes.
@@ -256,6 +332,67 @@ pub struct Audience {
     pub attributes: Vec<AttributeCondition>,
     /// Purposes the caller acts under (a child satisfies its parent).
     pub purposes: Vec<String>,
+    /// `advanced`: one boolean expression, then the only condition.
+    pub advanced: Option<Arc<Expression>>,
+}
+
+impl Expression {
+    /// Whether it holds for somebody of whom the two tests tell.
+    pub fn holds(&self, in_group: &impl Fn(&str) -> bool, has: &impl Fn(&str, &str) -> bool) -> bool {
+        match self {
+            Self::InGroups(groups) => groups.iter().any(|group| in_group(group)),
+            Self::HasAttribute(name, value) => has(name, value),
+            Self::Not(inner) => !inner.holds(in_group, has),
+            Self::All(parts) => parts.iter().all(|part| part.holds(in_group, has)),
+            Self::Any(parts) => parts.iter().any(|part| part.holds(in_group, has)),
+        }
+    }
+
+    /// The groups it names.
+    pub fn groups(&self) -> Vec<&str> {
+        match self {
+            Self::InGroups(groups) => groups.iter().map(String::as_str).collect(),
+            Self::HasAttribute(..) => Vec::new(),
+            Self::Not(inner) => inner.groups(),
+            Self::All(parts) | Self::Any(parts) => parts.iter().flat_map(Self::groups).collect(),
+        }
+    }
+}
+
+/// As it is written.
+impl std::fmt::Display for Expression {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
+        let joined = |f: &mut std::fmt::Formatter<'_>, parts: &[Self], word: &str| {
+            let parts: Vec<String> = parts.iter().map(ToString::to_string).collect();
+            write!(f, "({})", parts.join(word))
+        };
+        match self {
+            Self::InGroups(groups) => {
+                let groups: Vec<String> = groups.iter().map(|group| quoted(group)).collect();
+                write!(f, "@isInGroups({})", groups.join(", "))
+            }
+            Self::HasAttribute(name, value) => write!(f, "@hasAttribute({}, {})", quoted(name), quoted(value)),
+            Self::Not(inner) => write!(f, "NOT {inner}"),
+            Self::All(parts) => joined(f, parts, " AND "),
+            Self::Any(parts) => joined(f, parts, " OR "),
+        }
+    }
+}
+
+/// An `advanced` entitlement expression.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Expression {
+    /// `@isInGroups('a', …)`: member of one of them.
+    InGroups(Vec<String>),
+    /// `@hasAttribute('name', 'value')`.
+    HasAttribute(String, String),
+    /// `NOT`.
+    Not(Box<Expression>),
+    /// `AND`.
+    All(Vec<Expression>),
+    /// `OR`.
+    Any(Vec<Expression>),
 }
 
 /// `member of group`.
@@ -299,7 +436,7 @@ pub struct Rule {
     /// Where.
     pub origin: Origin,
     /// Where its `predicate` or `conditionalPredicate` is written; the same as `origin` without one.
-    pub predicate_origin: Origin,
+    pub predicate_places: Places,
 }
 
 /// `type` and `config` of a rule.
@@ -329,9 +466,18 @@ pub enum RuleKind {
         newer: bool,
         /// Seconds.
         seconds: u64,
+        /// The column, instead of the data source's `eventTime`.
+        column: Option<String>,
     },
-    /// `Minimization`: percent of rows kept, 0–100.
-    Minimization(u8),
+    /// `Minimization`.
+    Minimization {
+        /// Percent of rows kept, 0–100.
+        percent: u8,
+        /// The column, instead of the data source's `highCardinality`.
+        column: Option<String>,
+    },
+    /// `showRowsNever` (V1): no row at all.
+    Never,
     /// `Purpose Restriction`.
     Purpose {
         /// True = all; false = any.
@@ -344,12 +490,23 @@ pub enum RuleKind {
 /// One match of a row restriction by entitlements.
 #[derive(Debug, Clone)]
 pub struct EntitlementMatch {
-    /// `None`: the caller's groups; `Some(name)`: the values of that attribute.
-    pub attribute: Option<String>,
+    /// What of the caller's the column is compared with.
+    pub held: Held,
     /// The compared column.
     pub column: ColumnSelector,
     /// Identity provider, when restricted.
     pub iam: Option<String>,
+}
+
+/// What a caller has that rows may be matched with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Held {
+    /// His groups.
+    Groups,
+    /// His values of this attribute.
+    Attribute(String),
+    /// The purposes he acts under.
+    Purposes,
 }
 
 /// A column by tag or by name.
@@ -374,6 +531,8 @@ pub enum FieldSelector {
     NoTags,
     /// `allColumns`.
     AllColumns,
+    /// `column`: the column of that name (local policies).
+    Column(String),
 }
 
 /// `maskingConfig`.
@@ -477,6 +636,8 @@ pub struct Grant {
     pub write: bool,
     /// Not valid at or after this instant.
     pub expiration: Option<jiff::Timestamp>,
+    /// Who approved it, as far as the document tells.
+    pub approvals: Vec<Approved>,
     /// Where.
     pub origin: Origin,
 }
@@ -508,6 +669,17 @@ pub struct ColumnFingerprint {
     pub values: Vec<String>,
     /// Where.
     pub origin: Origin,
+}
+
+/// One approval of a grant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Approved {
+    /// By which permission.
+    pub permission: Permission,
+    /// By whom, when the document says.
+    pub approver: Option<String>,
+    /// Whether it has been given; a pending grant may wait for some.
+    pub given: bool,
 }
 
 /// State of a grant.

@@ -4,12 +4,12 @@
 //! list of people or of circumstances is a problem, not "everybody" or "everywhere".
 
 use crate::governance::model::{
-    Action, AttributeCondition, Audience, Certification, Circumstance, Circumstances, Declared, GroupCondition, Owner,
-    Policy, PolicyBody, Subscription, SubscriptionKind,
+    Action, Approval, AttributeCondition, Audience, Certification, Circumstance, Circumstances, Declared,
+    GroupCondition, Inactive, Owner, Permission, Policy, PolicyBody, Subscription, SubscriptionKind,
 };
 use crate::governance::reader::{Fields, Placed, Reader, Target};
-use crate::governance::rules;
 use crate::governance::tree::Node;
+use crate::governance::{local, rules, v1};
 use std::sync::Arc;
 
 /// Largest compiled size of a column regex, in bytes.
@@ -17,7 +17,29 @@ const REGEX_SIZE: usize = 1 << 20;
 
 /// Reads one `policies` document.
 pub fn read(reader: &mut Reader, node: &Node, declared: &mut Declared) {
-    let before = reader.problems.iter().filter(|p| p.is_error()).count();
+    if local::is_local(node) {
+        return local::read(reader, node, declared);
+    }
+    if v1::is_global(node) {
+        let before = errors(reader);
+        let v2 = v1::global(reader, node);
+        if errors(reader) == before
+            && let Some(v2) = v2
+        {
+            read_v2(reader, &v2, declared);
+        }
+        return;
+    }
+    read_v2(reader, node, declared);
+}
+
+/// Errors found so far.
+pub fn errors(reader: &Reader) -> usize {
+    reader.problems.iter().filter(|p| p.is_error()).count()
+}
+
+fn read_v2(reader: &mut Reader, node: &Node, declared: &mut Declared) {
+    let before = errors(reader);
     let Some(mut fields) = reader.fields(node, "a policy") else { return };
     let key = reader.required_name(&mut fields, "policyKey");
     let name = reader.required_name(&mut fields, "name");
@@ -25,6 +47,11 @@ pub fn read(reader: &mut Reader, node: &Node, declared: &mut Declared) {
         .required(&mut fields, "type")
         .and_then(|n| reader.word(n, "policy type", &["subscription", "data"], false));
     let staged = reader.flag(&mut fields, "staged", false);
+    let inactive = match (reader.flag(&mut fields, "deleted", false), reader.flag(&mut fields, "disabled", false)) {
+        (true, _) => Some(Inactive::Deleted),
+        (false, true) => Some(Inactive::Disabled),
+        (false, false) => None,
+    };
     let circumstances = circumstances(reader, &mut fields);
     let owner_restrictions = owner_restrictions(reader, &mut fields);
     let certification = certification(reader, &mut fields);
@@ -36,7 +63,7 @@ pub fn read(reader: &mut Reader, node: &Node, declared: &mut Declared) {
     };
     let origin = fields.origin.clone();
     reader.finish(fields);
-    if reader.problems.iter().filter(|p| p.is_error()).count() > before {
+    if errors(reader) > before {
         return;
     }
     let (Some((key, _)), Some((name, _)), Some(circumstances), Some(body)) = (key, name, circumstances, body) else {
@@ -46,6 +73,7 @@ pub fn read(reader: &mut Reader, node: &Node, declared: &mut Declared) {
         key: Arc::from(key),
         name,
         staged,
+        inactive,
         circumstances,
         owner_restrictions,
         body,
@@ -205,16 +233,18 @@ fn subscription(reader: &mut Reader, node: &Node) -> Option<Subscription> {
             Some(SubscriptionKind::Manual)
         }
         "approval" => {
-            approvals(reader, &mut fields);
-            let help = "use `manual` and write a document under grants/ for each approved user";
-            reader.unsupported(kind_node, "subscription by `approval`", help);
-            None
+            if automatic == Some(true) {
+                let help = "remove it: whoever is approved gets a document under grants/";
+                reader.error(kind_node, "`automaticSubscription: true` with `approval`", help);
+            }
+            approvals(reader, &mut fields, node).map(SubscriptionKind::Approval)
         }
         _ => entitlements(reader, &mut fields, node).map(SubscriptionKind::Entitlements),
     };
     reader.finish(fields);
     let kind = found?;
-    let automatic = automatic.unwrap_or(true) && !matches!(kind, SubscriptionKind::Manual);
+    let by_grant = matches!(kind, SubscriptionKind::Manual | SubscriptionKind::Approval(_));
+    let automatic = automatic.unwrap_or(true) && !by_grant;
     Some(Subscription {
         kind,
         automatic,
@@ -225,15 +255,47 @@ fn subscription(reader: &mut Reader, node: &Node) -> Option<Subscription> {
     })
 }
 
-/// `approvals`, read so that their mistakes are told even though approval is not enforced yet.
-pub fn approvals(reader: &mut Reader, fields: &mut Fields<'_>) {
-    for item in reader.optional_list(fields, "approvals") {
-        let Some(mut fields) = reader.fields(item, "an approval") else { continue };
-        if let Some(node) = reader.required(&mut fields, "requiredPermission") {
-            reader.word(node, "permission", &["OWNER", "GOVERNANCE", "ADMIN"], false);
+/// `approvals` of a subscription policy or a project: who has to approve a request.
+pub fn approvals(reader: &mut Reader, fields: &mut Fields<'_>, node: &Node) -> Option<Vec<Approval>> {
+    let help = "say who approves, as in `approvals: [{requiredPermission: OWNER}]`";
+    let Some(given) = fields.optional("approvals") else {
+        reader.error(node, "`approvals` are missing", help);
+        return None;
+    };
+    let items = reader.some(given, "approvals", help)?;
+    let found: Vec<Option<Approval>> = items
+        .iter()
+        .map(|item| {
+            let mut fields = reader.fields(item, "an approval")?;
+            let permission = permission(reader, &mut fields);
+            let specific = reader.flag(&mut fields, "specificApproverRequired", false);
+            reader.finish(fields);
+            Some(Approval { permission: permission?, specific })
+        })
+        .collect();
+    found.into_iter().collect()
+}
+
+/// `requiredPermission`.
+pub fn permission(reader: &mut Reader, fields: &mut Fields<'_>) -> Option<Permission> {
+    let node = reader.required(fields, "requiredPermission")?;
+    Some(match reader.word(node, "permission", &["OWNER", "GOVERNANCE", "ADMIN"], true)? {
+        "OWNER" => Permission::Owner,
+        "GOVERNANCE" => Permission::Governance,
+        _ => Permission::Admin,
+    })
+}
+
+/// An `advanced` expression; a mistake in it is told at its word.
+fn expression(reader: &mut Reader, node: &Node) -> Option<Audience> {
+    let (text, _) = reader.text(node)?;
+    match crate::policy::advanced(&text) {
+        Ok(expression) => Some(Audience { advanced: Some(Arc::new(expression)), ..Audience::default() }),
+        Err(fault) => {
+            let place = reader.places(node).place(fault.line, fault.column);
+            reader.error_at(&place, fault.message, fault.help);
+            None
         }
-        reader.flag(&mut fields, "specificApproverRequired", false);
-        reader.finish(fields);
     }
 }
 
@@ -242,13 +304,17 @@ pub fn entitlements(reader: &mut Reader, fields: &mut Fields<'_>, node: &Node) -
     let advanced = fields.optional("advanced");
     let lists = fields.optional("entitlements");
     match (advanced, lists) {
-        (Some(advanced), _) => {
-            let help = "use `entitlements` with `operator`, `groups` and `attributes`";
-            reader.unsupported(advanced, "`advanced` entitlement expressions", help);
+        (Some(node), Some(_)) => {
+            reader.error(node, "`advanced` beside `entitlements`", "keep one of them");
             None
         }
+        (Some(node), None) => expression(reader, node),
         (None, None) => {
-            reader.error(node, "`entitlements` are missing", "add `entitlements` with `groups` or `attributes`");
+            reader.error(
+                node,
+                "`entitlements` are missing",
+                "add `entitlements` with `groups` or `attributes`, or `advanced`",
+            );
             None
         }
         (None, Some(lists)) => {
@@ -261,7 +327,7 @@ pub fn entitlements(reader: &mut Reader, fields: &mut Fields<'_>, node: &Node) -
                 reader.error(lists, "`entitlements` name nobody", "list at least one group or attribute");
                 return None;
             }
-            Some(Audience { all, groups, attributes, purposes: Vec::new() })
+            Some(Audience { all, groups, attributes, ..Audience::default() })
         }
     }
 }
@@ -282,7 +348,7 @@ pub fn audience(reader: &mut Reader, fields: &mut Fields<'_>, name: &'static str
         }
         return None;
     }
-    Some(Audience { all, groups, attributes, purposes })
+    Some(Audience { all, groups, attributes, purposes, advanced: None })
 }
 
 /// `groups`: names, or `{name, iam}`.
@@ -327,7 +393,7 @@ fn purposes(reader: &mut Reader, fields: &mut Fields<'_>) -> Vec<String> {
 }
 
 /// `actions` of a data policy: a list of `{rules, description?}`.
-fn data(reader: &mut Reader, node: &Node) -> Vec<Action> {
+pub fn data(reader: &mut Reader, node: &Node) -> Vec<Action> {
     let Some(items) = reader.some(node, "actions", "add an action with `rules`") else { return Vec::new() };
     let mut actions = Vec::new();
     for item in items {

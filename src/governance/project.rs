@@ -142,10 +142,8 @@ fn subscription(reader: &mut Reader, node: &Node) -> Openness {
     match (kind, type_node) {
         (Some("anyone"), _) => open.anyone = true,
         (Some("entitlements"), _) => open.entitlements = entitlements(reader, &mut fields, node),
-        (Some("approval"), Some(at)) => {
-            approvals(reader, &mut fields);
-            reader.unsupported(at, "membership by `approval`", "use `manual` and list the approved under `members`");
-        }
+        // Who has been approved stands under `members`, as with `manual`.
+        (Some("approval"), _) => drop(approvals(reader, &mut fields, node)),
         _ => {}
     }
     reader.finish(fields);

@@ -4,6 +4,7 @@
 //! nobody asked for, or take a number or truth value for text because it looks like it.
 
 use crate::governance::model::Origin;
+use crate::governance::places::Places;
 use crate::governance::problem::Problem;
 use crate::governance::tree::{Key, Node, Value, is_null_text};
 use std::path::PathBuf;
@@ -38,6 +39,7 @@ pub type Placed = (String, Origin);
 #[derive(Debug)]
 pub struct Reader {
     file: Arc<PathBuf>,
+    text: Arc<str>,
     /// What is wrong so far.
     pub problems: Vec<Problem>,
     /// Names used so far.
@@ -75,9 +77,17 @@ impl<'a> Fields<'a> {
 }
 
 impl Reader {
-    /// A reader of one file.
-    pub fn new(file: Arc<PathBuf>) -> Self {
-        Self { file, problems: Vec::new(), references: Vec::new() }
+    /// A reader of one file with this text.
+    pub fn new(file: Arc<PathBuf>, text: &str) -> Self {
+        Self { file, text: text.into(), problems: Vec::new(), references: Vec::new() }
+    }
+
+    /// Where each character of a scalar's text stands.
+    pub fn places(&self, node: &Node) -> Places {
+        match &node.value {
+            Value::Scalar { text, .. } => Places::follow(&self.text, self.origin(node), text),
+            _ => Places::all_at(self.origin(node)),
+        }
     }
 
     /// Where a node stands.
@@ -219,6 +229,11 @@ impl Reader {
     /// `true` or `false`, when given.
     pub fn optional_flag(&mut self, fields: &mut Fields<'_>, name: &'static str) -> Option<bool> {
         let node = fields.optional(name)?;
+        self.flag_of(node, name)
+    }
+
+    /// The truth value of a node.
+    pub fn flag_of(&mut self, node: &Node, name: &str) -> Option<bool> {
         match &node.value {
             Value::Scalar { text, plain: true } if matches!(text.as_str(), "true" | "True" | "TRUE") => Some(true),
             Value::Scalar { text, plain: true } if matches!(text.as_str(), "false" | "False" | "FALSE") => Some(false),
@@ -455,7 +470,7 @@ mod tests {
 
     fn problems_of(text: &str, read: impl Fn(&mut Reader, &mut Fields<'_>)) -> Vec<String> {
         let node = document(text);
-        let mut reader = Reader::new(Arc::new(PathBuf::from("f.yaml")));
+        let mut reader = Reader::new(Arc::new(PathBuf::from("f.yaml")), text);
         let mut fields = reader.fields(&node, "a thing").unwrap();
         read(&mut reader, &mut fields);
         reader.finish(fields);

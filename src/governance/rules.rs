@@ -2,10 +2,14 @@
 //!
 //! In: one rule's node. Out: a [`Rule`], or problems. Must never: take a mask it does not know for one it knows.
 
-use crate::governance::model::{ColumnSelector, EntitlementMatch, FieldSelector, Mask, Rule, RuleKind, TimePrecision};
+use crate::governance::model::{
+    ColumnSelector, EntitlementMatch, FieldSelector, Held, Mask, Rule, RuleKind, TimePrecision,
+};
+use crate::governance::places::Places;
 use crate::governance::policy::{audience, column_regex, operator_is_all, required_tag};
 use crate::governance::reader::{Fields, Reader, Target, kind};
 use crate::governance::tree::{Node, Value};
+use crate::governance::v1;
 
 /// The purpose that stands for any purpose at all (seed 004, V2 example "Purpose").
 pub const ANY_PURPOSE: &str = "<ANY PURPOSE>";
@@ -13,13 +17,14 @@ pub const ANY_PURPOSE: &str = "<ANY PURPOSE>";
 /// Longest `time` of a time restriction: 1000 years of seconds.
 const MAX_SECONDS: u64 = 1000 * 366 * 86_400;
 
-const RULES: [&str; 6] = [
+const RULES: [&str; 7] = [
     "Masking",
     "Row Restriction By User Entitlements",
     "Row Restriction by Custom Where Clause",
     "Time Restriction",
     "Minimization",
     "Purpose Restriction",
+    "showRowsNever",
 ];
 
 /// Reads one rule.
@@ -29,10 +34,16 @@ pub fn read(reader: &mut Reader, node: &Node) -> Option<Rule> {
     let kind = reader.required(&mut fields, "type").and_then(|n| reader.word(n, "rule type", &RULES, true));
     let exceptions = audience(reader, &mut fields, "exceptions");
     let inclusions = audience(reader, &mut fields, "inclusions");
-    let config = reader.required(&mut fields, "config");
+    let never = kind == Some("showRowsNever");
+    let config = if never { fields.take("config") } else { reader.required(&mut fields, "config") };
     reader.finish(fields);
+    if never && config.is_none_or(Node::is_null) {
+        let predicate_places = Places::all_at(origin.clone());
+        return Some(Rule { kind: RuleKind::Never, exceptions, inclusions, origin, predicate_places });
+    }
     let (kind, config_node) = (kind?, config?);
-    let predicate_origin = predicate_node(config_node).map_or_else(|| origin.clone(), |node| reader.origin(node));
+    let predicate_places =
+        predicate_node(config_node).map_or_else(|| Places::all_at(origin.clone()), |node| reader.places(node));
     let mut config = reader.fields(config_node, "the config of a rule")?;
     let found = match kind {
         "Masking" => masking(reader, &mut config),
@@ -45,12 +56,15 @@ pub fn read(reader: &mut Reader, node: &Node) -> Option<Rule> {
         "Minimization" => {
             let node = reader.required(&mut config, "percent");
             let percent = node.and_then(|n| reader.integer(n, "percent", 0..=100));
-            percent.and_then(|p| u8::try_from(p).ok()).map(RuleKind::Minimization)
+            let percent = percent.and_then(|p| u8::try_from(p).ok());
+            let column = reader.optional_name(&mut config, "hashPhrase").map(|(name, _)| name);
+            percent.map(|percent| RuleKind::Minimization { percent, column })
         }
+        "showRowsNever" => Some(RuleKind::Never),
         _ => purpose(reader, &mut config),
     };
     reader.finish(config);
-    Some(Rule { kind: found?, exceptions, inclusions, origin, predicate_origin })
+    Some(Rule { kind: found?, exceptions, inclusions, origin, predicate_places })
 }
 
 /// The predicate of a rule's config, for the origin of its problems.
@@ -84,8 +98,9 @@ fn by_entitlements(reader: &mut Reader, config: &mut Fields<'_>) -> Option<RuleK
 
 fn entitlement_match(reader: &mut Reader, node: &Node) -> Option<EntitlementMatch> {
     let mut fields = reader.fields(node, "a match")?;
-    let kind =
-        reader.required(&mut fields, "type").and_then(|n| reader.word(n, "match type", &["group", "attribute"], false));
+    let kind = reader
+        .required(&mut fields, "type")
+        .and_then(|n| reader.word(n, "match type", &["group", "attribute", "purpose"], false));
     let tag = reader.optional_name(&mut fields, "tag").and_then(|placed| reader.used_tag(placed));
     let column = reader.optional_name(&mut fields, "column").map(|(name, _)| name);
     let attribute = reader.optional_name(&mut fields, "attribute").map(|(name, _)| name);
@@ -104,10 +119,16 @@ fn entitlement_match(reader: &mut Reader, node: &Node) -> Option<EntitlementMatc
         }
     };
     match (kind?, attribute) {
-        ("group", None) => Some(EntitlementMatch { attribute: None, column, iam }),
-        ("attribute", Some(name)) => Some(EntitlementMatch { attribute: Some(name), column, iam }),
-        ("group", Some(_)) => {
-            reader.error(node, "`attribute` in a match of type group", "remove it, or write `type: attribute`");
+        ("group", None) => Some(EntitlementMatch { held: Held::Groups, column, iam }),
+        ("attribute", Some(name)) => Some(EntitlementMatch { held: Held::Attribute(name), column, iam }),
+        ("purpose", None) if iam.is_none() => Some(EntitlementMatch { held: Held::Purposes, column, iam: None }),
+        ("purpose", None) => {
+            reader.error(node, "`iam` in a match of type purpose", "remove it: purposes come from the project");
+            None
+        }
+        (kind @ ("group" | "purpose"), Some(_)) => {
+            let message = format!("`attribute` in a match of type {kind}");
+            reader.error(node, message, "remove it, or write `type: attribute`");
             None
         }
         _ => {
@@ -121,7 +142,8 @@ fn time(reader: &mut Reader, config: &mut Fields<'_>) -> Option<RuleKind> {
     let side = reader.required(config, "isOlderOrNewer");
     let side = side.and_then(|n| reader.word(n, "side", &["newer", "older"], true));
     let seconds = reader.required(config, "time").and_then(|n| reader.integer(n, "time", 1..=MAX_SECONDS));
-    Some(RuleKind::Time { newer: side? == "newer", seconds: seconds? })
+    let column = reader.optional_name(config, "eventTimeColumn").map(|(name, _)| name);
+    Some(RuleKind::Time { newer: side? == "newer", seconds: seconds?, column })
 }
 
 fn purpose(reader: &mut Reader, config: &mut Fields<'_>) -> Option<RuleKind> {
@@ -143,7 +165,7 @@ fn purpose(reader: &mut Reader, config: &mut Fields<'_>) -> Option<RuleKind> {
     Some(RuleKind::Purpose { all, purposes: placed.into_iter().map(|(name, _)| name).collect() })
 }
 
-const FIELDS: [&str; 5] = ["columnTags", "columnRegex", "anyTag", "noTags", "allColumns"];
+const FIELDS: [&str; 6] = ["columnTags", "columnRegex", "anyTag", "noTags", "allColumns", "column"];
 
 fn masking(reader: &mut Reader, config: &mut Fields<'_>) -> Option<RuleKind> {
     let conditional = config.optional("conditionalPredicate").map(|n| predicate(reader, n));
@@ -166,6 +188,7 @@ fn field(reader: &mut Reader, node: &Node) -> Option<FieldSelector> {
         "columnRegex" => column_regex(reader, &mut fields).map(FieldSelector::ColumnRegex),
         "anyTag" => Some(FieldSelector::AnyTag),
         "noTags" => Some(FieldSelector::NoTags),
+        "column" => reader.required_name(&mut fields, "column").map(|(name, _)| FieldSelector::Column(name)),
         _ => Some(FieldSelector::AllColumns),
     };
     reader.finish(fields);
@@ -185,6 +208,7 @@ const MASKS: [&str; 9] = [
 ];
 
 fn mask(reader: &mut Reader, node: &Node) -> Option<Mask> {
+    let node = &v1::masking_config(reader, node)?;
     let mut fields = reader.fields(node, "a maskingConfig")?;
     let type_node = reader.required(&mut fields, "type")?;
     if type_node.is_null() {

@@ -81,8 +81,6 @@ fn every_published_policy_shape_loads_or_says_what_is_not_supported_yet() {
     let (loaded, dir) = load(&[("policies/all.yaml", text), ("purposes/p.yaml", PURPOSE)]);
     let unsupported: Vec<String> = short(&loaded, dir.path());
     let expected = [
-        ("subscription by `approval`", "type: approval"),
-        ("`advanced` entitlement expressions", "advanced:"),
         ("the mask `Format Preserving Masking`", "type: Format Preserving Masking"),
         ("the mask `Reversible`", "type: Reversible"),
     ];
@@ -162,6 +160,28 @@ fn mistakes_in_subscriptions() {
     let case = |actions: &str, expected: &[&str]| {
         wants("policies/p.yaml", &policy(&format!("type: subscription\nactions:\n{actions}\n")), expected);
     };
+    case("  type: approval", &["policies/p.yaml:5:3: `approvals` are missing"]);
+    case("  type: approval\n  approvals: []", &["policies/p.yaml:6:14: `approvals` is empty"]);
+    case(
+        "  type: approval\n  approvals: [{requiredPermission: BOSS, specificApproverRequired: true}]",
+        &["policies/p.yaml:6:36: `BOSS` is not a known permission"],
+    );
+    case(
+        "  type: approval\n  automaticSubscription: true\n  approvals: [{requiredPermission: OWNER}]",
+        &["policies/p.yaml:5:9: `automaticSubscription: true` with `approval`"],
+    );
+    case(
+        "  type: entitlements\n  advanced: \"@isInGroups('Engineers', 'Founders'') AND @hasAttribute('Auth1', 'Super Secret')\"",
+        &["policies/p.yaml:6:48: the text goes on behind this doubled quote, and never ends"],
+    );
+    case(
+        "  type: entitlements\n  advanced: |\n    @isInGroups('a')\n    AND @isInGrups('b')",
+        &["policies/p.yaml:8:9: there is no template function @isInGrups"],
+    );
+    case(
+        "  type: entitlements\n  advanced: \"@isInGroups('a')\"\n  entitlements: {groups: [a]}",
+        &["policies/p.yaml:6:13: `advanced` beside `entitlements`"],
+    );
     case("  type: everyone", &["policies/p.yaml:5:9: `everyone` is not a known subscription type"]);
     case("  type: entitlements", &["policies/p.yaml:5:3: `entitlements` are missing"]);
     case(
@@ -427,7 +447,7 @@ fn audiences() {
     let exceptions = found.exceptions.unwrap();
     assert!(exceptions.all && found.inclusions.is_none());
     assert_eq!((exceptions.groups.len(), exceptions.attributes.len(), exceptions.purposes.len()), (1, 1, 1));
-    assert!(matches!(found.kind, RuleKind::Minimization(0)));
+    assert!(matches!(found.kind, RuleKind::Minimization { percent: 0, column: None }));
     for nobody in
         ["exceptions:", "exceptions: {}", "exceptions: {operator: all}", "inclusions: null", "exceptions: {groups: []}"]
     {
@@ -456,11 +476,11 @@ fn row_rules() {
     let kind = |text: &str| only_rule(&rule(text)).kind;
     assert!(matches!(
         kind("type: Time Restriction\nconfig: {isOlderOrNewer: newer, time: 60}"),
-        RuleKind::Time { newer: true, seconds: 60 }
+        RuleKind::Time { newer: true, seconds: 60, column: None }
     ));
     assert!(matches!(
         kind("type: Time Restriction\nconfig: {isOlderOrNewer: older, time: 1}"),
-        RuleKind::Time { newer: false, seconds: 1 }
+        RuleKind::Time { newer: false, seconds: 1, column: None }
     ));
     assert!(
         matches!(kind("type: Row Restriction by Custom Where Clause\nconfig: {predicate: 'a = 1'}"), RuleKind::RowByWhere(p) if p == "a = 1")
@@ -476,10 +496,10 @@ fn row_rules() {
     };
     assert!(!all);
     assert!(
-        matches!(&matches[0], EntitlementMatch { attribute: None, column: ColumnSelector::Name(name), iam: None } if name == "c")
+        matches!(&matches[0], EntitlementMatch { held: Held::Groups, column: ColumnSelector::Name(name), iam: None } if name == "c")
     );
     assert!(
-        matches!(&matches[1], EntitlementMatch { attribute: Some(a), column: ColumnSelector::Tag(t), iam: Some(_) } if a == "a" && t == "New")
+        matches!(&matches[1], EntitlementMatch { held: Held::Attribute(a), column: ColumnSelector::Tag(t), iam: Some(_) } if a == "a" && t == "New")
     );
 }
 
@@ -732,10 +752,7 @@ fn mistakes_in_the_small_documents() {
     project("equalization: true", &["projects/p.yaml:3:15: not supported yet: `equalization`"]);
     project("workspace: {type: snowflake}", &["projects/p.yaml:3:12: not supported yet: `workspace`"]);
     project("allowMaskedJoins: true\nallowedMaskedJoins: true", &["projects/p.yaml:1:1: both `allowMaskedJoins`"]);
-    project(
-        "subscriptionPolicy: {type: approval}",
-        &["projects/p.yaml:3:28: not supported yet: membership by `approval`"],
-    );
+    project("subscriptionPolicy: {type: approval}", &["projects/p.yaml:3:21: `approvals` are missing"]);
     project(
         "subscriptionPolicy: {type: anyone, automaticSubscription: false}",
         &["projects/p.yaml:3:21: without automatic subscription"],

@@ -3,7 +3,8 @@
 //! In: everything read, and every name used. Out: problems. Must never: look at the warehouse or at identities; groups and
 //! attributes live there.
 
-use crate::governance::model::{Declared, Origin, Source, tag_matches};
+use crate::governance::applied;
+use crate::governance::model::{Circumstances, Declared, Origin, Source, tag_matches};
 use crate::governance::problem::Problem;
 use crate::governance::reader::{Reference, Target, closest};
 use crate::governance::tags;
@@ -12,8 +13,14 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Checks the whole set.
 pub fn check(declared: &Declared, references: &[Reference]) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let policies = declared.policies.iter().map(|p| (p.key.to_string(), &p.origin));
-    unique(&mut problems, "policyKey", policies);
+    // Keys of local policies are made of the data source's name, which is checked below.
+    let own = declared.policies.iter().filter(|p| !matches!(p.circumstances, Circumstances::Only(_)));
+    unique(&mut problems, "policyKey", own.map(|p| (p.key.to_string(), &p.origin)));
+    let local = declared.local.iter().map(|(source, origin)| (source.clone(), origin));
+    unique(&mut problems, "set of local policies of", local);
+    let applied = declared.applied.iter().map(|a| (format!("{} on {}", a.policy, a.data_source), &a.origin));
+    unique(&mut problems, "application of", applied);
+    problems.extend(applied::check(declared));
     unique(&mut problems, "projectKey", declared.projects.iter().map(|p| (p.key.clone(), &p.origin)));
     unique(&mut problems, "purpose", declared.purposes.iter().map(|p| (p.name.clone(), &p.origin)));
     unique(&mut problems, "connectionKey", declared.data.iter().map(|d| (d.connection_key.clone(), &d.origin)));

@@ -241,6 +241,11 @@ fn is_member(caller: &Caller, project: &ProjectEntry) -> bool {
 /// Whether the caller meets the conditions for joining a project. One without conditions is met by nobody. Purposes are those of the
 /// project he acts under so far: none.
 fn satisfies(caller: &Caller, audience: &Audience) -> bool {
+    if let Some(expression) = &audience.advanced {
+        return expression.holds(&|group| caller.groups.iter().any(|g| g.value == group), &|name, value| {
+            caller.attributes.get(name).into_iter().flatten().any(|v| v.value == value)
+        });
+    }
     let from = |wanted: &Option<String>, iam: &str| wanted.as_deref().is_none_or(|wanted| wanted == iam);
     let groups = audience
         .groups

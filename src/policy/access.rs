@@ -50,6 +50,7 @@ pub(crate) fn considered(bound: &Bound, caller: &Caller, now: SystemTime) -> Vec
             columns: Vec::new(),
             applied: true,
             why: "the policy is invalid on this data source: it refuses until mended".to_owned(),
+            existing_masking: Vec::new(),
         });
     }
     trace
@@ -71,6 +72,8 @@ struct Candidate<'a> {
     mask: &'a MaskSql,
     conditional: Option<&'a Compiled>,
     policy: &'a Arc<str>,
+    /// Of a local policy.
+    local: bool,
     /// The entry of the trace to correct when it loses.
     entry: usize,
 }
@@ -100,10 +103,11 @@ impl<'a> Deciding<'a> {
                 columns: self.columns_of(rule),
                 applied,
                 why,
+                existing_masking: Vec::new(),
             });
             if applied {
                 done = Some(number + 1);
-                self.apply(&chain.policy, rule, entry);
+                self.apply(chain, rule, entry);
             }
         }
     }
@@ -120,7 +124,8 @@ impl<'a> Deciding<'a> {
         self.bound.source.columns.get(index).map(|c| c.name.clone())
     }
 
-    fn apply(&mut self, policy: &'a Arc<str>, rule: &'a BoundRule, entry: usize) {
+    fn apply(&mut self, chain: &'a Chain, rule: &'a BoundRule, entry: usize) {
+        let policy = &chain.policy;
         match &rule.effect {
             Effect::Masks { masks, conditional } => {
                 if masks.is_empty() {
@@ -131,6 +136,7 @@ impl<'a> Deciding<'a> {
                     mask,
                     conditional: conditional.as_ref(),
                     policy,
+                    local: chain.local,
                     entry,
                 }));
             }
@@ -190,7 +196,8 @@ impl<'a> Deciding<'a> {
         let mut companions = Vec::new();
         for (index, column) in source.columns.iter().enumerate() {
             let mut candidates: Vec<&Candidate<'_>> = self.candidates.iter().filter(|c| c.column == index).collect();
-            candidates.sort_by_key(|c| (c.mask.rank, c.conditional.is_some(), c.policy, c.entry));
+            // A local mask beats a global one that is not more restrictive: adding a policy, local ones included, never widens.
+            candidates.sort_by_key(|c| (c.mask.rank, c.conditional.is_some(), !c.local, c.policy, c.entry));
             let taken = candidates.iter().position(|c| c.masks_every_row()).map_or(candidates.len(), |p| p + 1);
             let (layers, losers) = candidates.split_at_checked(taken).unwrap_or((&[], &[]));
             for winner in layers {
@@ -207,6 +214,12 @@ impl<'a> Deciding<'a> {
                 for loser in losers {
                     if let Some(said) = losses.get_mut(loser.entry) {
                         said.push(format!("{} is masked by {} ({})", column.name, winner.policy, winner.mask.kind));
+                    }
+                    if winner.local
+                        && !loser.local
+                        && let Some(trace) = self.trace.get_mut(loser.entry)
+                    {
+                        trace.existing_masking.push(column.name.clone());
                     }
                 }
             }

@@ -9,6 +9,11 @@ use crate::identity::{Caller, Entitlement};
 
 /// Whether the audience holds the caller: `any` (default) or `all` of its conditions. Without conditions: nobody.
 pub(crate) fn holds(audience: &Audience, caller: &Caller) -> bool {
+    if let Some(expression) = &audience.advanced {
+        return expression.holds(&|group| caller.groups.iter().any(|g| g.value == group), &|name, value| {
+            caller.attributes.get(name).into_iter().flatten().any(|v| v.value == value)
+        });
+    }
     let groups = audience.groups.iter().map(|g| in_group(g, caller));
     let attributes = audience.attributes.iter().map(|a| has_attribute(a, caller));
     let purposes = audience.purposes.iter().map(|p| acts_under(caller, p));
@@ -21,7 +26,10 @@ pub(crate) fn holds(audience: &Audience, caller: &Caller) -> bool {
 
 /// Whether there is any condition.
 pub(crate) fn is_empty(audience: &Audience) -> bool {
-    audience.groups.is_empty() && audience.attributes.is_empty() && audience.purposes.is_empty()
+    audience.groups.is_empty()
+        && audience.attributes.is_empty()
+        && audience.purposes.is_empty()
+        && audience.advanced.is_none()
 }
 
 fn vouched(entitlement: &Entitlement, value: &str, iam: Option<&String>) -> bool {
@@ -74,6 +82,9 @@ pub(crate) fn describe(audience: &Audience) -> String {
     fn by(iam: Option<&String>) -> String {
         iam.map(|i| format!(" (by {i})")).unwrap_or_default()
     }
+    if let Some(expression) = &audience.advanced {
+        return expression.to_string();
+    }
     let groups = audience.groups.iter().map(|g| format!("group {}{}", g.name, by(g.iam.as_ref())));
     let attributes =
         audience.attributes.iter().map(|a| format!("attribute {} = {}{}", a.name, a.value, by(a.iam.as_ref())));
@@ -97,6 +108,7 @@ mod tests {
             groups: groups.iter().map(|g| GroupCondition { name: (*g).into(), iam: None }).collect(),
             attributes: Vec::new(),
             purposes: purposes.iter().map(|p| (*p).into()).collect(),
+            advanced: None,
         }
     }
 

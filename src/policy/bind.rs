@@ -17,9 +17,10 @@ use super::source::{DataSource, DictColumn, expand};
 use super::template::{Filling, Sql};
 use crate::catalog::Catalog;
 use crate::governance::model::{
-    Declared, FieldSelector, Grant, Mask, Origin, Policy, PolicyBody, Rule, RuleKind, Subscription, SubscriptionKind,
-    tag_matches,
+    Circumstances, Declared, FieldSelector, Grant, Mask, Origin, Policy, PolicyBody, Rule, RuleKind, Subscription,
+    SubscriptionKind, tag_matches,
 };
+use crate::governance::places::Places;
 use crate::governance::problem::Problem;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -56,6 +57,8 @@ pub(crate) struct BoundSubscription {
 #[derive(Clone)]
 pub(crate) struct Chain {
     pub(crate) policy: Arc<str>,
+    /// Of a local policy of the data source.
+    pub(crate) local: bool,
     pub(crate) action: usize,
     pub(crate) rules: Vec<BoundRule>,
 }
@@ -120,10 +123,17 @@ pub(crate) fn bind(
     let only_one = declared.data.iter().all(|d| d.connection_key == connection_key);
     fingerprint::attach(&declared.fingerprints, &mut sources, catalog, only_one, &mut problems);
     let mut index = PolicyIndex::new(declared.policies.iter());
+    let mut applied: HashMap<&str, Vec<Arc<str>>> = HashMap::new();
+    for one in &declared.applied {
+        applied.entry(&one.data_source).or_default().push(Arc::from(one.policy.as_str()));
+    }
     let shared = declared.policies.iter().map(shared_rules).map(Arc::new).collect();
     let binding = Binding { policies: declared.policies.clone(), ..Binding::default() };
     let mut binder = Binder { catalog, problems, binding, seen: HashMap::new(), shared, uncertain: BTreeMap::new() };
-    for source in sources {
+    for mut source in sources {
+        for name in [source.name.to_string(), source.logical.to_string()] {
+            source.applied.extend(applied.get(name.as_str()).into_iter().flatten().cloned());
+        }
         let touching = index.touching(&source);
         binder.source(source, declared, &touching);
     }
@@ -208,8 +218,14 @@ impl Binder<'_> {
             let fields = vec![FieldSelector::ColumnTag("New".to_owned())];
             let kind = RuleKind::Masking { fields, mask: Mask::Null, conditional: None };
             let origin = Origin::default();
-            let rule = Rule { kind, exceptions: None, inclusions: None, predicate_origin: origin.clone(), origin };
-            self.chain(NEW_COLUMN_ADDED.into(), 0, &[Arc::new(rule)], index, &mut bound);
+            let rule = Rule {
+                kind,
+                exceptions: None,
+                inclusions: None,
+                predicate_places: Places::all_at(origin.clone()),
+                origin,
+            };
+            self.chain((NEW_COLUMN_ADDED.into(), false), 0, &[Arc::new(rule)], index, &mut bound);
         }
         for name in [bound.source.name.to_string(), bound.source.logical.to_string()] {
             self.binding.by_name.entry(name).or_default().insert(index);
@@ -219,7 +235,7 @@ impl Binder<'_> {
 
     fn policy(&mut self, policy: &Policy, place: usize, index: usize, bound: &mut Bound) {
         let uncertain = match applies(policy, &bound.source) {
-            _ if policy.staged => return,
+            _ if policy.set_aside().is_some() => return,
             Applies::Yes => false,
             Applies::No(_) => return,
             Applies::Unknown(what) => {
@@ -236,9 +252,13 @@ impl Binder<'_> {
             }),
             PolicyBody::Data(_) => {
                 let actions = self.shared.get(place).cloned().unwrap_or_default();
+                let local = matches!(policy.circumstances, Circumstances::Only(_));
+                if local && actions.iter().flatten().any(|rule| !self.columns_exist(rule, &bound.source)) {
+                    bound.invalid.insert(policy.key.clone());
+                }
                 for (number, rules) in actions.iter().enumerate() {
                     if touch(rules, &bound.source) {
-                        self.chain(policy.key.clone(), number, rules, index, bound);
+                        self.chain((policy.key.clone(), local), number, rules, index, bound);
                     }
                 }
             }
@@ -257,7 +277,9 @@ impl Binder<'_> {
         }
     }
 
-    fn chain(&mut self, policy: Arc<str>, action: usize, rules: &[Arc<Rule>], index: usize, bound: &mut Bound) {
+    /// `policy`: its key, and whether it is local.
+    fn chain(&mut self, policy: (Arc<str>, bool), action: usize, rules: &[Arc<Rule>], index: usize, bound: &mut Bound) {
+        let (policy, local) = policy;
         let chain = bound.chains.len();
         let mut compiled = Vec::new();
         for (number, rule) in rules.iter().enumerate() {
@@ -274,7 +296,7 @@ impl Binder<'_> {
                 }
             }
         }
-        bound.chains.push(Chain { policy, action, rules: compiled });
+        bound.chains.push(Chain { policy, local, action, rules: compiled });
     }
 
     /// Compiles a rule; `None`: invalid here, with a problem said.
@@ -306,16 +328,15 @@ impl Binder<'_> {
                     columns: Vec::new(),
                 })
             }
-            RuleKind::Time { newer, seconds } => {
-                let rows = rows::by_time(*newer, *seconds, source, self.catalog, &mut notes);
-                self.notes(rule, notes);
-                Effect::Rows(rows)
+            RuleKind::Time { newer, seconds, column } => {
+                let rows = rows::by_time(*newer, *seconds, column.as_deref(), source, self.catalog, &mut notes);
+                Effect::Rows(self.notes(rule, notes).then_some(rows)?)
             }
-            RuleKind::Minimization(percent) => {
-                let rows = rows::by_sample(*percent, source, self.catalog, &mut notes);
-                self.notes(rule, notes);
-                Effect::Rows(rows)
+            RuleKind::Minimization { percent, column } => {
+                let rows = rows::by_sample(*percent, column.as_deref(), source, self.catalog, &mut notes);
+                Effect::Rows(self.notes(rule, notes).then_some(rows)?)
             }
+            RuleKind::Never => Effect::Rows(Rows::none("no row is ever shown")),
             RuleKind::Purpose { all, purposes } => Effect::Purpose { all: *all, purposes: purposes.clone() },
         };
         self.probe_effect(policy, rule, &effect, target, bound);
@@ -379,21 +400,44 @@ impl Binder<'_> {
                 }
             },
             Err(fault) => {
-                let help = fault.help.clone();
-                let message = format!("{fault} (data source {})", source.name);
-                self.problems.push(Problem::error(&rule.predicate_origin, message, help));
+                let help = if fault.help.is_empty() { "correct the predicate there".to_owned() } else { fault.help };
+                let message = format!("{} (data source {})", fault.message, source.name);
+                let place = rule.predicate_places.place(fault.line, fault.column);
+                self.problems.push(Problem::error(&place, message, help));
                 None
             }
         }
     }
 
-    fn notes(&mut self, rule: &Rule, notes: Vec<Note>) {
+    /// A column that a local policy names must be there: a mask on none protects nothing.
+    fn columns_exist(&mut self, rule: &Rule, source: &DataSource) -> bool {
+        let RuleKind::Masking { fields, .. } = &rule.kind else { return true };
+        let missing = fields.iter().find_map(|field| match field {
+            FieldSelector::Column(name) => (!source.columns.iter().any(|c| c.name == *name)).then_some(name),
+            _ => None,
+        });
+        let Some(name) = missing else { return true };
+        let hint = did_you_mean(name, source.columns.iter().map(|c| c.name.as_str()));
+        let help = if hint.is_empty() { "name a column of the data source".to_owned() } else { hint };
+        let message = format!("\"{}\" has no column \"{name}\"", source.logical);
+        self.problems.push(Problem::error(&rule.origin, message, help));
+        false
+    }
+
+    /// Says the notes; false when one of them is an error.
+    fn notes(&mut self, rule: &Rule, notes: Vec<Note>) -> bool {
+        let mut valid = true;
         for note in notes {
             self.problems.push(match note {
                 Note::Warning(message, help) => Problem::warning(&rule.origin, message, help),
-                Note::Error(message, help) => Problem::error(&rule.origin, message, help),
+                Note::Error(message, help) => {
+                    valid = false;
+                    let help = if help.is_empty() { "name a column of the data source".to_owned() } else { help };
+                    Problem::error(&rule.origin, message, help)
+                }
             });
         }
+        valid
     }
 
     fn probe_effect(&mut self, policy: &Arc<str>, rule: &Rule, effect: &Effect, target: Target, bound: &mut Bound) {
@@ -506,7 +550,8 @@ fn touch(rules: &[Arc<Rule>], source: &DataSource) -> bool {
         RuleKind::RowByEntitlement { .. }
         | RuleKind::RowByWhere(_)
         | RuleKind::Time { .. }
-        | RuleKind::Minimization(_)
+        | RuleKind::Minimization { .. }
+        | RuleKind::Never
         | RuleKind::Purpose { .. } => true,
     })
 }
@@ -521,10 +566,18 @@ pub(crate) fn elsewhere(policies: &[Policy], bound: &Bound) -> Vec<RuleTrace> {
         };
         let aside = |rule, kind, why| {
             let columns = Vec::new();
-            RuleTrace { policy: policy.key.clone(), rule, kind, columns, applied: false, why }
+            RuleTrace {
+                policy: policy.key.clone(),
+                rule,
+                kind,
+                columns,
+                applied: false,
+                why,
+                existing_masking: Vec::new(),
+            }
         };
-        if policy.staged {
-            trace.push(aside(None, what, "the policy is staged".to_owned()));
+        if let Some(why) = policy.set_aside() {
+            trace.push(aside(None, what, why.to_owned()));
             continue;
         }
         match (applies(policy, &bound.source), &policy.body) {
@@ -589,6 +642,7 @@ fn selects(field: &FieldSelector, name: &str, tags: &[String]) -> bool {
         FieldSelector::AnyTag => !tags.is_empty(),
         FieldSelector::NoTags => tags.is_empty(),
         FieldSelector::AllColumns => true,
+        FieldSelector::Column(wanted) => wanted == name,
     }
 }
 
@@ -600,7 +654,8 @@ pub(crate) fn rule_kind(kind: &RuleKind) -> String {
         RuleKind::RowByEntitlement { .. } => "Row Restriction By User Entitlements".to_owned(),
         RuleKind::RowByWhere(_) => "Row Restriction by Custom Where Clause".to_owned(),
         RuleKind::Time { .. } => "Time Restriction".to_owned(),
-        RuleKind::Minimization(_) => "Minimization".to_owned(),
+        RuleKind::Minimization { .. } => "Minimization".to_owned(),
+        RuleKind::Never => "showRowsNever".to_owned(),
         RuleKind::Purpose { .. } => "Purpose Restriction".to_owned(),
     }
 }
@@ -610,6 +665,7 @@ pub(crate) fn subscription_kind(kind: &SubscriptionKind) -> String {
     match kind {
         SubscriptionKind::Anyone => "subscription anyone",
         SubscriptionKind::Entitlements(_) => "subscription entitlements",
+        SubscriptionKind::Approval(_) => "subscription approval",
         SubscriptionKind::Manual => "subscription manual",
     }
     .to_owned()

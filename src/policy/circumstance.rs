@@ -24,7 +24,10 @@ pub(crate) fn applies(policy: &Policy, source: &DataSource) -> Applies {
     }
     match &policy.circumstances {
         Circumstances::Everywhere => Applies::Yes,
+        Circumstances::OwnerApplied if source.applied.contains(&policy.key) => Applies::Yes,
         Circumstances::OwnerApplied => Applies::No("applies only where an owner has applied it".to_owned()),
+        Circumstances::Only(name) if source.is_called(name) => Applies::Yes,
+        Circumstances::Only(name) => Applies::No(format!("local to the data source {name}")),
         // "No circumstances" means every data source, whether the list is absent or empty.
         Circumstances::When { list, .. } if list.is_empty() => Applies::Yes,
         Circumstances::When { all, list } => when(*all, list, source),

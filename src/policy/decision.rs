@@ -139,4 +139,6 @@ pub struct RuleTrace {
     pub applied: bool,
     /// Why, or why not.
     pub why: String,
+    /// Columns on which a local mask stands in the place of this global one: reported as `conflict: existingMasking`, `disabled: true`.
+    pub existing_masking: Vec<String>,
 }

@@ -108,6 +108,26 @@ pub struct RuleExplained {
     pub applied: bool,
     /// Why, or why not.
     pub why: String,
+    /// Columns of this global rule that a local mask has taken over.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub conflicts: Vec<Conflict>,
+}
+
+/// A column of a global rule that is not enforced because a local mask stands there (`global` of a resolved policy in seed 004).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Conflict {
+    /// The column.
+    pub column: String,
+    /// `existingMasking`.
+    pub conflict: &'static str,
+    /// Always true.
+    pub disabled: bool,
+}
+
+impl Conflict {
+    fn of(column: &str) -> Self {
+        Self { column: column.to_owned(), conflict: "existingMasking", disabled: true }
+    }
 }
 
 impl RuleExplained {
@@ -119,6 +139,7 @@ impl RuleExplained {
             columns: trace.columns.clone(),
             applied: trace.applied,
             why: trace.why.clone(),
+            conflicts: trace.existing_masking.iter().map(|column| Conflict::of(column)).collect(),
         }
     }
 
@@ -333,6 +354,7 @@ mod tests {
             state: GrantState::Denied,
             write: false,
             expiration: None,
+            approvals: Vec::new(),
             origin: Default::default(),
         };
         let declared = Declared { data: vec![person()], grants: vec![denied], ..Declared::default() };

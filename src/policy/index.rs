@@ -24,6 +24,8 @@ pub(crate) struct PolicyIndex {
     untagged: Vec<usize>,
     servers: HashMap<String, Vec<usize>>,
     owners: HashMap<(bool, String), Vec<usize>>,
+    sources: HashMap<String, Vec<usize>>,
+    applied: HashMap<String, Vec<usize>>,
 }
 
 /// Something a data source must have. A policy is entered under several when any of them is enough.
@@ -45,6 +47,10 @@ enum Key<'a> {
     Server(&'a str),
     /// It is owned by the user (false) or group (true).
     Owner(bool, &'a str),
+    /// It has this name.
+    Source(&'a str),
+    /// An owner applied the policy of this key to it.
+    Applied(&'a str),
 }
 
 impl PolicyIndex {
@@ -70,6 +76,8 @@ impl PolicyIndex {
             Key::Untagged => &mut self.untagged,
             Key::Server(server) => self.servers.entry(server.to_owned()).or_default(),
             Key::Owner(is_group, name) => self.owners.entry((is_group, name.to_owned())).or_default(),
+            Key::Source(name) => self.sources.entry(name.to_owned()).or_default(),
+            Key::Applied(policy) => self.applied.entry(policy.to_owned()).or_default(),
         };
         list.push(place);
     }
@@ -97,6 +105,11 @@ impl PolicyIndex {
             Some(server) => add(self.servers.get(server)),
             None => self.servers.values().for_each(|list| add(Some(list))),
         }
+        add(self.sources.get(&*source.name));
+        add(self.sources.get(&source.logical.to_string()));
+        for policy in &source.applied {
+            add(self.applied.get(&**policy));
+        }
         for owner in &source.owners {
             add(self.owners.get(&(owner.is_group, owner.name.clone())));
         }
@@ -122,11 +135,12 @@ fn ancestors(tag: &str) -> impl Iterator<Item = &str> {
 
 /// What a data source must have, any of it, for the policy to touch it; nothing = it touches none.
 fn keys(policy: &Policy) -> Vec<Key<'_>> {
-    if policy.staged {
+    if policy.set_aside().is_some() {
         return Vec::new();
     }
     match &policy.circumstances {
-        Circumstances::OwnerApplied => Vec::new(),
+        Circumstances::OwnerApplied => vec![Key::Applied(&policy.key)],
+        Circumstances::Only(source) => vec![Key::Source(source)],
         Circumstances::When { all: false, list } if !list.is_empty() => list.iter().map(circumstance).collect(),
         // All of them must hold, so that any one will do; one that is asked of every data source last.
         Circumstances::When { all: true, list } if !list.is_empty() => {
@@ -163,7 +177,7 @@ fn masked(body: &PolicyBody) -> Vec<Key<'_>> {
             FieldSelector::ColumnRegex(regex) => Key::Name(regex),
             FieldSelector::AnyTag => Key::Tagged,
             FieldSelector::NoTags => Key::UntaggedColumn,
-            FieldSelector::AllColumns => Key::Always,
+            FieldSelector::AllColumns | FieldSelector::Column(_) => Key::Always,
         }));
     }
     keys
@@ -195,7 +209,7 @@ mod tests {
             Circumstance::Server("svc@db:5432/tpc".into()),
             Circumstance::Server("other".into()),
         ];
-        let policy = |key: &str| data_policy(key, vec![rule(RuleKind::Minimization(5))]);
+        let policy = |key: &str| data_policy(key, vec![rule(RuleKind::Minimization { percent: 5, column: None })]);
         let mut out =
             vec![policy("everywhere"), subscription("open", SubscriptionKind::Entitlements(Audience::default()))];
         for first in &circumstances {
@@ -208,6 +222,12 @@ mod tests {
         }
         for restricted in [owner("engineers", true), owner("engineers", false)] {
             out.push(Policy { owner_restrictions: vec![restricted], ..policy("owned") });
+        }
+        for name in ["hr.person", "person", "other"] {
+            out.push(Policy { circumstances: Circumstances::Only(name.to_owned()), ..policy("local") });
+        }
+        for key in ["applied", "not applied"] {
+            out.push(Policy { circumstances: Circumstances::OwnerApplied, ..policy(key) });
         }
         out
     }
@@ -222,6 +242,7 @@ mod tests {
         other.tags.clear();
         other.columns.iter_mut().for_each(|c| c.tags.clear());
         other.owners = vec![owner("engineers", true)];
+        other.applied.insert("applied".into());
         sources.push(other);
         let mut index = PolicyIndex::new(policies.iter());
         for source in &sources {
@@ -242,7 +263,10 @@ mod tests {
         let policies = [
             data_policy("here", vec![rule(masking("Discovered", Mask::Null))]),
             data_policy("there", vec![rule(masking("Elsewhere", Mask::Null))]),
-            data_policy("both", vec![rule(masking("Elsewhere", Mask::Null)), rule(RuleKind::Minimization(5))]),
+            data_policy(
+                "both",
+                vec![rule(masking("Elsewhere", Mask::Null)), rule(RuleKind::Minimization { percent: 5, column: None })],
+            ),
             fields(FieldSelector::AnyTag),
             fields(FieldSelector::NoTags),
             fields(FieldSelector::AllColumns),

@@ -7,7 +7,7 @@
 use super::bind::{Bound, BoundRule, Effect};
 use super::decision::{ColumnDecision, RelationDecision};
 use super::template::{CallerSet, caller_set};
-use crate::governance::model::{Mask, RuleKind};
+use crate::governance::model::{Held, Mask, RuleKind};
 use crate::identity::Caller;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -102,9 +102,10 @@ pub(crate) fn policy_info(bound: &Bound, decision: &RelationDecision, caller: &C
                     let iam = one.iam.clone();
                     caller_set(
                         caller,
-                        &match &one.attribute {
-                            None => CallerSet::Groups { iam },
-                            Some(name) => CallerSet::Attribute { name: name.clone(), iam },
+                        &match &one.held {
+                            Held::Groups => CallerSet::Groups { iam },
+                            Held::Attribute(name) => CallerSet::Attribute { name: name.clone(), iam },
+                            Held::Purposes => CallerSet::Purposes,
                         },
                     )
                 });
@@ -113,15 +114,20 @@ pub(crate) fn policy_info(bound: &Bound, decision: &RelationDecision, caller: &C
                 visibilities.extend(sets.into_iter().flatten());
             }
             RuleKind::RowByWhere(text) => info.additional_filters.custom_where.push(text.clone()),
-            RuleKind::Time { newer, seconds } => {
-                let column = bound.source.event_time.as_ref();
-                info.additional_filters.event_time_column = column.map(|c| c.name.clone());
+            RuleKind::Time { newer, seconds, column } => {
+                let of_source = bound.source.event_time.as_ref().map(|c| c.name.clone());
+                info.additional_filters.event_time_column = column.clone().or(of_source);
                 let is_older_or_newer = if *newer { "newer" } else { "older" };
                 info.additional_filters.time.push(TimeFilter { filter_seconds: *seconds, is_older_or_newer });
             }
-            RuleKind::Minimization(percent) => {
+            RuleKind::Never => {
+                info.visibility_rule_applies = true;
+                nothing = true;
+            }
+            RuleKind::Minimization { percent, column } => {
                 let least = info.additional_filters.minimization.as_ref().map_or(*percent, |m| m.percent.min(*percent));
-                let hash_phrase = bound.source.high_cardinality.as_ref().map(|c| c.name.clone());
+                let of_source = bound.source.high_cardinality.as_ref().map(|c| c.name.clone());
+                let hash_phrase = column.clone().or(of_source);
                 info.additional_filters.minimization = Some(Minimization { percent: least, hash_phrase });
             }
             RuleKind::Masking { .. } | RuleKind::Purpose { .. } => {}

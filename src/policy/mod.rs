@@ -42,6 +42,7 @@ use crate::types::QualifiedName;
 use bind::{Binding, Effect, Target, mismatch_problem};
 use decision::{Access, RuleTrace};
 use mask::{Check, MaskSql};
+pub(crate) use predicate::advanced;
 pub use probe::{Probe, ProbeFailure, ProbeKind};
 pub use salt::Salts;
 use std::collections::BTreeMap;

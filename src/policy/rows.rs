@@ -10,7 +10,7 @@ use super::source::{DataSource, DictColumn};
 use super::sqltype::{base_type, oids::*};
 use super::template::{CallerSet, Sql};
 use crate::catalog::Catalog;
-use crate::governance::model::{ColumnSelector, EntitlementMatch, tag_matches};
+use crate::governance::model::{ColumnSelector, EntitlementMatch, Held, tag_matches};
 use crate::types::quote_ident;
 
 /// A compiled row rule.
@@ -63,13 +63,13 @@ pub(crate) fn by_entitlement(
     let mut columns = Vec::new();
     let mut total = true;
     for one in matches {
-        let set = match &one.attribute {
-            None => CallerSet::Groups { iam: one.iam.clone() },
-            Some(name) => CallerSet::Attribute { name: name.clone(), iam: one.iam.clone() },
-        };
-        let owner = match &one.attribute {
-            None => "the caller's groups".to_owned(),
-            Some(name) => format!("the caller's values of attribute {name}"),
+        let (set, owner) = match &one.held {
+            Held::Groups => (CallerSet::Groups { iam: one.iam.clone() }, "the caller's groups".to_owned()),
+            Held::Attribute(name) => (
+                CallerSet::Attribute { name: name.clone(), iam: one.iam.clone() },
+                format!("the caller's values of attribute {name}"),
+            ),
+            Held::Purposes => (CallerSet::Purposes, "the caller's purposes".to_owned()),
         };
         let found = matched_columns(&one.column, source, notes)?;
         if found.is_empty() {
@@ -133,20 +133,46 @@ fn matched_columns<'a>(
     }
 }
 
+/// A column that a row rule names itself, or the data source's column of that role. `Err`: what hides every row.
+fn role<'a>(
+    named: Option<&str>,
+    of_source: Option<&'a DictColumn>,
+    source: &'a DataSource,
+    what: (&str, &'static str),
+    notes: &mut Vec<Note>,
+) -> Result<&'a DictColumn, Rows> {
+    match (named, of_source) {
+        (Some(name), _) => source.columns.iter().find(|c| c.name == name).ok_or_else(|| {
+            notes.push(Note::Error(
+                format!("\"{}\" has no column \"{name}\"", source.logical),
+                super::nearest::did_you_mean(name, source.columns.iter().map(|c| c.name.as_str())),
+            ));
+            Rows::none(format!("there is no column {name}"))
+        }),
+        (None, Some(column)) => Ok(column),
+        (None, None) => {
+            notes.push(Note::Warning(
+                format!("\"{}\" has no {} column: no row is shown", source.logical, what.0),
+                what.1,
+            ));
+            Err(Rows::none(format!("the data source has no {} column", what.0)))
+        }
+    }
+}
+
 /// Rows newer or older than an age.
 pub(crate) fn by_time(
     newer: bool,
     seconds: u64,
+    column: Option<&str>,
     source: &DataSource,
     catalog: &Catalog,
     notes: &mut Vec<Note>,
 ) -> Rows {
-    let Some(column) = &source.event_time else {
-        notes.push(Note::Warning(
-            format!("\"{}\" has no event time column: no row is shown", source.logical),
-            "name one with `eventTime`",
-        ));
-        return Rows::none("the data source has no event time column");
+    let what = ("event time", "name one with `eventTime`");
+    let column = match role(column, source.event_time.as_ref(), source, what, notes) {
+        Ok(column) => column,
+        Err(none) => return none,
     };
     // Timestamps without time zone are read as UTC, so that the caller's TimeZone moves nothing.
     let now = match base_type(catalog, column.type_oid) {
@@ -176,13 +202,17 @@ pub(crate) fn by_time(
 
 /// A sample of rows: those whose `highCardinality` value hashes into the percentile. The data source's own salt is used under every
 /// project, so that changing projects shows no other sample.
-pub(crate) fn by_sample(percent: u8, source: &DataSource, catalog: &Catalog, notes: &mut Vec<Note>) -> Rows {
-    let Some(column) = &source.high_cardinality else {
-        notes.push(Note::Warning(
-            format!("\"{}\" has no high-cardinality column: no row is shown", source.logical),
-            "name one with `highCardinality`",
-        ));
-        return Rows::none("the data source has no high-cardinality column");
+pub(crate) fn by_sample(
+    percent: u8,
+    column: Option<&str>,
+    source: &DataSource,
+    catalog: &Catalog,
+    notes: &mut Vec<Note>,
+) -> Rows {
+    let what = ("high-cardinality", "name one with `highCardinality`");
+    let column = match role(column, source.high_cardinality.as_ref(), source, what, notes) {
+        Ok(column) => column,
+        Err(none) => return none,
     };
     let value = sql_of(column);
     let Some(bytes) = fixed_bytes(catalog, column, &value) else {
@@ -211,7 +241,8 @@ mod tests {
     use crate::policy::testing::{catalog, source};
 
     fn matching(attribute: Option<&str>, column: ColumnSelector) -> EntitlementMatch {
-        EntitlementMatch { attribute: attribute.map(Into::into), column, iam: None }
+        let held = attribute.map_or(Held::Groups, |name| Held::Attribute(name.into()));
+        EntitlementMatch { held, column, iam: None }
     }
 
     #[test]
@@ -249,8 +280,8 @@ mod tests {
         notes.clear();
         source.event_time = None;
         source.high_cardinality = None;
-        assert_eq!(by_time(true, 60, &source, &catalog, &mut notes).sql.fill(Filling::Probe), "FALSE");
-        assert_eq!(by_sample(10, &source, &catalog, &mut notes).sql.fill(Filling::Probe), "FALSE");
+        assert_eq!(by_time(true, 60, None, &source, &catalog, &mut notes).sql.fill(Filling::Probe), "FALSE");
+        assert_eq!(by_sample(10, None, &source, &catalog, &mut notes).sql.fill(Filling::Probe), "FALSE");
         assert_eq!(notes.len(), 2);
     }
 
@@ -258,16 +289,16 @@ mod tests {
     fn ages_do_not_overflow_and_do_not_move_with_the_time_zone() {
         let (mut source, catalog) = (source(), catalog());
         let mut notes = Vec::new();
-        let newer = by_time(true, u64::MAX, &source, &catalog, &mut notes).sql.fill(Filling::Probe);
+        let newer = by_time(true, u64::MAX, None, &source, &catalog, &mut notes).sql.fill(Filling::Probe);
         assert_eq!(
             newer,
             format!(r#"(_sv."seen" >= (pg_catalog.now() - '{MAX_SECONDS} seconds'::pg_catalog."interval"))"#)
         );
         source.event_time = source.columns.iter().find(|c| c.name == "born").cloned();
-        let older = by_time(false, 60, &source, &catalog, &mut notes).sql.fill(Filling::Probe);
+        let older = by_time(false, 60, None, &source, &catalog, &mut notes).sql.fill(Filling::Probe);
         assert!(older.contains("< (pg_catalog.timezone('UTC', pg_catalog.now()) - '60 seconds'"), "{older}");
         source.event_time = source.columns.iter().find(|c| c.name == "ssn").cloned();
-        assert_eq!(by_time(false, 60, &source, &catalog, &mut notes).sql.fill(Filling::Probe), "FALSE");
+        assert_eq!(by_time(false, 60, None, &source, &catalog, &mut notes).sql.fill(Filling::Probe), "FALSE");
         assert_eq!(notes.len(), 1);
     }
 }

@@ -43,6 +43,15 @@ pub(crate) struct DataSource {
     pub(crate) row_key: Vec<DictColumn>,
     /// Salt of its hashes.
     pub(crate) salt: Salt,
+    /// Keys of policies that an owner applied to it.
+    pub(crate) applied: BTreeSet<Arc<str>>,
+}
+
+impl DataSource {
+    /// A data source is named by its name, or by what callers write.
+    pub(crate) fn is_called(&self, name: &str) -> bool {
+        *self.name == *name || self.logical.to_string() == name
+    }
 }
 
 /// A column of a dictionary.
@@ -193,6 +202,7 @@ impl Expansion<'_> {
             event_time,
             row_key: row_key(&relation, high_cardinality.as_ref()),
             high_cardinality,
+            applied: BTreeSet::new(),
         });
     }
 

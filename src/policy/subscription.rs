@@ -6,7 +6,7 @@
 use super::audience::{describe, holds, names};
 use super::bind::{Bound, BoundSubscription, subscription_kind};
 use super::decision::RuleTrace;
-use crate::governance::model::{Grant, GrantState, SubscriptionKind};
+use crate::governance::model::{Approval, Grant, GrantState, Permission, SubscriptionKind};
 use crate::identity::Caller;
 use std::time::SystemTime;
 
@@ -30,8 +30,9 @@ pub(crate) fn subscribed(bound: &Bound, caller: &Caller, now: SystemTime, trace:
     let (write, read): (Vec<_>, Vec<_>) = bound.subscriptions.iter().partition(|s| s.subscription.write);
     let read = judge(&read, caller, trace);
     let write = judge(&write, caller, trace);
+    let pending = grants.iter().any(|g| g.state == GrantState::Pending);
     if denied {
-        return hidden(&read);
+        return hidden(&read, false);
     }
     // WRITE implies READ of the same relation.
     if read.open() || write.open() {
@@ -39,7 +40,7 @@ pub(crate) fn subscribed(bound: &Bound, caller: &Caller, now: SystemTime, trace:
     }
     let giving: Vec<&&Grant> = grants.iter().filter(|g| g.state.gives_access()).collect();
     if giving.is_empty() {
-        return hidden(&read);
+        return hidden(&read, pending);
     }
     let until: Option<Vec<SystemTime>> = giving.iter().map(|g| g.expiration.map(SystemTime::from)).collect();
     Subscribed::Yes(until.and_then(|all| all.into_iter().max()))
@@ -61,7 +62,7 @@ fn grant_trace(grant: &Grant, denied: bool) -> RuleTrace {
     let to = if grant.grantee.is_group { "group" } else { "user" };
     let gives = grant.state.gives_access();
     let why = match (gives, denied) {
-        (true, false) => format!("granted to {to} {}", grant.grantee.name),
+        (true, false) => format!("granted to {to} {}{}", grant.grantee.name, approved_by(grant)),
         (true, true) => "another grant denies access".to_owned(),
         (false, _) => format!("the state {state} gives no access"),
     };
@@ -72,7 +73,34 @@ fn grant_trace(grant: &Grant, denied: bool) -> RuleTrace {
         columns: Vec::new(),
         applied: (gives && !denied) || grant.state == GrantState::Denied,
         why,
+        existing_masking: Vec::new(),
     }
+}
+
+/// Who approved a grant, as far as it tells.
+fn approved_by(grant: &Grant) -> String {
+    let given = grant.approvals.iter().filter(|approval| approval.given);
+    let told: Vec<String> = given
+        .map(|approval| match &approval.approver {
+            Some(name) => format!("{name} ({})", approval.permission.word()),
+            None => approval.permission.word().to_owned(),
+        })
+        .collect();
+    if told.is_empty() { String::new() } else { format!(", approved by {}", told.join(", ")) }
+}
+
+/// Who has to approve, in words.
+fn approvers(approvals: &[Approval]) -> String {
+    let one = |approval: &Approval| {
+        let who = match approval.permission {
+            Permission::Owner => "an owner of the data source",
+            Permission::Governance => "governance",
+            Permission::Admin => "an administrator",
+        };
+        if approval.specific { format!("{who} named in the request") } else { who.to_owned() }
+    };
+    let all: Vec<String> = approvals.iter().map(one).collect();
+    if all.is_empty() { "an owner of the data source".to_owned() } else { all.join(" and ") }
 }
 
 /// What the policies of one kind of access say.
@@ -116,6 +144,7 @@ fn judge<'a>(policies: &[&'a BoundSubscription], caller: &Caller, trace: &mut Ve
             columns: Vec::new(),
             applied,
             why,
+            existing_masking: Vec::new(),
         });
     }
     Judgement { any: !policies.is_empty(), unmet }
@@ -132,22 +161,29 @@ fn met(policy: &BoundSubscription, caller: &Caller) -> Result<String, String> {
             format!("the caller has {}", describe(audience))
         }
         SubscriptionKind::Entitlements(audience) => return Err(format!("needs {}", describe(audience))),
+        SubscriptionKind::Approval(approvals) => {
+            return Err(format!("needs a subscription approved by {}", approvers(approvals)));
+        }
         SubscriptionKind::Manual => return Err("only by an explicit grant".to_owned()),
     };
     if policy.subscription.automatic { Ok(why) } else { Err(format!("{why}, but must ask for a subscription")) }
 }
 
 /// Unmet: hidden, unless every unmet policy allows discovery (one that does not is reason enough to hide).
-fn hidden(read: &Judgement<'_>) -> Subscribed {
+fn hidden(read: &Judgement<'_>, pending: bool) -> Subscribed {
     let discoverable = !read.unmet.is_empty() && read.unmet.iter().all(|s| s.subscription.allow_discovery);
     if !discoverable {
         return Subscribed::No;
+    }
+    if pending {
+        return Subscribed::Discoverable("your request is waiting for approval".to_owned());
     }
     let needs: Vec<String> = read
         .unmet
         .iter()
         .filter_map(|s| match &s.subscription.kind {
             SubscriptionKind::Entitlements(audience) => Some(describe(audience)),
+            SubscriptionKind::Approval(approvals) => Some(format!("the approval of {}", approvers(approvals))),
             SubscriptionKind::Anyone | SubscriptionKind::Manual => None,
         })
         .collect();

@@ -196,6 +196,7 @@ pub(crate) fn policy(key: &str) -> Policy {
         key: key.into(),
         name: key.into(),
         staged: false,
+        inactive: None,
         circumstances: Circumstances::Everywhere,
         owner_restrictions: Vec::new(),
         body: PolicyBody::Data(Vec::new()),
@@ -224,7 +225,13 @@ pub(crate) fn subscription(key: &str, kind: SubscriptionKind) -> Policy {
 
 /// A rule for everyone.
 pub(crate) fn rule(kind: RuleKind) -> Rule {
-    Rule { kind, exceptions: None, inclusions: None, origin: Origin::default(), predicate_origin: Origin::default() }
+    Rule {
+        kind,
+        exceptions: None,
+        inclusions: None,
+        origin: Origin::default(),
+        predicate_places: crate::governance::places::Places::default(),
+    }
 }
 
 /// A mask on columns carrying a tag.

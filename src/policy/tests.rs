@@ -86,6 +86,7 @@ fn grant(source: &str, user: &str, state: GrantState) -> Grant {
         state,
         write: false,
         expiration: None,
+        approvals: Vec::new(),
         origin: Origin::default(),
     }
 }
@@ -375,7 +376,8 @@ fn project(key: &str, joins: bool, sources: &[&str]) -> Project {
 
 #[test]
 fn a_sample_does_not_change_with_the_project() {
-    let mut declared = declared(vec![anyone(), data_policy("m", vec![rule(RuleKind::Minimization(10))])]);
+    let mut declared =
+        declared(vec![anyone(), data_policy("m", vec![rule(RuleKind::Minimization { percent: 10, column: None })])]);
     declared.projects = vec![project("joined", true, &[])];
     let bound = ruleset(&declared);
     let rows = |project: Option<&str>| {
@@ -455,7 +457,7 @@ fn grants_and_projects_name_known_sources() {
 #[test]
 fn entitlements_of_the_caller_reach_the_predicate() {
     let matches = vec![EntitlementMatch {
-        attribute: Some("site".into()),
+        held: Held::Attribute("site".into()),
         column: ColumnSelector::Tag("Discovered.Country".into()),
         iam: Some("bim".into()),
     }];
@@ -545,6 +547,7 @@ fn audience() -> impl Strategy<Value = Option<Audience>> {
         groups: names.into_iter().map(|n| group(n, None)).collect(),
         attributes: Vec::new(),
         purposes: purposes.into_iter().map(Into::into).collect(),
+        advanced: None,
     }))
 }
 

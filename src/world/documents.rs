@@ -130,7 +130,10 @@ fn strangers(directory: &Directory, declared: &Declared) -> Vec<Problem> {
 }
 
 fn groups(audience: &Audience) -> impl Iterator<Item = Owner> + '_ {
-    audience.groups.iter().map(|group| Owner { is_group: true, name: group.name.clone(), iam: group.iam.clone() })
+    let listed =
+        audience.groups.iter().map(|group| Owner { is_group: true, name: group.name.clone(), iam: group.iam.clone() });
+    let named = audience.advanced.iter().flat_map(|expression| expression.groups());
+    listed.chain(named.map(|name| Owner { is_group: true, name: name.to_owned(), iam: None }))
 }
 
 /// Data documents and the configuration's connections must name each other.

@@ -581,21 +581,21 @@ fn expressions(args: &[FunctionArg], here: Location) -> Result<Vec<&Expr>, Fault
 }
 
 /// An argument that must be a string literal.
-fn text_argument(expr: &Expr) -> Result<String, Fault> {
+pub(super) fn text_argument(expr: &Expr) -> Result<String, Fault> {
     match expr {
         Expr::Value(value) => match &value.value {
             sqlparser::ast::Value::SingleQuotedString(raw) => Ok(raw.replace("''", "'")),
-            _ => Err(Fault::new(at(expr), "a text in single quotes is needed here", "")),
+            _ => Err(Fault::new(at(expr), "a text in single quotes is needed here", "write it as 'text'")),
         },
-        _ => Err(Fault::new(at(expr), "a text in single quotes is needed here", "")),
+        _ => Err(Fault::new(at(expr), "a text in single quotes is needed here", "write it as 'text'")),
     }
 }
 
-fn arity(name: &str, wanted: &str, here: Location) -> Fault {
-    Fault::new(here, format!("{name} takes {wanted}"), "")
+pub(super) fn arity(name: &str, wanted: &str, here: Location) -> Fault {
+    Fault::new(here, format!("@{name} takes {wanted}"), "correct its arguments")
 }
 
-fn unknown_template(name: &str, here: Location) -> Fault {
+pub(super) fn unknown_template(name: &str, here: Location) -> Fault {
     const KNOWN: [&str; 10] = [
         "@columnTagged",
         "@groups",

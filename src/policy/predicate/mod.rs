@@ -7,6 +7,7 @@
 //! What callers can set (`TimeZone`, `DateStyle`, `IntervalStyle`, `extra_float_digits`, …) must not move a predicate. So timestamps
 //! without time zone are read as UTC, date and time literals must be ISO 8601, and casts whose text depends on a setting are refused.
 
+mod advanced;
 mod call;
 mod compile;
 mod dialect;
@@ -18,6 +19,7 @@ mod time;
 use super::source::DataSource;
 use super::template::Sql;
 use crate::catalog::Catalog;
+use crate::governance::model::Expression;
 use crate::types::Oid;
 use sqlparser::tokenizer::Location;
 
@@ -88,12 +90,16 @@ const STACK: usize = 256 << 20;
 
 /// Compiles a predicate for a data source.
 pub(crate) fn compile(text: &str, source: &DataSource, catalog: &Catalog) -> Result<Compiled, Fault> {
+    on_stack(text, || compile_here(text, source, catalog))
+}
+
+fn on_stack<T: Send>(text: &str, read: impl FnOnce() -> Result<T, Fault> + Send) -> Result<T, Fault> {
     if text.len() <= SHORT {
-        return compile_here(text, source, catalog);
+        return read();
     }
     std::thread::scope(|scope| {
         let worker = std::thread::Builder::new().name("predicate".to_owned()).stack_size(STACK);
-        let running = worker.spawn_scoped(scope, || compile_here(text, source, catalog));
+        let running = worker.spawn_scoped(scope, read);
         let answer = running.ok().and_then(|thread| thread.join().ok());
         answer.unwrap_or_else(|| {
             Err(Fault::new(Location::new(0, 0), "the predicate could not be compiled", "shorten it"))
@@ -101,8 +107,13 @@ pub(crate) fn compile(text: &str, source: &DataSource, catalog: &Catalog) -> Res
     })
 }
 
+/// Reads an `advanced` entitlement expression.
+pub(crate) fn advanced(text: &str) -> Result<Expression, Fault> {
+    on_stack(text, || advanced::parse(text))
+}
+
 fn compile_here(text: &str, source: &DataSource, catalog: &Catalog) -> Result<Compiled, Fault> {
-    let parsed = dialect::parse(text)?;
+    let parsed = dialect::parse(text, "predicate")?;
     let mut compiler = compile::Compiler::new(source, catalog);
     let node = compiler.condition(&parsed)?;
     let total = node.total || node.rowless;
