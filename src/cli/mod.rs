@@ -5,6 +5,7 @@
 pub mod check;
 pub mod demo;
 pub mod explain;
+pub mod fingerprint;
 pub mod serve;
 pub mod verifier;
 
@@ -35,6 +36,8 @@ pub enum Command {
     },
     /// Tell what a statement becomes for a caller, rule by rule, without running it.
     Explain(explain::Args),
+    /// Measure the ranges of registered tables, for masks that need them, and write them down as documents.
+    Fingerprint(fingerprint::Args),
     /// Show the same queries answered differently: a private PostgreSQL, demo data, four callers.
     Demo(demo::Demo),
     /// Make the stored verifier of a password for the identity file.
@@ -49,7 +52,7 @@ impl Command {
     /// What is logged when the environment says nothing: the demo's own words come first.
     pub fn log_filter(&self) -> &'static str {
         match self {
-            Self::Demo(_) | Self::Explain(_) => "warn",
+            Self::Demo(_) | Self::Explain(_) | Self::Fingerprint(_) => "warn",
             Self::Serve(_) | Self::Check { .. } | Self::Verifier { .. } => "info",
         }
     }
@@ -68,6 +71,11 @@ pub async fn run(cli: Cli) -> ExitCode {
             let mut out = io::stdout();
             let color = out.is_terminal();
             explain::run(&args, &mut out, color).await
+        }
+        Command::Fingerprint(args) => {
+            let mut out = io::stdout();
+            let color = out.is_terminal();
+            fingerprint::run(&args, &mut out, color).await
         }
         Command::Demo(demo) => demo.run().await.map(|()| true).map_err(io::Error::other),
         Command::Verifier { user } => verifier::run(user.as_deref(), &mut io::stdout()).map(|()| true),

@@ -5,11 +5,11 @@
 
 use super::nearest::did_you_mean;
 use super::source::{DataSource, DictColumn};
-use super::sqltype::{is_int, is_number, oids::*};
+use super::sqltype::{has_fixed_text, is_int, is_number, oids::*};
 use crate::catalog::Catalog;
-use crate::governance::model::{ColumnFingerprint, Fingerprint, TimePrecision};
+use crate::governance::model::{ColumnFingerprint, Fingerprint, Origin, TimePrecision};
 use crate::governance::problem::Problem;
-use crate::types::Oid;
+use crate::types::{Oid, quote_ident};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -23,6 +23,89 @@ pub(crate) enum Span {
     Numbers { texts: (String, String), least: f64, greatest: f64 },
     /// Seconds from the first to the last instant.
     Times(i64),
+}
+
+/// What to measure of a data source to make its fingerprint.
+#[derive(Debug, Clone)]
+pub struct Measure {
+    /// The data source's name.
+    pub source: Arc<str>,
+    /// Its relation, as SQL.
+    relation: String,
+    /// Columns whose range is measured.
+    ranged: Vec<(String, Oid)>,
+    /// Columns whose values may be listed.
+    listed: Vec<String>,
+}
+
+/// Values that fewer rows hold are not listed: they would tell of those rows.
+const FEWEST_HOLDERS: u32 = 5;
+
+impl Measure {
+    /// What can be measured of a data source.
+    pub(crate) fn of(source: &DataSource, catalog: &Catalog) -> Self {
+        let ranged = source.columns.iter().filter(|c| has_span(c.type_oid)).map(|c| (c.name.clone(), c.type_oid));
+        // Truth values and enums have a domain of their own.
+        let own_domain = |ty: Oid| ty == BOOL || catalog.types.get(&ty).is_some_and(|t| t.kind == 'e');
+        let listed = source.columns.iter().filter(|c| has_fixed_text(catalog, c.type_oid) && !own_domain(c.type_oid));
+        Self {
+            source: Arc::clone(&source.name),
+            relation: source.remote.to_sql(),
+            ranged: ranged.collect(),
+            listed: listed.map(|c| c.name.clone()).collect(),
+        }
+    }
+
+    /// One row: the number of rows, then least and greatest of each ranged column as text. To be run with ISO dates in UTC.
+    pub fn ranges_sql(&self) -> String {
+        let mut sql = String::from("SELECT pg_catalog.count(*)");
+        for (name, ty) in &self.ranged {
+            let value = format!("_sx.{}", quote_ident(name));
+            // Neither NaN nor infinities: a difference with itself is 0 for numbers alone.
+            let finite = match *ty {
+                TIME => format!("{value} IS NOT NULL"),
+                ty if is_number(ty) => format!("({value} - {value}) = 0"),
+                _ => format!("pg_catalog.isfinite({value})"),
+            };
+            for end in ["min", "max"] {
+                sql.push_str(&format!(", (pg_catalog.{end}({value}) FILTER (WHERE {finite}))::pg_catalog.text"));
+            }
+        }
+        sql + &format!(" FROM {} AS _sx", self.relation)
+    }
+
+    /// Columns whose values may be listed, each with the statement: at most `most` + 1 rows of a value and whether enough rows hold it.
+    pub fn values_sql(&self, most: usize) -> impl Iterator<Item = (&str, String)> {
+        self.listed.iter().map(move |name| {
+            let value = format!("_sx.{}", quote_ident(name));
+            let sql = format!(
+                "SELECT ({value})::pg_catalog.text, pg_catalog.count(*) >= {FEWEST_HOLDERS} FROM {} AS _sx \
+                 WHERE {value} IS NOT NULL GROUP BY {value} ORDER BY 1 LIMIT {}",
+                self.relation,
+                most.saturating_add(1)
+            );
+            (name.as_str(), sql)
+        })
+    }
+
+    /// The range of a ranged column, by its place, when masks would understand it.
+    pub fn range(
+        &self,
+        at: usize,
+        least: Option<String>,
+        greatest: Option<String>,
+    ) -> Option<(&str, (String, String))> {
+        let (name, ty) = self.ranged.get(at)?;
+        let range = Some((least?, greatest?));
+        let said = ColumnFingerprint { name: name.clone(), range, values: Vec::new(), origin: Origin::default() };
+        span_of(*ty, &said)?;
+        said.range.map(|range| (name.as_str(), range))
+    }
+
+    /// How many columns are ranged.
+    pub fn ranged(&self) -> usize {
+        self.ranged.len()
+    }
 }
 
 /// Gives the columns of data sources what the documents say of them. With `only_one` connection, an unknown data source is a problem.
@@ -169,7 +252,6 @@ pub(crate) fn precision(ty: Oid, seconds: i64) -> TimePrecision {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::governance::model::Origin;
     use crate::policy::testing::{catalog, source};
 
     fn said(name: &str, range: Option<(&str, &str)>) -> ColumnFingerprint {

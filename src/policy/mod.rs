@@ -41,6 +41,7 @@ use crate::identity::Caller;
 use crate::types::QualifiedName;
 use bind::{Binding, Effect, Target, mismatch_problem};
 use decision::{Access, RuleTrace};
+pub use fingerprint::Measure;
 use mask::{Check, MaskSql};
 pub(crate) use predicate::advanced;
 pub use probe::{Probe, ProbeFailure, ProbeKind};
@@ -142,6 +143,11 @@ impl Ruleset {
     /// Logical names of every registered relation, for the virtual catalog and `explain`.
     pub fn registered(&self) -> impl Iterator<Item = &QualifiedName> {
         self.by_name.keys()
+    }
+
+    /// What to measure for the fingerprints of the data sources; `catalog` = the one they were bound to.
+    pub fn measures(&self, catalog: &Catalog) -> Vec<Measure> {
+        self.binding.bound.iter().map(|bound| Measure::of(&bound.source, catalog)).collect()
     }
 
     /// The data source's name behind a logical name.

@@ -45,6 +45,7 @@ pub struct Stage {
     purposes: BTreeSet<String>,
     projects: Vec<String>,
     grants: Vec<String>,
+    fingerprints: Vec<String>,
     groups: BTreeSet<String>,
     users: Vec<String>,
     config: String,
@@ -81,6 +82,7 @@ impl Stage {
             purposes: BTreeSet::new(),
             projects: Vec::new(),
             grants: Vec::new(),
+            fingerprints: Vec::new(),
             groups: BTreeSet::new(),
             users: Vec::new(),
             config: String::new(),
@@ -147,6 +149,12 @@ impl Stage {
     /// A grant document.
     pub fn grant(mut self, document: &str) -> Self {
         self.grants.push(document.to_owned());
+        self
+    }
+
+    /// A fingerprint document.
+    pub fn fingerprint(mut self, document: &str) -> Self {
+        self.fingerprints.push(document.to_owned());
         self
     }
 
@@ -220,6 +228,7 @@ impl Stage {
             ("purposes", &purposes),
             ("projects", &self.projects),
             ("grants", &self.grants),
+            ("fingerprints", &self.fingerprints),
         ] {
             for (at, document) in list.iter().enumerate() {
                 let name = format!("governance/{kind}/{at:03}.yaml");

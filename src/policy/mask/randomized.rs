@@ -120,10 +120,13 @@ impl Masking<'_> {
             sql = held(sql, &(quote_literal(&clip.0), quote_literal(&clip.1)), "numeric");
         }
         let sql = self.typed(held(sql, &bounds, "numeric"));
-        // A difference with itself is 0 for numbers alone: NaN for NaN and the infinities.
-        let zero = if [FLOAT4, FLOAT8].contains(&ty) { "float8" } else { "numeric" };
-        let finite = format!("({0} - {0}) = '0'::pg_catalog.{zero}", self.value);
-        let sql = if [INT2, INT4, INT8].contains(&ty) { sql } else { self.guarded(&finite, &sql) };
+        // GREATEST and LEAST pass over NULL. A difference with itself is 0 for numbers alone: NaN for NaN and the infinities.
+        let finite = match ty {
+            INT2 | INT4 | INT8 => format!("{} IS NOT NULL", self.value),
+            FLOAT4 | FLOAT8 => format!("({0} - {0}) = '0'::pg_catalog.float8", self.value),
+            _ => format!("({0} - {0}) = '0'::pg_catalog.numeric", self.value),
+        };
+        let sql = self.guarded(&finite, &sql);
         self.fitted("Randomized Response", rank::RANDOMIZED, sql, true)
     }
 
