@@ -9,7 +9,7 @@ use super::Visibility;
 use super::lookup::{self, Map, Set, oid_array, oid_text, oids, system_oid};
 use super::visibility::{CALLER_OID, OWNER_NAME, OWNER_OID};
 use crate::types::quote_literal;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How a guarded function is answered.
 #[derive(Clone, Copy)]
@@ -46,11 +46,11 @@ const GUARDS: &[(&str, usize, usize, Form)] = &[
     ("pg_ts_parser_is_visible", 1, 1, Form::SystemIsVisible),
     ("pg_ts_template_is_visible", 1, 1, Form::SystemIsVisible),
     // Definitions.
-    ("pg_get_indexdef", 1, 1, Form::First(Set::Indexes)),
-    ("pg_get_indexdef", 3, 3, Form::First(Set::Indexes)),
+    ("pg_get_indexdef", 1, 1, Form::Own(indexdef)),
+    ("pg_get_indexdef", 3, 3, Form::Own(indexdef)),
     ("pg_index_has_property", 2, 2, Form::First(Set::Indexes)),
     ("pg_index_column_has_property", 3, 3, Form::First(Set::Indexes)),
-    ("pg_get_constraintdef", 1, 2, Form::First(Set::Constraints)),
+    ("pg_get_constraintdef", 1, 2, Form::Own(constraintdef)),
     // Its text comes only from rows of the virtual catalog: pg_node_tree has no input function.
     ("pg_get_expr", 2, 3, Form::Second(Set::Relations)),
     ("pg_get_partkeydef", 1, 1, Form::First(Set::WholeRelations)),
@@ -74,7 +74,7 @@ const GUARDS: &[(&str, usize, usize, Form)] = &[
     // Comments.
     ("obj_description", 1, 1, Form::Null("text")),
     ("obj_description", 2, 2, Form::Own(obj_description)),
-    ("col_description", 2, 2, Form::First(Set::WholeRelations)),
+    ("col_description", 2, 2, Form::Own(col_description)),
     ("shobj_description", 2, 2, Form::System),
     // Sizes and files tell how much there is.
     ("pg_relation_size", 1, 2, Form::Null("int8")),
@@ -148,6 +148,49 @@ fn constant(argc: usize, value: &str) -> String {
     format!("CASE WHEN {} THEN {value} ELSE {value} END", tests.join(" OR "))
 }
 
+/// The definition of an index names its relation: by the name that callers use.
+fn indexdef(argc: usize, v: &Visibility<'_>) -> String {
+    indexes_renamed(guard_first("pg_get_indexdef", argc, Set::Indexes, v), v)
+}
+
+/// The definition of an index (SQL of type text) with the names that callers use.
+pub(crate) fn indexes_renamed(text: String, v: &Visibility<'_>) -> String {
+    let renamed = v.scope().relations.iter().filter(|s| s.is_renamed() && s.indexes().next().is_some());
+    lookup::rename(text, renamed, " ON (ONLY )?", " USING ", " ON \\1", " USING ")
+}
+
+/// The definition of a foreign key names the relation it refers to: by the name that callers use.
+fn constraintdef(argc: usize, v: &Visibility<'_>) -> String {
+    let text = guard_first("pg_get_constraintdef", argc, Set::Constraints, v);
+    let scope = v.scope();
+    let referenced: BTreeSet<_> = scope.relations.iter().flat_map(|s| v.constraints(s)).map(|c| c.references).collect();
+    let renamed = scope.relations.iter().filter(|s| s.is_renamed() && referenced.contains(&s.relation.oid));
+    lookup::rename(text, renamed, " REFERENCES ", "\\(", " REFERENCES ", "(")
+}
+
+fn guard_first(name: &str, argc: usize, set: Set, v: &Visibility<'_>) -> String {
+    call(name, argc, 1, &format!("{}::pg_catalog.oid", oids(set, v).find(&oid_text("$1"))))
+}
+
+/// A declared description, else the warehouse's own comment on a column of a relation shown whole.
+fn col_description(argc: usize, v: &Visibility<'_>) -> String {
+    let mut declared = Map::default();
+    for seen in &v.scope().relations {
+        for (number, text) in seen.column_comments() {
+            declared.add(format!("{}:{number}", seen.relation.oid), text);
+        }
+    }
+    if declared.is_empty() {
+        return guard_first("col_description", argc, Set::WholeRelations, v);
+    }
+    let own = format!("{}::pg_catalog.oid", oids(Set::WholeRelations, v).find("g.a1::pg_catalog.text"));
+    format!(
+        "(SELECT COALESCE({}, pg_catalog.col_description({own}, g.a2)) \
+         FROM (SELECT ($1)::pg_catalog.oid AS a1, ($2)::pg_catalog.int4 AS a2 OFFSET 0) AS g)",
+        declared.find("pg_catalog.concat(g.a1, ':', g.a2)")
+    )
+}
+
 fn table_is_visible(_: usize, v: &Visibility<'_>) -> String {
     format!("{}::pg_catalog.bool", lookup::found_by_path(v).find(&oid_text("$1")))
 }
@@ -184,9 +227,16 @@ fn obj_description(_: usize, v: &Visibility<'_>) -> String {
     ] {
         tests.push(format!("g.a2 = '{class}'::pg_catalog.name AND g.a1 = ANY ({set})"));
     }
+    let mut declared = Map::default();
+    for seen in &scope.relations {
+        if let Some(text) = &seen.decision.comments.relation {
+            declared.add(format!("{}:pg_class", seen.relation.oid), text.as_str());
+        }
+    }
     format!(
-        "(SELECT CASE WHEN {} THEN pg_catalog.obj_description(g.a1, g.a2) END \
+        "(SELECT COALESCE({}, CASE WHEN {} THEN pg_catalog.obj_description(g.a1, g.a2) END) \
          FROM (SELECT ($1)::pg_catalog.oid AS a1, ($2)::pg_catalog.name AS a2 OFFSET 0) AS g)",
+        declared.find("pg_catalog.concat(g.a1, ':', g.a2)"),
         tests.join(" OR ")
     )
 }

@@ -7,7 +7,7 @@
 
 use super::Relation;
 use super::functions::FIRST_NORMAL_OID;
-use super::visibility::{Visibility, is_system};
+use super::visibility::{Seen, Visibility, is_system};
 use crate::types::{Oid, quote_literal};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -147,16 +147,16 @@ fn types<'s>(v: &'s Visibility<'_>) -> impl Iterator<Item = u32> + 's {
 }
 
 /// Every spelling of a relation argument (`oid`, `regclass` or `text`, each cast to text) to its OID: digits, the logical name with its
-/// schema, without it where the caller's path finds it, and what the server prints for a `regclass`.
+/// schema, and without it where the caller's path finds it.
 pub(crate) fn relation_spellings(v: &Visibility<'_>) -> Map {
     let mut map = oids(Set::Relations, v);
     let path = v.effective_path();
-    let system = v.system_relations().map(|r| (&r.name, &r.name, r.oid));
-    let shown = v.scope().relations.iter().map(|s| (&s.decision.logical, &s.decision.remote, s.relation.oid));
-    for (logical, remote, oid) in system.chain(shown) {
+    let system = v.system_relations().map(|r| (&r.name, r.oid));
+    let shown = v.scope().relations.iter().map(|s| (&s.decision.logical, s.relation.oid));
+    for (logical, oid) in system.chain(shown) {
         let value = oid.to_string();
-        for name in [logical, remote] {
-            for (schema, name) in spellings(&name.schema).into_iter().zip(spellings(&name.name)) {
+        for schema in spellings(&logical.schema) {
+            for name in spellings(&logical.name) {
                 map.add(format!("{schema}.{name}"), value.clone());
             }
         }
@@ -165,6 +165,79 @@ pub(crate) fn relation_spellings(v: &Visibility<'_>) -> Map {
         }
     }
     map
+}
+
+/// Every spelling of a relation or index, as in [`relation_spellings`], to its name as a `regclass` is printed (`regclassout`): bare where
+/// the caller's path finds it, else with its schema, and always the name that callers use.
+pub(crate) fn relation_names(v: &Visibility<'_>) -> Map {
+    let mut shown: BTreeMap<String, String> = BTreeMap::from([("0".to_owned(), "-".to_owned())]);
+    let path = v.effective_path();
+    let mut add = |oid: Oid, schema: &str, name: &str, found: bool| {
+        let text = if found { display(name) } else { format!("{}.{}", display(schema), display(name)) };
+        shown.insert(oid.to_string(), text);
+    };
+    for r in v.system_relations() {
+        add(r.oid, &r.name.schema, &r.name.name, v.find_relation(None, &r.name.name) == Some(r.oid));
+        r.indexes.iter().for_each(|i| add(i.oid, &r.name.schema, &i.name, path.contains(&r.name.schema.as_str())));
+    }
+    for s in &v.scope().relations {
+        let logical = &s.decision.logical;
+        add(
+            s.relation.oid,
+            &logical.schema,
+            &logical.name,
+            v.find_relation(None, &logical.name) == Some(s.relation.oid),
+        );
+        s.indexes().for_each(|i| add(i.oid, &logical.schema, &i.name, path.contains(&logical.schema.as_str())));
+    }
+    let mut spellings = relation_spellings(v);
+    shown.keys().for_each(|oid| spellings.add(oid.clone(), oid.clone()));
+    spellings.0.values_mut().for_each(|value| {
+        *value = value.as_ref().and_then(|oid| shown.get(oid.as_str()?)).map(|text| text.as_str().into());
+    });
+    spellings
+}
+
+/// Most relations whose names are replaced in definitions; with more, definitions are not shown.
+const MOST_RENAMED: usize = 100;
+
+/// A definition (SQL of type text) in which the server's names of renamed relations, between two patterns, become those that callers
+/// use. The definition is mentioned once.
+pub(crate) fn rename<'s, 'v: 's>(
+    definition: String,
+    renamed: impl Iterator<Item = &'s Seen<'v>>,
+    before: &str,
+    after: &str,
+    shown_before: &str,
+    shown_after: &str,
+) -> String {
+    let renamed: Vec<&Seen<'_>> = renamed.collect();
+    if renamed.len() > MOST_RENAMED {
+        return format!("CASE WHEN {definition} IS NULL THEN NULL::pg_catalog.text END");
+    }
+    renamed.into_iter().fold(definition, |text, seen| {
+        let (remote, logical) = (&seen.decision.remote, &seen.decision.logical);
+        let pattern = format!("{before}{}[.]{}{after}", either(&remote.schema), either(&remote.name));
+        let name = format!("{}.{}", display(&logical.schema), display(&logical.name)).replace('\\', "\\\\");
+        format!(
+            "pg_catalog.regexp_replace({text}, {}::pg_catalog.text, {}::pg_catalog.text)",
+            quote_literal(&pattern),
+            quote_literal(&format!("{shown_before}{name}{shown_after}"))
+        )
+    })
+}
+
+/// A pattern for an identifier, quoted or not: which key words the server quotes differs by version.
+fn either(name: &str) -> String {
+    let escape = |c: char| if c.is_alphanumeric() || c == '_' { vec![c] } else { vec!['\\', c] };
+    let quoted: String = name.replace('"', "\"\"").chars().flat_map(escape).collect();
+    format!("\"?{quoted}\"?")
+}
+
+/// An identifier as the server prints it, but for key words: quoted only when it must be.
+pub(crate) fn display(name: &str) -> String {
+    let mut spelled = spellings(name);
+    spelled.pop().unwrap_or_default()
 }
 
 /// The text of a type argument (`oid`, `regtype` or `text`, cast to text and to lower case) to its OID.

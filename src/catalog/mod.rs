@@ -10,6 +10,7 @@ pub mod guard;
 pub mod load;
 mod lookup;
 pub mod reg;
+pub mod synthetic;
 pub mod system;
 pub mod total;
 pub mod visibility;
@@ -19,7 +20,7 @@ pub use load::LoadError;
 pub use visibility::Visibility;
 
 use crate::types::{Oid, QualifiedName};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// The snapshot.
@@ -45,7 +46,12 @@ pub struct Catalog {
     pub schemas: HashMap<String, Oid>,
     /// Casts by (source, target).
     pub casts: HashMap<(Oid, Oid), Cast>,
+    /// Registered queries by their text: what the warehouse says of them. Read anew with every snapshot.
+    pub queries: BTreeMap<String, Described>,
 }
+
+/// The columns of a registered query, or why the warehouse refuses it.
+pub type Described = Result<Vec<Column>, String>;
 
 impl Catalog {
     /// Whether two snapshots describe the same warehouse; `version` is not compared.
@@ -62,6 +68,7 @@ impl Catalog {
             operators,
             schemas,
             casts,
+            queries,
         } = self;
         *server_version == other.server_version
             && *database == other.database
@@ -70,6 +77,7 @@ impl Catalog {
             && *relations == other.relations
             && *types == other.types
             && *casts == other.casts
+            && *queries == other.queries
             && *functions == other.functions
             && *operators == other.operators
     }

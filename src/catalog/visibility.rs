@@ -3,10 +3,10 @@
 //! In: the decisions of the relations the caller may see. Out: sets of OIDs and names. Must never: hold a hidden object.
 
 use super::functions::FIRST_NORMAL_OID;
-use super::{Catalog, Column, Constraint, Index, Relation};
+use super::{Catalog, Column, Constraint, Index, Relation, synthetic};
 use crate::policy::decision::RelationDecision;
 use crate::types::{Oid, QualifiedName};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
 /// The role shown as the owner of everything: the bootstrap superuser's OID, under a neutral name.
@@ -15,8 +15,6 @@ pub(crate) const OWNER_OID: u32 = 10;
 pub(crate) const OWNER_NAME: &str = "warehouse";
 /// The caller's own role is shown in the row of `pg_monitor`, a predefined role every server has (pg_authid.dat).
 pub(crate) const CALLER_OID: u32 = 3373;
-/// `pg_toast`, a schema every database has and nobody needs to see: the row that may stand for a logical schema.
-const PG_TOAST_OID: u32 = 99;
 
 /// What one caller sees, in one session, at one moment.
 pub struct Visibility<'a> {
@@ -43,7 +41,7 @@ pub(crate) struct Scope<'a> {
     pub(crate) types: BTreeSet<u32>,
     /// `pg_class` rows of standalone composite types among them.
     pub(crate) composites: BTreeSet<u32>,
-    /// Logical schemas → OID of the `pg_namespace` row that shows them.
+    /// Logical schemas → OID of the `pg_namespace` row that shows them: the warehouse's own, or a synthetic one.
     pub(crate) schemas: BTreeMap<&'a str, Oid>,
 }
 
@@ -56,9 +54,23 @@ pub(crate) struct Seen<'a> {
 }
 
 impl<'a> Seen<'a> {
+    /// Has a row in the warehouse's own catalog; query sources have none.
+    pub(crate) fn is_stored(&self) -> bool {
+        self.decision.query.is_none()
+    }
+    /// Is a relation of the warehouse that callers know by another name.
+    pub(crate) fn is_renamed(&self) -> bool {
+        self.is_stored() && self.decision.logical != self.decision.remote
+    }
     /// Every column of the relation is in the dictionary.
     pub(crate) fn whole(&self) -> bool {
         self.columns.len() == self.relation.columns.len()
+    }
+    /// Declared descriptions of columns of the dictionary, by number.
+    pub(crate) fn column_comments(&self) -> impl Iterator<Item = (i16, &str)> + '_ {
+        let number = |name: &str| self.columns.iter().find(|c| c.name == name).map(|c| c.number);
+        let columns = self.decision.comments.columns.iter();
+        columns.filter_map(move |(name, text)| Some((number(name)?, text.as_str())))
     }
     fn has(&self, name: &str) -> bool {
         self.columns.iter().any(|c| c.name == name)
@@ -207,43 +219,23 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// Gives every logical schema a row of `pg_namespace`: its own when the warehouse has one of that name, else the row of a schema that
-    /// the caller does not see. A logical schema for which no row is left has none (OID 0): its relations show no schema.
+    /// Gives every logical schema a row of `pg_namespace`: its own when the warehouse has one of that name, else a synthetic one.
     fn add_schemas(&mut self, catalog: &'a Catalog, relations: &[Seen<'a>]) {
-        let mut wanted: BTreeMap<&'a str, Oid> = BTreeMap::new();
-        for seen in relations {
-            let home = catalog.schemas.get(&seen.relation.name.schema).copied().unwrap_or_default();
-            wanted.entry(&seen.decision.logical.schema).or_insert(home);
-        }
-        for oid in &self.types {
-            if let Some(info) = catalog.types.get(&Oid(*oid)) {
-                let home = catalog.schemas.get(&info.name.schema).copied().unwrap_or_default();
-                if catalog.types.contains_key(&info.oid) && info.relation == Oid(0) && info.element == Oid(0) {
-                    wanted.entry(&info.name.schema).or_insert(home);
-                }
-            }
-        }
-        if let Some((name, oid)) = catalog.schemas.get_key_value("public") {
-            wanted.entry(name).or_insert(*oid);
-        }
-        let mut free: BTreeSet<Oid> = catalog
-            .schemas
-            .iter()
-            .filter(|(name, _)| !is_system(name) && !wanted.contains_key(name.as_str()))
-            .map(|(_, oid)| *oid)
-            .collect();
-        free.insert(Oid(PG_TOAST_OID));
-        for (name, home) in wanted {
+        let mut wanted: BTreeSet<&'a str> = relations.iter().map(|s| s.decision.logical.schema.as_str()).collect();
+        let types = self.types.iter().filter_map(|oid| catalog.types.get(&Oid(*oid)));
+        wanted.extend(types.filter(|t| t.relation == Oid(0) && t.element == Oid(0)).map(|t| t.name.schema.as_str()));
+        wanted.extend(catalog.schemas.get_key_value("public").map(|(name, _)| name.as_str()));
+        let mut taken: HashSet<Oid> = catalog.schemas.values().copied().collect();
+        for name in wanted {
             let own = catalog.schemas.get(name).copied();
-            let oid = own.or_else(|| free.take(&home)).or_else(|| free.pop_last()).unwrap_or_default();
-            self.schemas.insert(name, oid);
+            self.schemas.insert(name, own.unwrap_or_else(|| synthetic::oid("schema", name, &mut taken)));
         }
     }
 }
 
 /// A decision together with the relation it is about; `None` when the catalog no longer has that very relation.
 fn seen<'a>(catalog: &'a Catalog, decision: &'a Arc<RelationDecision>) -> Option<Seen<'a>> {
-    let relation = catalog.relations.get(&decision.remote)?;
+    let relation = decision.relation(catalog)?;
     if relation.oid != decision.oid {
         return None;
     }
@@ -325,6 +317,8 @@ pub(crate) mod tests {
             logical: QualifiedName::new(schema, name),
             remote: r.name.clone(),
             oid: r.oid,
+            query: None,
+            comments: Default::default(),
             columns: columns.collect(),
             rows: vec![],
             companions: Vec::new(),
@@ -361,12 +355,12 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_logical_schema_takes_the_row_of_an_unseen_one() {
+    fn a_logical_schema_has_a_row_of_its_own() {
         let a = relation(20000, "raw", "t1", &["x"]);
         let seen = [decision(&a, Some(("sales", "orders")), &[])];
         let catalog = catalog(vec![a]);
         let v = Visibility::new(&catalog, "u", "db", &[], &seen);
-        assert_eq!(v.scope().schemas.get("sales"), catalog.schemas.get("raw"));
+        assert!(v.scope().schemas.get("sales").is_some_and(|oid| synthetic::is_synthetic(*oid)));
         assert!(!v.schema_is_visible("raw"));
         assert!(v.schema_is_visible("sales"));
     }

@@ -5,7 +5,7 @@
 //! configuration.
 
 use crate::governance::model::{
-    DataDocument, Declared, DeclaredColumn, NameTemplate, Origin, Owner, Source, TableSource,
+    DataDocument, Declared, DeclaredColumn, DeclaredQuery, NameTemplate, Origin, Owner, Source, TableSource,
 };
 use crate::governance::reader::{Fields, Reader};
 use crate::governance::tree::Node;
@@ -21,18 +21,13 @@ pub fn read(reader: &mut Reader, node: &Node, declared: &mut Declared) {
     let owners = owners(reader, &mut fields).unwrap_or_default();
     let sources_node = fields.optional("sources");
     let sources = sources_node.map(|n| sources(reader, n, connection.schema.as_deref()));
-    let every_table = sources.as_ref().is_none_or(|list| list.iter().any(|s| matches!(s, Source::All { .. })));
-    if let (true, Some(_)) = (every_table, &connection.schema) {
-        let help = "list the tables under `sources`, or remove `connection.schema` to take every schema";
-        let message = "not supported yet: every table of one `connection.schema`";
-        reader.error_at(&fields.origin.clone(), message, help);
-    }
     let origin = fields.origin.clone();
     reader.finish(fields);
     let Some((connection_key, _)) = key else { return };
     declared.data.push(DataDocument {
         connection_key,
         server: connection.server,
+        schema: connection.schema,
         name_template,
         table_tags,
         owners,
@@ -233,9 +228,8 @@ fn source(reader: &mut Reader, node: &Node, schema: Option<&str>) -> Option<Sour
         }
         return (all == Some(true)).then_some(Source::All { origin });
     }
-    if let Some(query) = fields.optional("query") {
-        reader.unsupported(query, "sources by `query`", "create a view in the warehouse and register it as a table");
-        return None;
+    if let Some(node) = fields.optional("query") {
+        return query(reader, node, fields, origin, schema).map(|query| Source::Table(Box::new(query)));
     }
     table(reader, fields, origin, schema).map(|table| Source::Table(Box::new(table)))
 }
@@ -249,22 +243,78 @@ fn table(reader: &mut Reader, mut fields: Fields<'_>, origin: Origin, schema: Op
         }
         _ => reader.required_name(&mut fields, "schema").map(|(name, _)| name),
     };
+    let naming = naming(reader, &mut fields);
+    let described = described(reader, fields, origin);
+    let remote = QualifiedName::new(schema?, table?.0);
+    let (data_source, logical_schema, logical_table) = naming;
+    Some(TableSource { remote, data_source, logical_schema, logical_table, ..described })
+}
+
+/// A `query` source. It has no name in the warehouse, so `naming` must give it one: `schema` and `table`.
+fn query(
+    reader: &mut Reader,
+    node: &Node,
+    mut fields: Fields<'_>,
+    origin: Origin,
+    schema: Option<&str>,
+) -> Option<TableSource> {
+    let text = reader.text(node).map(|(sql, origin)| DeclaredQuery {
+        sql,
+        schema: schema.unwrap_or("public").to_owned(),
+        origin,
+    });
+    for other in ["table", "schema"] {
+        if let Some(extra) = fields.optional(other) {
+            let message = format!("`{other}` beside `query`: a query has no name in the warehouse");
+            reader.error(extra, message, "write what callers shall call it as `naming: {schema: …, table: …}`");
+        }
+    }
+    let named = fields.has("naming");
     let (data_source, logical_schema, logical_table) = naming(reader, &mut fields);
+    let described = described(reader, fields, origin.clone());
+    let (Some(logical_schema), Some(logical_table)) = (logical_schema, logical_table) else {
+        let message =
+            if named { "the `naming` of a query lacks `schema` or `table`" } else { "a query without `naming`" };
+        reader.error_at(&origin, message, "add `naming: {datasource: …, schema: …, table: …}`");
+        return None;
+    };
+    let remote = QualifiedName::new(logical_schema.clone(), logical_table.clone());
+    let logical = (Some(logical_schema), Some(logical_table));
+    Some(TableSource {
+        remote,
+        query: Some(text?),
+        data_source,
+        logical_schema: logical.0,
+        logical_table: logical.1,
+        ..described
+    })
+}
+
+/// What is said of a source besides its names, which are left empty.
+fn described(reader: &mut Reader, mut fields: Fields<'_>, origin: Origin) -> TableSource {
     let description = reader.optional_text(&mut fields, "description");
     reader.optional_text(&mut fields, "documentation");
     let owners = owners(reader, &mut fields);
     let columns = columns(reader, &mut fields);
-    let column_descriptions = column_descriptions(reader, &mut fields, columns.as_deref());
+    let mut column_descriptions = column_descriptions(reader, &mut fields, columns.as_deref());
+    for column in columns.iter().flatten() {
+        if let Some(text) = &column.description
+            && !column_descriptions.iter().any(|(name, _)| *name == column.name)
+        {
+            column_descriptions.push((column.name.clone(), text.clone()));
+        }
+    }
     let (table_tags, column_tags) = source_tags(reader, &mut fields, columns.as_deref());
     let event_time = role(reader, &mut fields, "eventTime", columns.as_deref());
     let high_cardinality = role(reader, &mut fields, "highCardinality", columns.as_deref());
     let created_at = fields.optional("createdAt").and_then(|n| reader.instant(n));
     reader.finish(fields);
-    Some(TableSource {
-        remote: QualifiedName::new(schema?, table?.0),
-        data_source,
-        logical_schema,
-        logical_table,
+    TableSource {
+        remote: QualifiedName::default(),
+        query: None,
+        data_source: None,
+        logical_schema: None,
+        logical_table: None,
         columns,
         table_tags,
         column_tags,
@@ -275,7 +325,7 @@ fn table(reader: &mut Reader, mut fields: Fields<'_>, origin: Origin, schema: Op
         description,
         column_descriptions,
         origin,
-    })
+    }
 }
 
 fn naming(reader: &mut Reader, fields: &mut Fields<'_>) -> (Option<String>, Option<String>, Option<String>) {
@@ -298,13 +348,13 @@ fn columns(reader: &mut Reader, fields: &mut Fields<'_>) -> Option<Vec<DeclaredC
         reader.flag(&mut inner, "nullable", true);
         reader.optional_name(&mut inner, "remoteType");
         reader.flag(&mut inner, "primaryKey", false);
-        reader.optional_text(&mut inner, "description");
+        let description = reader.optional_text(&mut inner, "description");
         reader.finish(inner);
         let Some((name, _)) = name else { continue };
         if out.iter().any(|c| c.name == name) {
             reader.error(item, format!("the column `{name}` is listed twice"), "remove one of them");
         } else {
-            out.push(DeclaredColumn { name, data_type });
+            out.push(DeclaredColumn { name, data_type, description });
         }
     }
     if out.is_empty() {

@@ -62,6 +62,8 @@ pub struct DataDocument {
     pub connection_key: String,
     /// `server` string for the `server` circumstance, `user@host:port/db`, when the document gives a connection.
     pub server: Option<String>,
+    /// `connection.schema`: the schema of sources that name none, and the only one of which `all` takes the tables.
+    pub schema: Option<String>,
     /// Name templates.
     pub name_template: NameTemplate,
     /// `options.tableTags`: put on every data source of the document.
@@ -106,15 +108,28 @@ pub enum Source {
         /// Where.
         origin: Origin,
     },
-    /// `table` in `schema`.
+    /// `table` in `schema`, or a `query`.
     Table(Box<TableSource>),
 }
 
-/// A registered table.
+/// A registered SELECT that is a relation of its own (`query` of a source).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeclaredQuery {
+    /// The SELECT as written.
+    pub sql: String,
+    /// The schema that unqualified relations of it are in.
+    pub schema: String,
+    /// Where it is written.
+    pub origin: Origin,
+}
+
+/// A registered table, or a query registered as one.
 #[derive(Debug, Clone)]
 pub struct TableSource {
-    /// Remote relation.
+    /// Remote relation; for a query, which has none, the name callers write.
     pub remote: QualifiedName,
+    /// The SELECT that stands for the relation, when it is no relation of the warehouse.
+    pub query: Option<DeclaredQuery>,
     /// `naming.datasource`.
     pub data_source: Option<String>,
     /// `naming.schema`: logical schema.
@@ -150,6 +165,8 @@ pub struct DeclaredColumn {
     pub name: String,
     /// Declared type, checked against the warehouse when present.
     pub data_type: Option<String>,
+    /// `description`: shown as a comment.
+    pub description: Option<String>,
 }
 
 /// A policy.

@@ -624,6 +624,17 @@ sources:
     assert_eq!(table.data_source_name(&unnamed.data[0], ""), "S_x.u");
     let every = clean("data/d.yaml", "connectionKey: main\n");
     assert!(every.data[0].sources.is_none());
+    let query = clean(
+        "data/d.yaml",
+        "connectionKey: main\nconnection: {handler: PostgreSQL, schema: raw}\nsources:\n- query: |\n    select 1 as a\n  \
+         naming: {datasource: One, table: one, schema: s}\n  columns: [{name: a, description: The one}]\n",
+    );
+    let Source::Table(table) = &query.data[0].sources.as_ref().unwrap()[0] else { panic!() };
+    let declared = table.query.as_ref().unwrap();
+    assert_eq!((declared.sql.trim(), declared.schema.as_str(), declared.origin.line), ("select 1 as a", "raw", 5));
+    assert_eq!(table.logical_name(&query.data[0], "").to_string(), "s.one");
+    assert_eq!(table.column_descriptions, [("a".to_owned(), "The one".to_owned())]);
+    assert_eq!(query.data[0].schema.as_deref(), Some("raw"));
 }
 
 #[test]
@@ -639,14 +650,18 @@ fn mistakes_in_data_documents() {
         "connection: {handler: PostgreSQL, password: '{{EnvVar \"p\"}}'}",
         &["data/d.yaml:2:45: `password` of a data document is not used"],
     );
-    case("connection: {handler: PostgreSQL, schema: s}", &["data/d.yaml:1:1: not supported yet: every table of one"]);
     case("nameTemplate: {tableFormat: <table>}", &["data/d.yaml:2:29: `<table>` is not a placeholder"]);
     case("nameTemplate: {nativeViewFormat: x}", &["data/d.yaml:2:34: not supported yet: `nativeViewFormat`"]);
     case("options: {domainCollectionId: x}", &["data/d.yaml:2:31: not supported yet: domains"]);
     case("sources: []", &["data/d.yaml:2:10: `sources` is empty"]);
+    case("sources:\n- query: select 1", &["data/d.yaml:3:3: a query without `naming`"]);
     case(
-        "sources:\n- query: select 1\n  naming: {datasource: q, table: q, schema: s}",
-        &["data/d.yaml:3:10: not supported yet: sources by `query`"],
+        "sources:\n- query: select 1\n  naming: {datasource: q, table: q}",
+        &["data/d.yaml:3:3: the `naming` of a query lacks `schema` or `table`"],
+    );
+    case(
+        "sources:\n- {query: select 1, schema: s, naming: {table: q, schema: s}}",
+        &["data/d.yaml:3:29: `schema` beside `query`"],
     );
     case("sources:\n- all: false", &["data/d.yaml:3:3: `all: false` registers nothing"]);
     case("sources:\n- {all: true}\n- {all: true}", &["data/d.yaml:4:3: the source `all` is declared twice"]);

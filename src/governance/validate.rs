@@ -65,7 +65,9 @@ fn sources(problems: &mut Vec<Problem>, declared: &Declared) -> Option<BTreeSet<
             match source {
                 Source::All { origin } => every.push(("all".to_owned(), origin)),
                 Source::Table(table) => {
-                    tables.push((table.remote.to_string(), &table.origin));
+                    if table.query.is_none() {
+                        tables.push((table.remote.to_string(), &table.origin));
+                    }
                     names.push((table.data_source_name(document, ""), &table.origin));
                 }
             }

@@ -241,6 +241,8 @@ impl<'a> Deciding<'a> {
             logical: source.logical.clone(),
             remote: source.remote.clone(),
             oid: source.oid,
+            query: source.query.clone(),
+            comments: Arc::clone(&source.comments),
             columns,
             rows: self.rows,
             companions,

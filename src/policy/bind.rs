@@ -441,7 +441,7 @@ impl Binder<'_> {
     }
 
     fn probe_effect(&mut self, policy: &Arc<str>, rule: &Rule, effect: &Effect, target: Target, bound: &mut Bound) {
-        let relation = format!("{} AS {ROW_ALIAS}", bound.source.remote.to_sql());
+        let relation = format!("{} AS {ROW_ALIAS}", bound.source.relation_sql());
         let mut wanted: Vec<(ProbeKind, String, Option<usize>)> = Vec::new();
         match effect {
             Effect::Masks { masks, conditional } => {

@@ -1,5 +1,6 @@
 //! The decision for one caller and one relation: the one value that the rewriter, `explain` and the audit record read.
 
+use crate::catalog::{Catalog, Relation};
 use crate::types::{Oid, QualifiedName, quote_ident};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -32,8 +33,12 @@ pub struct RelationDecision {
     pub logical: QualifiedName,
     /// Relation in the warehouse.
     pub remote: QualifiedName,
-    /// OID in the warehouse at this catalog version.
+    /// OID in the warehouse at this catalog version; a synthetic one for a query source.
     pub oid: Oid,
+    /// The SELECT that stands where the relation stands, when it is none of the warehouse, or not that alone.
+    pub query: Option<Arc<Query>>,
+    /// What callers are told the relation is about, and its columns, by name.
+    pub comments: Arc<Comments>,
     /// The dictionary, in order.
     pub columns: Vec<ColumnDecision>,
     /// Row predicates, ANDed. Empty = every row.
@@ -48,14 +53,47 @@ pub struct RelationDecision {
     pub trace: Vec<RuleTrace>,
 }
 
+/// Descriptions of a data source, shown as comments.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Comments {
+    /// Of the data source.
+    pub relation: Option<String>,
+    /// Of its columns: name and text.
+    pub columns: Vec<(String, String)>,
+}
+
+/// A SELECT that stands where a relation stands. Never shown: its conditions hide rows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Query {
+    /// Its text, without parentheses.
+    pub sql: String,
+    /// The relation it is for callers.
+    pub relation: Arc<Relation>,
+    /// Never raises on any row.
+    pub total: bool,
+}
+
 impl RelationDecision {
-    /// Whether anything of the relation is hidden: rows, or a column's values.
-    pub fn hides_anything(&self) -> bool {
-        !self.rows.is_empty() || self.columns.iter().any(|c| c.mask.is_some())
+    /// What stands in FROM, as SQL: the relation, or its query in parentheses.
+    pub fn relation_sql(&self) -> String {
+        self.query.as_ref().map_or_else(|| self.remote.to_sql(), |query| format!("({})", query.sql))
     }
-    /// Whether a predicate or mask may itself raise a data error, so that data errors must be canonical.
+    /// The relation the decision is about: that of the query, or the warehouse's.
+    pub fn relation<'a>(&'a self, catalog: &'a Catalog) -> Option<&'a Relation> {
+        match &self.query {
+            Some(query) => Some(&query.relation),
+            None => catalog.relations.get(&self.remote).map(Arc::as_ref),
+        }
+    }
+    /// Whether anything of the relation is hidden: rows, or a column's values. The conditions of a query hide rows.
+    pub fn hides_anything(&self) -> bool {
+        self.query.is_some() || !self.rows.is_empty() || self.columns.iter().any(|c| c.mask.is_some())
+    }
+    /// Whether a predicate or mask may itself raise a data error, so that data errors must be canonical. A query may.
     pub fn may_raise(&self) -> bool {
-        self.rows.iter().any(|r| !r.total) || self.columns.iter().filter_map(|c| c.mask.as_ref()).any(|m| !m.total)
+        self.query.as_ref().is_some_and(|query| !query.total)
+            || self.rows.iter().any(|r| !r.total)
+            || self.columns.iter().filter_map(|c| c.mask.as_ref()).any(|m| !m.total)
     }
 }
 

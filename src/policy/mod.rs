@@ -23,6 +23,7 @@ mod nearest;
 pub mod permit;
 mod predicate;
 pub mod probe;
+pub mod query;
 mod rows;
 pub mod salt;
 mod source;

@@ -3,14 +3,18 @@
 //! In: documents and a catalog snapshot. Out: [`DataSource`]s with their dictionaries, and the problems found.
 //! Must never: register a relation or column that the catalog does not hold, or one whose type it cannot vouch for.
 
+use super::decision::{Comments, Query};
 use super::nearest::did_you_mean;
+use super::query;
 use super::salt::{Salt, Salts};
 use super::sqltype::unservable;
-use crate::catalog::{Catalog, Column, Relation, TypeInfo};
-use crate::governance::model::{ColumnFingerprint, DataDocument, Declared, Origin, Owner, Source, TableSource};
+use crate::catalog::{Catalog, Column, Relation, RelationKind, TypeInfo, synthetic};
+use crate::governance::model::{
+    ColumnFingerprint, DataDocument, Declared, DeclaredQuery, Origin, Owner, Source, TableSource,
+};
 use crate::governance::problem::Problem;
 use crate::types::{Oid, QualifiedName};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 /// A registered relation.
@@ -24,6 +28,10 @@ pub(crate) struct DataSource {
     pub(crate) remote: QualifiedName,
     /// Its OID.
     pub(crate) oid: Oid,
+    /// The SELECT that stands for it, when it is a query source; `remote` is then no name in the warehouse.
+    pub(crate) query: Option<Arc<Query>>,
+    /// Descriptions.
+    pub(crate) comments: Arc<Comments>,
     /// The dictionary, in the relation's order.
     pub(crate) columns: Vec<DictColumn>,
     /// Tags of the data source.
@@ -51,6 +59,13 @@ impl DataSource {
     /// A data source is named by its name, or by what callers write.
     pub(crate) fn is_called(&self, name: &str) -> bool {
         *self.name == *name || self.logical.to_string() == name
+    }
+}
+
+impl DataSource {
+    /// What stands in FROM: the relation, or its query in parentheses.
+    pub(crate) fn relation_sql(&self) -> String {
+        self.query.as_ref().map_or_else(|| self.remote.to_sql(), |query| format!("({})", query.sql))
     }
 }
 
@@ -95,8 +110,15 @@ pub(crate) fn expand(
     salts: &Salts,
     problems: &mut Vec<Problem>,
 ) -> Vec<DataSource> {
-    let mut expansion =
-        Expansion { catalog, salts, problems, found: Vec::new(), names: BTreeSet::new(), logical: BTreeMap::new() };
+    let mut expansion = Expansion {
+        catalog,
+        salts,
+        problems,
+        found: Vec::new(),
+        names: BTreeSet::new(),
+        logical: BTreeMap::new(),
+        taken: synthetic::taken(catalog),
+    };
     for document in declared.data.iter().filter(|d| d.connection_key == connection_key) {
         expansion.document(document);
     }
@@ -111,6 +133,8 @@ struct Expansion<'a> {
     names: BTreeSet<Arc<str>>,
     /// Places in `found` by logical name.
     logical: BTreeMap<QualifiedName, usize>,
+    /// Synthetic OIDs that are taken.
+    taken: HashSet<Oid>,
 }
 
 impl Expansion<'_> {
@@ -120,6 +144,7 @@ impl Expansion<'_> {
         for source in document.sources.iter().flatten() {
             match source {
                 Source::All { origin } => all = Some(origin.clone()),
+                Source::Table(table) if table.query.is_some() => self.table(document, table),
                 Source::Table(table) => {
                     if named.insert(table.remote.clone()) {
                         self.table(document, table);
@@ -139,6 +164,7 @@ impl Expansion<'_> {
                 .relations
                 .keys()
                 .filter(|name| !is_system_schema(&name.schema) && !named.contains(*name))
+                .filter(|name| document.schema.as_ref().is_none_or(|schema| *schema == name.schema))
                 .map(|name| (name.clone(), ()))
                 .collect();
             for remote in rest.into_keys() {
@@ -148,12 +174,18 @@ impl Expansion<'_> {
     }
 
     fn table(&mut self, document: &DataDocument, table: &TableSource) {
-        let Some(relation) = self.catalog.relations.get(&table.remote).cloned() else {
-            self.unknown_table(table);
-            return;
-        };
         let logical = table.logical_name(document, &self.catalog.database);
-        if !self.is_known_schema(table, &logical.schema) {
+        let (relation, query) = match &table.query {
+            None => match self.catalog.relations.get(&table.remote).cloned() {
+                Some(relation) => (relation, None),
+                None => return self.unknown_table(table),
+            },
+            Some(declared) => match self.query(declared, &logical) {
+                Some(query) => (Arc::clone(&query.relation), Some(query)),
+                None => return,
+            },
+        };
+        if !self.may_be_called(table, &logical) {
             return;
         }
         let name: Arc<str> = table.data_source_name(document, &self.catalog.database).into();
@@ -185,6 +217,7 @@ impl Expansion<'_> {
         };
         let event_time = role(&table.event_time, "eventTime", self.problems);
         let high_cardinality = role(&table.high_cardinality, "highCardinality", self.problems);
+        let comments = Arc::new(self.comments(table, &relation));
         let mut tags = document.table_tags.clone();
         tags.extend(table.table_tags.iter().cloned());
         self.logical.insert(logical.clone(), self.found.len());
@@ -194,6 +227,8 @@ impl Expansion<'_> {
             logical,
             remote: table.remote.clone(),
             oid: relation.oid,
+            query,
+            comments,
             columns,
             tags,
             owners: table.owners.clone().unwrap_or_else(|| document.owners.clone()),
@@ -217,18 +252,86 @@ impl Expansion<'_> {
         ));
     }
 
-    /// A logical schema must be one of the warehouse's own, so that names resolve as they do there.
-    fn is_known_schema(&mut self, table: &TableSource, schema: &str) -> bool {
-        let known = self.catalog.schemas.contains_key(schema) && !is_system_schema(schema);
-        if !known {
-            let hint = did_you_mean(schema, self.catalog.schemas.keys().map(String::as_str));
-            self.problems.push(Problem::error(
-                &table.origin,
-                format!("logical schema \"{schema}\" is not a schema of the warehouse, which is not supported yet"),
-                if hint.is_empty() { "use the name of an existing schema".to_owned() } else { hint },
+    /// A registered query as the warehouse described it. One that the warehouse could not be asked about yet is not there.
+    fn query(&mut self, declared: &DeclaredQuery, logical: &QualifiedName) -> Option<Arc<Query>> {
+        let problem = |message: String, help: String| Problem::error(&declared.origin, message, help);
+        let canonical = match query::canonical(declared) {
+            Ok(canonical) => canonical,
+            Err(fault) => {
+                self.problems.push(problem(fault.message, fault.help));
+                return None;
+            }
+        };
+        if let Some(missing) = canonical.relations.iter().find(|name| !self.catalog.relations.contains_key(*name)) {
+            let known: Vec<String> = self.catalog.relations.keys().map(QualifiedName::to_string).collect();
+            let hint = did_you_mean(&missing.to_string(), known.iter().map(String::as_str));
+            let help = if hint.is_empty() { "check schema and name in the warehouse".to_owned() } else { hint };
+            let message = format!("the query reads \"{missing}\", which the warehouse does not have");
+            self.problems.push(problem(message, help));
+            return None;
+        }
+        let described = match self.catalog.queries.get(&canonical.sql) {
+            Some(Ok(columns)) => columns.clone(),
+            Some(Err(why)) => {
+                let help = "correct it; functions and types outside pg_catalog need their schema";
+                self.problems.push(problem(format!("the warehouse refuses the query: {why}"), help.to_owned()));
+                return None;
+            }
+            None => {
+                let message =
+                    format!("the query \"{logical}\" is not there until the warehouse has said what it gives");
+                let help = "it is asked as soon as it can be reached";
+                self.problems.push(Problem::warning(&declared.origin, message, help));
+                return None;
+            }
+        };
+        for function in canonical.volatile(self.catalog) {
+            let message =
+                format!("the query calls {function}(), which may answer differently each time, or change something");
+            self.problems.push(Problem::warning(
+                &declared.origin,
+                message,
+                "make sure that every caller may cause that",
             ));
         }
-        known
+        let relation = Relation {
+            oid: synthetic::oid("query", &logical.to_string(), &mut self.taken),
+            name: logical.clone(),
+            kind: RelationKind::View,
+            columns: described,
+            ..Relation::default()
+        };
+        Some(Arc::new(Query { sql: canonical.sql, relation: Arc::new(relation), total: false }))
+    }
+
+    /// A logical name may be any that callers can write, in any schema but the system's own.
+    fn may_be_called(&mut self, table: &TableSource, logical: &QualifiedName) -> bool {
+        let wrong = if is_system_schema(&logical.schema) {
+            Some(format!("\"{}\" belongs to the system", logical.schema))
+        } else {
+            // `NAMEDATALEN` (PostgreSQL manual, 4.1.1): longer names are cut when they are written.
+            let long = [&logical.schema, &logical.name].into_iter().find(|name| name.is_empty() || name.len() > 63);
+            long.map(|name| format!("\"{name}\" is not between 1 and 63 bytes long"))
+        };
+        let Some(wrong) = wrong else { return true };
+        let message = format!("nothing can be called \"{logical}\": {wrong}");
+        self.problems.push(Problem::error(
+            &table.origin,
+            message,
+            "choose another name with `naming` or `nameTemplate`",
+        ));
+        false
+    }
+
+    /// The descriptions of a source; those of columns it does not have are errors.
+    fn comments(&mut self, table: &TableSource, relation: &Relation) -> Comments {
+        for (name, _) in &table.column_descriptions {
+            if !relation.columns.iter().any(|c| c.name == *name) {
+                let place = "columnDescriptions";
+                self.problems.push(unknown_column(&table.origin, name, place, &table.remote, relation));
+            }
+        }
+        Comments { relation: table.description.clone(), columns: table.column_descriptions.clone() }
     }
 
     fn dictionary(&mut self, table: &TableSource, relation: &Relation) -> Vec<DictColumn> {
@@ -311,6 +414,7 @@ fn row_key(relation: &Relation, high_cardinality: Option<&DictColumn>) -> Vec<Di
 fn undeclared(remote: QualifiedName, origin: &Origin) -> TableSource {
     TableSource {
         remote,
+        query: None,
         data_source: None,
         logical_schema: None,
         logical_table: None,
@@ -396,6 +500,13 @@ mod tests {
     }
 
     #[test]
+    fn every_table_may_be_those_of_one_schema() {
+        let (found, _) = expanded(DataDocument { schema: Some("public".into()), ..document(None) });
+        let names: Vec<String> = found.iter().map(|s| s.logical.to_string()).collect();
+        assert_eq!(names, ["public.entitled", "public.events"]);
+    }
+
+    #[test]
     fn explicit_tables_must_exist() {
         let (found, problems) = expanded(document(Some(vec![table("hr", "persn")])));
         assert!(found.is_empty());
@@ -427,14 +538,65 @@ mod tests {
     }
 
     #[test]
-    fn a_logical_schema_must_exist() {
-        for schema in ["nowhere", "pg_catalog"] {
-            let mut document = document(None);
+    fn a_logical_schema_need_not_exist_but_is_not_the_systems() {
+        for (schema, fine) in [("nowhere", true), ("pg_catalog", false), ("information_schema", false), ("", false)] {
+            let mut document = document(Some(vec![table("public", "events")]));
             document.name_template.schema = Some(schema.into());
             let (found, problems) = expanded(document);
-            assert!(found.is_empty());
-            assert!(problems[0].is_error() && problems[0].message.contains("not supported yet"));
+            assert_eq!(found.len(), usize::from(fine), "{schema}");
+            assert_eq!(problems.iter().any(|p| p.is_error() && p.message.contains("can be called")), !fine, "{schema}");
         }
+    }
+
+    fn query(sql: &str, logical: (&str, &str)) -> Source {
+        let mut source = table(logical.0, logical.1);
+        if let Source::Table(t) = &mut source {
+            (t.logical_schema, t.logical_table) = (Some(logical.0.into()), Some(logical.1.into()));
+            t.query = Some(DeclaredQuery { sql: sql.into(), schema: "public".into(), origin: Origin::default() });
+        }
+        source
+    }
+
+    #[test]
+    fn a_query_is_what_the_warehouse_says_it_is() {
+        let declared = Declared {
+            data: vec![document(Some(vec![query("SELECT id FROM events", ("q", "ids")), table("public", "events")]))],
+            ..Declared::default()
+        };
+        let mut catalog = catalog();
+        let text = super::query::queries(&declared, "main").pop_first().unwrap();
+        let expand = |catalog: &Catalog| {
+            let mut problems = Vec::new();
+            let found = expand(&declared, "main", catalog, &Salts::new(b"s"), &mut problems);
+            (found, problems)
+        };
+        let (found, problems) = expand(&catalog);
+        assert_eq!(
+            (found.len(), problems.len(), problems[0].is_error()),
+            (1, 1, false),
+            "not described yet: {problems:?}"
+        );
+        let id = Column { name: "id".into(), number: 1, type_oid: Oid(20), typmod: -1, ..Column::default() };
+        catalog.queries.insert(text.clone(), Ok(vec![id]));
+        let (found, problems) = expand(&catalog);
+        assert!(problems.is_empty(), "{problems:?}");
+        let (ids, events) = (&found[0], &found[1]);
+        assert_eq!((ids.logical.to_string(), ids.columns.len()), ("q.ids".into(), 1));
+        assert!(synthetic::is_synthetic(ids.oid) && ids.relation_sql() == format!("({text})"));
+        assert_eq!(events.relation_sql(), "\"public\".\"events\"");
+        catalog.queries.insert(text, Err("no".into()));
+        let (found, problems) = expand(&catalog);
+        assert!(
+            found.len() == 1 && problems[0].is_error() && problems[0].message.ends_with("query: no"),
+            "{problems:?}"
+        );
+    }
+
+    #[test]
+    fn a_query_over_nothing_is_an_error() {
+        let (found, problems) = expanded(document(Some(vec![query("SELECT * FROM evens", ("q", "ids"))])));
+        assert!(found.is_empty());
+        assert!(problems[0].is_error() && problems[0].help.contains("public.events"), "{problems:?}");
     }
 
     #[test]
@@ -452,9 +614,13 @@ mod tests {
         let mut pinned = table("hr", "person");
         if let Source::Table(t) = &mut pinned {
             t.columns = Some(vec![
-                DeclaredColumn { name: "ssn".into(), data_type: Some("Character Varying(11)".into()) },
-                DeclaredColumn { name: "id".into(), data_type: Some("text".into()) },
-                DeclaredColumn { name: "snn".into(), data_type: None },
+                DeclaredColumn {
+                    name: "ssn".into(),
+                    data_type: Some("Character Varying(11)".into()),
+                    description: None,
+                },
+                DeclaredColumn { name: "id".into(), data_type: Some("text".into()), description: None },
+                DeclaredColumn { name: "snn".into(), data_type: None, description: None },
             ]);
             t.column_tags = vec![("ssn".into(), vec!["PII".into()]), ("nme".into(), vec!["PII".into()])];
             t.event_time = Some("born".into());

@@ -253,6 +253,7 @@ pub(crate) fn document(sources: Option<Vec<Source>>) -> DataDocument {
     DataDocument {
         connection_key: "main".into(),
         server: Some("svc@db:5432/tpc".into()),
+        schema: None,
         name_template: NameTemplate::default(),
         table_tags: Vec::new(),
         owners: Vec::new(),
@@ -264,6 +265,7 @@ pub(crate) fn document(sources: Option<Vec<Source>>) -> DataDocument {
 pub(crate) fn table(schema: &str, name: &str) -> Source {
     Source::Table(Box::new(TableSource {
         remote: QualifiedName::new(schema, name),
+        query: None,
         data_source: None,
         logical_schema: None,
         logical_table: None,

@@ -383,11 +383,8 @@ impl Resolver<'_, '_> {
     pub(super) fn collation_of(&self, column: &super::scope::Column) -> Oid {
         let mut uses = column.uses.iter();
         let (Some(use_), None) = (uses.next(), uses.next()) else { return Oid(0) };
-        let relation = self
-            .resolved
-            .relations
-            .get(use_)
-            .and_then(|r| self.sight.catalog.relations.get(&r.permitted.decision().remote));
+        let relation =
+            self.resolved.relations.get(use_).and_then(|r| r.permitted.decision().relation(self.sight.catalog));
         let found = relation.and_then(|r| r.columns.iter().find(|c| c.name == column.name));
         found.map_or(Oid(0), |c| c.collation)
     }

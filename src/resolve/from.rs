@@ -179,6 +179,10 @@ impl Resolver<'_, '_> {
                         .at(location));
                 }
                 let filtered = match self.resolved.relations.get(&use_) {
+                    Some(relation) if relation.permitted.decision().query.is_some() => {
+                        let text = "TABLESAMPLE clause can only be applied to tables and materialized views";
+                        return Err(Refusal::new(Family::Caller, SqlState("42809"), text).at(use_));
+                    }
                     Some(relation) => !relation.permitted.decision().rows.is_empty(),
                     None => return Err(Refusal::unsupported("TABLESAMPLE is supported on tables").at(location)),
                 };
@@ -258,7 +262,7 @@ impl Resolver<'_, '_> {
         let permitted = self.sight.relation(relation)?;
         let location = relation.location;
         let uses = Rc::new(BTreeSet::from([location]));
-        let remote = self.sight.catalog.relations.get(&permitted.decision().remote);
+        let remote = permitted.decision().relation(self.sight.catalog);
         // Comparing text raises when collations conflict, matching it when one is nondeterministic. The default yields to any other, so
         // among columns of the default and of `C` alone there is no conflict.
         let plain_collation = |name: &str| {
@@ -266,6 +270,7 @@ impl Resolver<'_, '_> {
                 .and_then(|r| r.columns.iter().find(|c| c.name == name))
                 .is_some_and(|c| collation_never_conflicts(c.collation))
         };
+        let computed = permitted.decision().query.as_ref().is_some_and(|query| !query.total);
         let columns = permitted
             .decision()
             .columns
@@ -273,12 +278,12 @@ impl Resolver<'_, '_> {
             .map(|c| Column {
                 name: c.name.clone(),
                 type_oid: Some(c.type_oid),
-                total: c.mask.as_ref().is_none_or(|m| m.total) && plain_collation(&c.name),
+                total: !computed && c.mask.as_ref().is_none_or(|m| m.total) && plain_collation(&c.name),
                 uses: Rc::clone(&uses),
                 base: c.mask.is_none().then_some(location),
             })
             .collect();
-        let tame = permitted.decision().rows.iter().all(|r| r.total);
+        let tame = !computed && permitted.decision().rows.iter().all(|r| r.total);
         let schema = alias.is_none().then(|| {
             if relation.schemaname.is_empty() {
                 permitted.decision().logical.schema.clone()

@@ -166,19 +166,22 @@ impl<'a, 's> Resolver<'a, 's> {
     /// A policy predicate with a sub-query may become a join, below which the planner runs scan conditions, expressions below outer joins,
     /// and even the caller's ORDER BY (an early sort under a Gather Merge): such a relation always gets the barrier.
     /// A policy predicate that may itself raise is always evaluated behind a barrier and before everything of the caller's.
+    /// A query source is both: its own conditions hide rows, may hold anything, and are not looked into. It always gets the barrier and
+    /// nothing is copied below.
     fn finish(mut self) -> Resolved {
         for (location, relation) in &mut self.resolved.relations {
             let decision = relation.permitted.decision();
             let rows = &decision.rows;
-            if rows.is_empty() {
+            let query = decision.query.is_some();
+            if rows.is_empty() && !query {
                 continue;
             }
             let own_total = rows.iter().all(|r| r.total);
             let joined = rows.iter().any(|r| r.has_subquery) || !decision.companions.is_empty();
             let exposed = self.all_exposed || self.exposed.contains(location);
-            relation.barrier = !own_total || joined || exposed;
+            relation.barrier = !own_total || joined || exposed || query;
             relation.unguessed = exposed;
-            if relation.barrier && own_total {
+            if relation.barrier && own_total && !query {
                 relation.pushed = self.pushable.remove(location).unwrap_or_default();
             }
         }

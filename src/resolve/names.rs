@@ -109,7 +109,7 @@ impl Sight<'_> {
                 return wrong("42701", format!("column \"{column}\" specified more than once"));
             }
         }
-        Ok(self.catalog.relations.get(&decision.remote).map(|r| r.kind))
+        Ok(decision.relation(self.catalog).map(|r| r.kind))
     }
 }
 

@@ -412,7 +412,7 @@ impl Resolver<'_, '_> {
         let (Some(use_), None) = (uses.next(), uses.next()) else { return None };
         let relation = self.resolved.relations.get(use_)?;
         let decision = relation.permitted.decision();
-        let remote = self.sight.catalog.relations.get(&decision.remote)?;
+        let remote = decision.relation(self.sight.catalog)?;
         Some((*use_, (relation, remote.primary_key.clone())))
     }
 }

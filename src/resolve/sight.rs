@@ -78,8 +78,8 @@ impl<'a> Sight<'a> {
             .map(String::as_str)
             .filter(|schema| {
                 *schema == "pg_catalog"
-                    || (self.catalog.schemas.contains_key(*schema)
-                        && (*schema == "public" || visible.relations.iter().any(|r| r.logical.schema == **schema)))
+                    || (*schema == "public" && self.catalog.schemas.contains_key(*schema))
+                    || visible.relations.iter().any(|r| r.logical.schema == **schema)
             })
             .collect()
     }

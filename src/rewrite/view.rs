@@ -1,6 +1,6 @@
 //! Pass *relations*: the policy view of one relation.
 //!
-//! `(SELECT _sv."a", mask AS "b" FROM "s"."t" AS _sv WHERE predicate) AS alias`; with a barrier, `OFFSET 0` keeps the caller's
+//! `(SELECT _sv."a", mask AS "b" FROM "s"."t" AS _sv WHERE predicate) AS alias`, for a query source `FROM (query) AS _sv`; with a barrier, `OFFSET 0` keeps the caller's
 //! conditions above, except for copies of conjuncts that never raise. Where a caller's expression may raise, columns of types with
 //! operators that do become `COALESCE(a, a)`: no statistics belong to that. What several masks share stands beside the row:
 //! `FROM "s"."t" AS _sv LEFT JOIN LATERAL (…) AS _sk ON TRUE`.
@@ -10,13 +10,15 @@ use crate::error::Refusal;
 use crate::policy::decision::{ColumnDecision, Companion, ROW_ALIAS, RelationDecision};
 use crate::policy::kept::ByDecision;
 use crate::resolve::RelationUse;
-use crate::sql::{NodeEnum, build, parse_expression, pb};
+use crate::sql::{NodeEnum, build, parse_expression, parse_query, pb};
 
 /// Expressions of a decision, parsed.
 #[derive(Debug)]
 pub struct Body {
     targets: Vec<pb::Node>,
     conditions: Vec<pb::Node>,
+    /// The query that stands where the relation would.
+    query: Option<pb::Node>,
     /// Aliases and bodies of companions.
     companions: Vec<(String, pb::Node)>,
 }
@@ -74,6 +76,7 @@ impl Body {
             targets: decision.columns.iter().map(target).collect::<Result<_, Refusal>>()?,
             conditions: decision.rows.iter().map(|row| parse_expression(&row.sql)).collect::<Result<_, Refusal>>()?,
             companions: decision.companions.iter().map(companion).collect::<Result<_, Refusal>>()?,
+            query: decision.query.as_ref().map(|query| parse_query(&query.sql)).transpose()?,
         })
     }
 }
@@ -92,15 +95,22 @@ pub fn view(
     let mut select = build::select();
     let body = bodies.get(decision, u8::from(use_.unguessed), || Body::of(decision, use_.unguessed))?;
     select.target_list.clone_from(&body.targets);
-    let base = build::node(NodeEnum::RangeVar(pb::RangeVar {
-        catalogname: String::new(),
-        schemaname: decision.remote.schema.clone(),
-        relname: decision.remote.name.clone(),
-        inh: relation.inh,
-        relpersistence: "p".to_owned(),
-        alias: Some(build::alias(ROW_ALIAS)),
-        location: -1,
-    }));
+    let base = build::node(match &body.query {
+        Some(query) => NodeEnum::RangeSubselect(Box::new(pb::RangeSubselect {
+            lateral: false,
+            subquery: Some(Box::new(query.clone())),
+            alias: Some(build::alias(ROW_ALIAS)),
+        })),
+        None => NodeEnum::RangeVar(pb::RangeVar {
+            catalogname: String::new(),
+            schemaname: decision.remote.schema.clone(),
+            relname: decision.remote.name.clone(),
+            inh: relation.inh,
+            relpersistence: "p".to_owned(),
+            alias: Some(build::alias(ROW_ALIAS)),
+            location: -1,
+        }),
+    });
     let mut from = match sample {
         None => base,
         Some(sample) => build::node(NodeEnum::RangeTableSample(Box::new(pb::RangeTableSample {

@@ -348,8 +348,9 @@ fn view_text(decision: &RelationDecision, only: bool, barrier: bool, unguessed: 
             }
         }
     }
-    let only = if only { "ONLY " } else { "" };
-    text.push_str(&format!(" FROM {only}{} AS {ROW_ALIAS}", decision.remote.to_sql()));
+    // A query has no children that ONLY could leave out.
+    let only = if only && decision.query.is_none() { "ONLY " } else { "" };
+    text.push_str(&format!(" FROM {only}{} AS {ROW_ALIAS}", decision.relation_sql()));
     for companion in &decision.companions {
         text.push_str(&companion.join_sql());
     }

@@ -105,7 +105,7 @@ fn one(tree: &Tree, resolved: &Resolved, catalog: &Catalog) -> Result<(), Broken
             let reg = parts.last().is_some_and(|name| crate::catalog::reg::is_reg_type(name));
             if reg { Err(Broken::at("a column that reads the catalog")) } else { Ok(()) }
         }
-        Tree::Node("SqlvalueFunction", _) => {
+        Tree::Node("SqlValueFunction", _) => {
             use crate::sql::pb::SqlValueFunctionOp as Op;
             let op = match tree.field("op") {
                 Some(Tree::Int(op)) => i32::try_from(*op).ok().and_then(|op| Op::try_from(op).ok()),

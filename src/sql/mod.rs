@@ -93,6 +93,19 @@ pub fn parse_expression(text: &str) -> Result<pb::Node, Refusal> {
     }
 }
 
+/// Parses one SELECT of our own: a registered query, or one made for the virtual catalog; never callers' text.
+///
+/// # Errors
+/// XX000 when the text is not exactly one SELECT.
+pub fn parse_query(text: &str) -> Result<pb::Node, Refusal> {
+    let broken = || Refusal::internal("a registered query does not parse");
+    let mut statements = parse(text).map_err(|_| broken())?.statements.into_iter().map(|s| s.node);
+    match (statements.next(), statements.next()) {
+        (Some(select @ NodeEnum::SelectStmt(_)), None) => Ok(build::node(select)),
+        _ => Err(broken()),
+    }
+}
+
 /// Prints one statement.
 ///
 /// # Errors

@@ -74,6 +74,23 @@ impl Tree {
         }
     }
 
+    /// Equality but for places: fields that only say where something stood in a text.
+    pub fn same_but_places(&self, other: &Tree) -> bool {
+        const PLACES: [&str; 7] =
+            ["location", "stmt_location", "stmt_len", "list_start", "list_end", "rexpr_list_start", "rexpr_list_end"];
+        match (self, other) {
+            (Tree::Node(a, x), Tree::Node(b, y)) => {
+                let equal = |((n, x), (m, y)): (&(&str, Tree), &(&str, Tree))| {
+                    n == m && (PLACES.contains(n) || x.same_but_places(y))
+                };
+                a == b && x.len() == y.len() && x.iter().zip(y).all(equal)
+            }
+            (Tree::List(x), Tree::List(y)) => x.len() == y.len() && x.iter().zip(y).all(|(x, y)| x.same_but_places(y)),
+            (Tree::Variant(a, x), Tree::Variant(b, y)) => a == b && x.same_but_places(y),
+            (x, y) => x == y,
+        }
+    }
+
     /// Items of a `List`.
     pub fn as_list(&self) -> &[Tree] {
         match self {

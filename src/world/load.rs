@@ -86,10 +86,17 @@ pub(super) struct Attempt {
 /// Reads the catalog, binds the documents and has the warehouse confirm them. Without documents only reaches for the warehouse. When
 /// it is out of reach the last catalog serves, and what needs its word is refused until it is back.
 pub(super) async fn attempt(mut warehouse: Warehouse, documents: Option<Arc<Documents>>, salts: Salts) -> Attempt {
-    let (changed, mut unreachable) = match warehouse.refresh().await {
+    let (mut changed, mut unreachable) = match warehouse.refresh().await {
         Ok(changed) => (changed, None),
         Err(problem) => (false, Some(problem)),
     };
+    if let (Some(documents), None) = (&documents, &unreachable) {
+        let queries = crate::policy::query::queries(&documents.declared, &warehouse.connection.key);
+        match warehouse.describe(&queries).await {
+            Ok(more) => changed |= more,
+            Err(problem) => unreachable = Some(problem),
+        }
+    }
     let (Some(documents), Some(catalog)) = (documents, warehouse.catalog.clone()) else {
         return Attempt { warehouse, changed, ruleset: None, settled: false, problems: Vec::new(), unreachable };
     };

@@ -3,12 +3,14 @@
 //! In: a [`Connection`]. Out: a [`Catalog`], and which probes failed. Must never: write, keep a client that failed, or wait without
 //! a bound.
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Column, Described};
 use crate::config::Connection;
 use crate::governance::model::Origin;
 use crate::governance::problem::Problem;
 use crate::policy::{Probe, ProbeFailure, ProbeKind};
+use crate::types::{Oid, quote_ident};
 use crate::upstream::catalog_client;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,6 +66,7 @@ impl Warehouse {
         }
         let mut catalog = read?;
         if let Some(old) = &self.catalog {
+            catalog.queries.clone_from(&old.queries);
             if old.same_contents(&catalog) {
                 return Ok(false);
             }
@@ -82,6 +85,28 @@ impl Warehouse {
         };
         self.client = Some(client);
         Ok(catalog)
+    }
+
+    /// Has the warehouse describe the registered queries; true when that changed the catalog.
+    ///
+    /// Cancel safe: dropping the future drops the client.
+    pub async fn describe(&mut self, queries: &BTreeSet<String>) -> Result<bool, Problem> {
+        let Some(old) = self.catalog.clone() else { return Ok(false) };
+        let mut described = std::collections::BTreeMap::new();
+        if !queries.is_empty() {
+            let client = self.connected().await?;
+            described = match tokio::time::timeout(PATIENCE, describe(&client, queries)).await {
+                Ok(asked) => asked.map_err(|error| self.problem(format!("asking for registered queries: {error}")))?,
+                Err(_) => return Err(self.problem("asking for registered queries takes too long")),
+            };
+            self.client = Some(client);
+        }
+        if old.queries == described {
+            return Ok(false);
+        }
+        let version = old.version.saturating_add(1);
+        self.catalog = Some(Arc::new(Catalog { queries: described, version, ..(*old).clone() }));
+        Ok(true)
     }
 
     /// Tries every probe; gives those that failed.
@@ -140,6 +165,79 @@ async fn run(client: &Client, probes: &[Probe]) -> Result<Vec<ProbeFailure>, tok
 fn together(probes: &[(usize, &Probe)]) -> String {
     let each: Vec<String> = probes.iter().map(|(_, probe)| format!("EXISTS ({})", probe.sql)).collect();
     format!("SELECT {}", each.join(",\n"))
+}
+
+/// Columns of each query. An error of the server is what it says of that query; any other error ends the run.
+async fn describe(
+    client: &Client,
+    queries: &BTreeSet<String>,
+) -> Result<std::collections::BTreeMap<String, Described>, tokio_postgres::Error> {
+    let mut all = std::collections::BTreeMap::new();
+    for sql in queries {
+        client.batch_execute(BEGIN).await?;
+        let described = match columns(client, sql).await {
+            Ok(described) => described,
+            Err(error) => match error.as_db_error() {
+                Some(server) => Err(server.message().to_owned()),
+                None => return Err(error),
+            },
+        };
+        client.batch_execute("ROLLBACK").await?;
+        all.insert(sql.clone(), described);
+    }
+    Ok(all)
+}
+
+/// Prepares the query as it will be sent, and asks for the collations of its columns, which a description does not tell. No row of the
+/// query is computed for that.
+async fn columns(client: &Client, sql: &str) -> Result<Described, tokio_postgres::Error> {
+    // As on the leg of callers.
+    client.batch_execute("SET LOCAL search_path = pg_catalog").await?;
+    let prepared = client.prepare(&format!("SELECT * FROM ({sql}) AS _sv")).await?;
+    let mut columns: Vec<Column> = Vec::new();
+    for (column, number) in prepared.columns().iter().zip(1i16..) {
+        if columns.iter().any(|c| c.name == column.name()) {
+            return Ok(Err(format!("two of its columns are called \"{}\"; name them apart", column.name())));
+        }
+        columns.push(Column {
+            name: column.name().to_owned(),
+            number,
+            type_oid: Oid(column.type_().oid()),
+            typmod: column.type_modifier(),
+            ..Column::default()
+        });
+    }
+    if columns.is_empty() {
+        return Ok(Err("it has no columns".to_owned()));
+    }
+    let types: Vec<u32> = columns.iter().map(|c| c.type_oid.0).collect();
+    let collatable = "SELECT oid FROM pg_catalog.pg_type WHERE oid = ANY ($1) AND typcollation <> 0";
+    let rows = client.query(collatable, &[&types]).await?;
+    let collatable = rows.iter().map(|row| row.try_get::<_, u32>(0)).collect::<Result<BTreeSet<_>, _>>()?;
+    let texts: Vec<&mut Column> = columns.iter_mut().filter(|c| collatable.contains(&c.type_oid.0)).collect();
+    if texts.is_empty() {
+        return Ok(Ok(columns));
+    }
+    let asked: Vec<String> =
+        texts.iter().map(|c| format!("pg_catalog.pg_collation_for(_sv.{})", quote_ident(&c.name))).collect();
+    let row = client
+        .query_one(
+            &format!(
+                "SELECT (ARRAY[{0}]::pg_catalog.text[])::pg_catalog.regcollation[]::pg_catalog.oid[] \
+                 FROM (SELECT 1) AS one LEFT JOIN (SELECT * FROM ({sql}) AS _sv WHERE false) AS _sv ON true",
+                asked.join(", ")
+            ),
+            &[],
+        )
+        .await?;
+    let collations: Vec<Option<u32>> = row.try_get(0)?;
+    for (column, collation) in texts.into_iter().zip(collations) {
+        let Some(collation) = collation else {
+            return Ok(Err(format!("its column \"{}\" has no certain collation; add COLLATE", column.name)));
+        };
+        column.collation = Oid(collation);
+    }
+    Ok(Ok(columns))
 }
 
 #[cfg(test)]

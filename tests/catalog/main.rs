@@ -77,6 +77,8 @@ fn see(catalog: &Catalog, remote: (&str, &str), logical: (&str, &str)) -> Arc<Re
         source: logical.1.into(),
         logical: QualifiedName::new(logical.0, logical.1),
         oid: relation.oid,
+        query: None,
+        comments: Default::default(),
         columns: columns.collect(),
         remote,
         rows: vec![],

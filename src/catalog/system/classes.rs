@@ -2,7 +2,7 @@
 //!
 //! In: a relation's bare name, what the caller sees. Out: a [`View`]. Must never: list a relation whose every column was not looked at.
 
-use super::{Shown, View, col, key};
+use super::{Shown, View, col, extra, key};
 use crate::catalog::functions::FIRST_NORMAL_OID;
 use crate::catalog::lookup::{Map, name_array, oid_array};
 use crate::catalog::visibility::{CALLER_OID, OWNER_NAME, OWNER_OID, Seen, Visibility};
@@ -81,9 +81,9 @@ pub(super) fn view(name: &str, v: &Visibility<'_>) -> View {
         "pg_user" => pg_user(v),
         "pg_settings" => pg_settings(v),
         "pg_tables" => pg_tables(v),
-        "pg_views" => {
-            named(View::rows(kind_rows(v, "viewname", RelationKind::View)), "viewname", v).null(&["definition"])
-        }
+        "pg_views" => named(View::rows(kind_rows(v, "viewname", RelationKind::View)), "viewname", v)
+            .null(&["definition"])
+            .and(extra::pg_views(v)),
         "pg_matviews" => {
             named(View::rows(kind_rows(v, "matviewname", RelationKind::MaterializedView)), "matviewname", v)
                 .null(&["definition", "tablespace"])
@@ -150,8 +150,10 @@ fn pairs(v: &Visibility<'_>, relation: &str, number: &str, of: impl Fn(&Seen<'_>
 
 /// Default expressions of visible columns; the expression of a generated column names others, so all must be visible.
 fn default_columns(v: &Visibility<'_>) -> String {
-    let partial = pairs(v, "adrelid", "adnum", |s, c| !s.whole() && !c.generated);
-    or(vec![any("adrelid", whole(v)), partial])
+    // The default of a relation known by another name may say its own: nextval('remote.sequence').
+    let partial = pairs(v, "adrelid", "adnum", |s, c| !s.whole() && !s.is_renamed() && !c.generated);
+    let shown = v.scope().relations.iter().filter(|s| s.whole() && !s.is_renamed()).map(|s| s.relation.oid.0);
+    or(vec![any("adrelid", shown), partial])
 }
 
 /// `pg_class` OIDs of schemas, as text, for relations shown in another schema than their own.
@@ -198,6 +200,7 @@ fn pg_class(v: &Visibility<'_>) -> View {
         .constant(&["relhasrules", "relrowsecurity", "relforcerowsecurity", "relhassubclass"], "false")
         .mask("relhastriggers", Shown::Expression(foreign_keys(v)))
         .null(&["reloptions", "relpartbound"])
+        .and(extra::pg_class(v))
 }
 
 /// Relations with a visible foreign key, at either end.
@@ -216,6 +219,7 @@ fn pg_attribute(v: &Visibility<'_>) -> View {
         // A value of the table's own rows; options and access.
         .null(&["attmissingval", "attoptions", "attfdwoptions"])
         .constant(&["atthasmissing"], "false")
+        .and(extra::pg_attribute(v))
 }
 
 fn pg_constraint(v: &Visibility<'_>) -> View {
@@ -246,15 +250,9 @@ fn pg_type(v: &Visibility<'_>) -> View {
 }
 
 fn pg_namespace(v: &Visibility<'_>) -> View {
-    let mut names = Map::default();
-    for (name, oid) in &v.scope().schemas {
-        if v.catalog.schemas.get(*name) != Some(oid) {
-            names.add(oid.to_string(), *name);
-        }
-    }
     let system_schemas = v.catalog.schemas.iter().filter(|(n, _)| super::is_system(n)).map(|(_, o)| o.0);
-    let shown = v.scope().schemas.values().map(|o| o.0).filter(|o| *o != 0);
-    View::rows(any("oid", system_schemas.chain(shown))).replace("nspname", &names, &key("oid"))
+    let shown = v.scope().schemas.iter().filter(|(name, oid)| v.catalog.schemas.get(**name) == Some(*oid));
+    View::rows(any("oid", system_schemas.chain(shown.map(|(_, oid)| oid.0)))).and(extra::pg_namespace(v))
 }
 
 /// Comments: on the system's objects, on what is visible, and on columns of the dictionary.
@@ -269,13 +267,23 @@ fn pg_description(v: &Visibility<'_>) -> View {
     let constraints = v.scope().relations.iter().flat_map(|s| v.constraints(s)).map(|c| c.oid.0);
     let schemas =
         v.catalog.schemas.iter().filter(|(n, o)| v.scope().schemas.get(n.as_str()) == Some(*o)).map(|(_, o)| o.0);
+    // A declared description stands for the warehouse's own comment.
+    let pair = |(oid, number, _): (Oid, i16, &str)| u64::from(oid.0) * 65536 + u64::from(number.unsigned_abs());
+    let declared: Vec<String> = extra::descriptions(v).map(|d| pair(d).to_string()).collect();
+    let declared = format!(
+        "{}::pg_catalog.int8 * 65536::pg_catalog.int8 + {}::pg_catalog.int8 = ANY ('{{{}}}'::pg_catalog.int8[])",
+        col("objoid"),
+        col("objsubid"),
+        declared.join(",")
+    );
     View::rows(or(vec![
         system("objoid"),
-        format!("{} AND ({relations})", class(CLASS_OF_RELATIONS)),
+        format!("{} AND ({relations}) AND NOT {declared}", class(CLASS_OF_RELATIONS)),
         format!("{} AND {}", class(CLASS_OF_TYPES), any("objoid", v.scope().types.iter().copied())),
         format!("{} AND {}", class(CLASS_OF_CONSTRAINTS), any("objoid", constraints)),
         format!("{} AND {}", class(CLASS_OF_SCHEMAS), any("objoid", schemas)),
     ]))
+    .and(extra::pg_description(v))
 }
 
 /// The database the caller is connected to, under the name he gave.
@@ -350,7 +358,7 @@ fn display_ident(name: &str) -> String {
 /// Rows of a view of relations by `schemaname` and a column with the name: visible ones of the given kinds, and the system's.
 fn rows_by_name(v: &Visibility<'_>, column: &str, of: impl Fn(&Seen<'_>) -> bool) -> String {
     let mut schemas: std::collections::BTreeMap<&str, Vec<&str>> = std::collections::BTreeMap::new();
-    for seen in v.scope().relations.iter().filter(|s| of(s)) {
+    for seen in v.scope().relations.iter().filter(|s| s.is_stored() && of(s)) {
         schemas.entry(&seen.relation.name.schema).or_default().push(&seen.relation.name.name);
     }
     let mut parts = vec![format!("{} = ANY ({})", col("schemaname"), name_array(["pg_catalog", "information_schema"]))];
@@ -394,16 +402,12 @@ fn pg_tables(v: &Visibility<'_>) -> View {
         .constant(&["hasrules", "hastriggers", "rowsecurity"], "false")
 }
 
-/// Indexes by schema and name, which together are unique. The definition names the relation as the warehouse does.
+/// Indexes by schema and name, which together are unique.
 fn pg_indexes(v: &Visibility<'_>) -> View {
     let mut schemas: std::collections::BTreeMap<&str, Vec<&str>> = std::collections::BTreeMap::new();
-    let mut same = Vec::new();
-    for seen in &v.scope().relations {
+    for seen in v.scope().relations.iter().filter(|s| s.is_stored()) {
         let here = &seen.relation.name.schema;
         schemas.entry(here).or_default().extend(seen.indexes().map(|i| i.name.as_str()));
-        if seen.decision.logical == seen.decision.remote {
-            same.push(seen.relation.name.name.as_str());
-        }
     }
     let mut parts = vec![format!("{} = ANY ({})", col("schemaname"), name_array(["pg_catalog", "information_schema"]))];
     for (schema, names) in schemas {
@@ -415,7 +419,6 @@ fn pg_indexes(v: &Visibility<'_>) -> View {
             name_array(names)
         ));
     }
-    let definition =
-        format!("CASE WHEN {} = ANY ({}) THEN {} END", col("tablename"), name_array(same), col("indexdef"));
+    let definition = crate::catalog::guard::indexes_renamed(col("indexdef"), v);
     named(View::rows(or(parts)), "tablename", v).null(&["tablespace"]).mask("indexdef", Shown::Expression(definition))
 }

@@ -4,7 +4,7 @@
 //!
 //! The views already leave out what the service account may not see; these predicates leave out what the caller may not see.
 
-use super::{Shown, View, col};
+use super::{Shown, View, col, extra};
 use crate::catalog::lookup::{Map, name_array};
 use crate::catalog::visibility::{OWNER_NAME, Seen, Visibility};
 use crate::catalog::{Constraint, RelationKind};
@@ -24,15 +24,18 @@ pub(super) fn view(name: &str, v: &Visibility<'_>) -> View {
         "schemata" => schemata(v),
         "tables" => renamed(View::rows(tables(v, |_| true)), "table_schema", "table_name", v)
             .mask("table_type", Shown::Expression(table_type()))
-            .constant(&["is_insertable_into"], "NO"),
+            .constant(&["is_insertable_into"], "NO")
+            .and(extra::tables(v)),
         "columns" => renamed(View::rows(columns(v)), "table_schema", "table_name", v)
             .null(&["column_default", "generation_expression"])
-            .constant(&["is_updatable"], "NO"),
+            .constant(&["is_updatable"], "NO")
+            .and(extra::columns(v)),
         "views" => {
             renamed(View::rows(tables(v, |s| s.relation.kind == RelationKind::View)), "table_schema", "table_name", v)
                 .null(&["view_definition"])
                 .constant(&["is_updatable", "is_insertable_into", "is_trigger_updatable"], "NO")
                 .constant(&["is_trigger_deletable", "is_trigger_insertable_into"], "NO")
+                .and(extra::views(v))
         }
         "table_constraints" => {
             let view =
@@ -93,7 +96,7 @@ fn tables(v: &Visibility<'_>, of: impl Fn(&Seen<'_>) -> bool) -> String {
 
 fn by_schema<'s>(v: &'s Visibility<'_>, of: impl Fn(&Seen<'_>) -> bool) -> BTreeMap<&'s str, Vec<&'s str>> {
     let mut schemas: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for seen in v.scope().relations.iter().filter(|s| of(s)) {
+    for seen in v.scope().relations.iter().filter(|s| s.is_stored() && of(s)) {
         schemas.entry(&seen.relation.name.schema).or_default().push(&seen.relation.name.name);
     }
     schemas
@@ -102,7 +105,7 @@ fn by_schema<'s>(v: &'s Visibility<'_>, of: impl Fn(&Seen<'_>) -> bool) -> BTree
 /// Rows by table and `column_name`: columns of the dictionary, and the system's.
 fn columns(v: &Visibility<'_>) -> String {
     let mut parts = vec![tables(v, |s| s.whole())];
-    for seen in v.scope().relations.iter().filter(|s| !s.whole()) {
+    for seen in v.scope().relations.iter().filter(|s| s.is_stored() && !s.whole()) {
         parts.push(format!(
             "{} AND {} = {}::pg_catalog.name AND {}",
             in_schema("table_schema", &seen.relation.name.schema),
@@ -161,17 +164,9 @@ fn unambiguous(v: &Visibility<'_>, of: impl Fn(&Constraint) -> bool) -> String {
 }
 
 fn schemata(v: &Visibility<'_>) -> View {
-    let mut names = Map::default();
     let mut real = vec!["pg_catalog", "information_schema"];
-    for (schema, oid) in &v.scope().schemas {
-        let Some((home, _)) = v.catalog.schemas.iter().find(|(_, o)| *o == oid) else { continue };
-        real.push(home);
-        if home != schema {
-            names.add(home.clone(), *schema);
-        }
-    }
-    let view = View::rows(in_names("schema_name", real)).constant(&["schema_owner"], OWNER_NAME);
-    view.replace("schema_name", &names, &format!("{}::pg_catalog.text", col("schema_name")))
+    real.extend(v.scope().schemas.keys().filter(|name| v.catalog.schemas.contains_key(**name)));
+    View::rows(in_names("schema_name", real)).constant(&["schema_owner"], OWNER_NAME).and(extra::schemata(v))
 }
 
 /// Shows logical schema and name of the relation.

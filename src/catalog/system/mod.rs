@@ -6,12 +6,13 @@
 //! Predicates and masks are total: equality of OIDs, names and numbers, and lookups in constants.
 
 mod classes;
+mod extra;
 mod information;
 
 use super::lookup::Map;
 use super::visibility::{OWNER_NAME, OWNER_OID, Visibility, is_system};
 use super::{Column, Relation};
-use crate::policy::decision::{Access, ColumnDecision, MaskDecision, ROW_ALIAS, RelationDecision, RowPredicate};
+use crate::policy::decision::{Access, ColumnDecision, MaskDecision, Query, ROW_ALIAS, RelationDecision, RowPredicate};
 use crate::types::{QualifiedName, quote_ident, quote_literal};
 use std::sync::Arc;
 
@@ -43,21 +44,30 @@ enum Shown {
     Expression(String),
 }
 
+/// A row that the warehouse does not have: what is given of its columns.
+type Extra = Vec<(&'static str, Shown)>;
+
 /// How one system relation is seen.
 struct View {
     rows: Rows,
     masks: Vec<(&'static str, Shown)>,
+    extra: Vec<Extra>,
 }
 
 impl View {
     fn none() -> Self {
-        Self { rows: Rows::None, masks: Vec::new() }
+        Self { rows: Rows::None, masks: Vec::new(), extra: Vec::new() }
     }
     fn all() -> Self {
-        Self { rows: Rows::All, masks: Vec::new() }
+        Self { rows: Rows::All, masks: Vec::new(), extra: Vec::new() }
     }
     fn rows(sql: String) -> Self {
-        Self { rows: Rows::Where(sql), masks: Vec::new() }
+        Self { rows: Rows::Where(sql), masks: Vec::new(), extra: Vec::new() }
+    }
+    /// Adds rows of query sources and the like.
+    fn and(mut self, extra: impl IntoIterator<Item = Extra>) -> Self {
+        self.extra.extend(extra);
+        self
     }
     fn mask(mut self, column: &'static str, shown: Shown) -> Self {
         self.masks.push((column, shown));
@@ -104,13 +114,21 @@ pub fn system_access(relation: &QualifiedName, v: &Visibility<'_>) -> Access {
 }
 
 /// `None` when a column's type is not in the snapshot: its mask cannot be written.
-fn decide(relation: &Relation, view: View, v: &Visibility<'_>) -> Option<RelationDecision> {
-    let columns = relation.columns.iter().map(|c| column(c, &view, v)).collect::<Option<Vec<_>>>()?;
+fn decide(relation: &Arc<Relation>, view: View, v: &Visibility<'_>) -> Option<RelationDecision> {
+    let mut columns = relation.columns.iter().map(|c| column(c, &view, v)).collect::<Option<Vec<_>>>()?;
     let predicate = match view.rows {
         Rows::All => None,
         Rows::None => Some("false".to_owned()),
-        Rows::Where(sql) => Some(sql),
+        Rows::Where(ref sql) => Some(sql.clone()),
     };
+    let query = if view.extra.is_empty() {
+        None
+    } else {
+        let sql = with_extra(relation, &columns, predicate.as_deref(), &view, v)?;
+        columns.iter_mut().for_each(|c| c.mask = None);
+        Some(Arc::new(Query { sql, relation: Arc::clone(relation), total: true }))
+    };
+    let predicate = predicate.filter(|_| query.is_none());
     let rows = predicate.map(|sql| RowPredicate {
         sql: sql.into(),
         total: true,
@@ -123,6 +141,8 @@ fn decide(relation: &Relation, view: View, v: &Visibility<'_>) -> Option<Relatio
         logical: relation.name.clone(),
         remote: relation.name.clone(),
         oid: relation.oid,
+        query,
+        comments: Arc::default(),
         columns,
         rows: rows.into_iter().collect(),
         companions: Vec::new(),
@@ -130,6 +150,36 @@ fn decide(relation: &Relation, view: View, v: &Visibility<'_>) -> Option<Relatio
         valid_until: None,
         trace: Vec::new(),
     })
+}
+
+/// The rows shown of the relation itself, masked, and those that it does not have.
+fn with_extra(
+    relation: &Relation,
+    columns: &[ColumnDecision],
+    predicate: Option<&str>,
+    view: &View,
+    v: &Visibility<'_>,
+) -> Option<String> {
+    let own: Vec<String> = columns
+        .iter()
+        .map(|c| match &c.mask {
+            Some(mask) => format!("{} AS {}", mask.sql, quote_ident(&c.name)),
+            None => col(&c.name),
+        })
+        .collect();
+    let mut sql = format!("SELECT {} FROM {} AS {ROW_ALIAS}", own.join(", "), relation.name.to_sql());
+    if let Some(predicate) = predicate {
+        sql.push_str(&format!(" WHERE {predicate}"));
+    }
+    for extra in &view.extra {
+        let values = relation.columns.iter().map(|c| {
+            let given = extra.iter().find(|(name, _)| *name == c.name).map(|(_, shown)| shown);
+            let general = general_mask(c, v).filter(|shown| !matches!(shown, Shown::Expression(_)));
+            mask(c, given.or(general.as_ref()).unwrap_or(&Shown::Null), v).map(|m| m.sql.to_string())
+        });
+        sql.push_str(&format!(" UNION ALL SELECT {}", values.collect::<Option<Vec<_>>>()?.join(", ")));
+    }
+    Some(sql)
 }
 
 fn column(c: &Column, view: &View, v: &Visibility<'_>) -> Option<ColumnDecision> {

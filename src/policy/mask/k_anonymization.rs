@@ -115,7 +115,7 @@ pub(crate) fn together(
     let frequent = format!(
         "SELECT {} FROM {} AS {COUNTED} GROUP BY {} HAVING {enough}",
         all(COUNTED),
-        source.remote.to_sql(),
+        source.relation_sql(),
         grouped.join(", ")
     );
     let alias = format!("{COMPANION_PREFIX}{number}");
