@@ -117,7 +117,7 @@ fn view_sql(relation: &QualifiedName, v: &Visibility<'_>) -> Option<String> {
         .collect();
     let rows: Vec<String> = decision.rows.iter().map(|r| format!("({})", r.sql)).collect();
     let filter = if rows.is_empty() { "true".to_owned() } else { rows.join(" AND ") };
-    Some(format!("(SELECT {} FROM {} AS _sv WHERE {filter})", columns.join(", "), decision.from_sql()))
+    Some(format!("(SELECT {} FROM {} AS _sv WHERE {filter})", columns.join(", "), decision.relation_sql()))
 }
 
 async fn text_of(client: &Client, sql: &str) -> Result<String, tokio_postgres::Error> {
