@@ -49,6 +49,8 @@ pub struct Stage {
     groups: BTreeSet<String>,
     users: Vec<String>,
     config: String,
+    data: String,
+    documents: Vec<(String, String)>,
 }
 
 impl Stage {
@@ -86,6 +88,8 @@ impl Stage {
             groups: BTreeSet::new(),
             users: Vec::new(),
             config: String::new(),
+            data: String::new(),
+            documents: Vec::new(),
         }
     }
 
@@ -146,6 +150,19 @@ impl Stage {
         self
     }
 
+    /// Further lines of the data document (`connection: …`, `owners: …`).
+    pub fn data(mut self, lines: &str) -> Self {
+        self.data.push_str(lines);
+        self.data.push('\n');
+        self
+    }
+
+    /// A document of any kind, by its path below the governance directory.
+    pub fn document(mut self, path: &str, text: &str) -> Self {
+        self.documents.push((path.to_owned(), text.to_owned()));
+        self
+    }
+
     /// A grant document.
     pub fn grant(mut self, document: &str) -> Self {
         self.grants.push(document.to_owned());
@@ -193,6 +210,7 @@ impl Stage {
     /// Writes the documents; gives the configuration's path.
     pub fn write(&self) -> PathBuf {
         let mut data = format!("connectionKey: {}\nnameTemplate: {{dataSourceFormat: <tablename>}}\n", self.database);
+        data.push_str(&self.data);
         data.push_str(if self.sources.is_empty() { "sources: []\n" } else { "sources:\n" });
         self.sources.iter().for_each(|source| data.push_str(source));
         let tags: Vec<&String> = self.tags.iter().collect();
@@ -234,6 +252,9 @@ impl Stage {
                 let name = format!("governance/{kind}/{at:03}.yaml");
                 documents::write(self.folder.path(), &[(&name, document)]).expect("a document is written");
             }
+        }
+        for (path, text) in &self.documents {
+            documents::write(self.folder.path(), &[(&format!("governance/{path}"), text)]).expect("a document is written");
         }
         self.folder.path().join("config.yaml")
     }
