@@ -89,8 +89,12 @@ const GROUPS: [&str; 11] = [
     "12345",
     "1999-12-31",
 ];
-const ATTRIBUTES: [(&str, &[&str]); 4] =
-    [("auth1", &["SOMETHING_ELSE"]), ("Auth1", &["Super Secret"]), ("clearance", &["HIGH", "Very High"]), ("auth", &["x"])];
+const ATTRIBUTES: [(&str, &[&str]); 4] = [
+    ("auth1", &["SOMETHING_ELSE"]),
+    ("Auth1", &["Super Secret"]),
+    ("clearance", &["HIGH", "Very High"]),
+    ("auth", &["x"]),
+];
 
 const PURPOSES: [&str; 2] = ["Re-identification Prohibited", "Research"];
 
@@ -231,7 +235,8 @@ fn published() -> Option<Vec<(String, String)>> {
     let mut open = false;
     for line in text.lines().skip(8_586).take(9_115 - 8_586) {
         let line = line.strip_prefix("    ").unwrap_or(line);
-        let key = line.split_once(':').is_some_and(|(key, _)| !key.is_empty() && key.chars().all(char::is_alphanumeric));
+        let key =
+            line.split_once(':').is_some_and(|(key, _)| !key.is_empty() && key.chars().all(char::is_alphanumeric));
         if line.starts_with("name: ") {
             found.push(String::new());
             open = true;

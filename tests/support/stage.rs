@@ -254,7 +254,8 @@ impl Stage {
             }
         }
         for (path, text) in &self.documents {
-            documents::write(self.folder.path(), &[(&format!("governance/{path}"), text)]).expect("a document is written");
+            documents::write(self.folder.path(), &[(&format!("governance/{path}"), text)])
+                .expect("a document is written");
         }
         self.folder.path().join("config.yaml")
     }
