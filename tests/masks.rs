@@ -92,6 +92,7 @@ const COLUMNS: &[(&str, &str, &[&str])] = &[
 ];
 
 const TYPES: &str = "
+    CREATE EXTENSION IF NOT EXISTS pgcrypto;
     CREATE TYPE mood AS ENUM ('sad', 'ok');
     CREATE DOMAIN positive AS int CHECK (VALUE > 0);
     CREATE DOMAIN filled AS text CHECK (VALUE IS NOT NULL);
@@ -116,6 +117,8 @@ const MASKS: &[(&str, &str)] = &[
     ("week", "{type: Grouping, timePrecision: WEEK}"),
     ("month", "{type: Grouping, timePrecision: MONTH}"),
     ("year", "{type: Grouping, timePrecision: YEAR}"),
+    ("format", "{type: Format Preserving Masking}"),
+    ("reversible", "{type: Reversible}"),
 ];
 
 fn masking(group: &str, config: &str) -> String {

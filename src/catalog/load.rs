@@ -70,6 +70,13 @@ const OPERATORS: &str = "SELECT o.oprname::text, o.oprleft, o.oprright, o.oprres
 const CASTS: &str = "SELECT c.castsource, c.casttarget, c.castfunc, c.castcontext, c.castmethod, \
     coalesce(p.proleakproof, c.castmethod = 'b') FROM pg_cast c LEFT JOIN pg_proc p ON p.oid = c.castfunc";
 
+/// The function must belong to the extension, not only be called like its own.
+const PGCRYPTO: &str = "SELECT n.nspname::text FROM pg_extension e \
+    JOIN pg_depend d ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e' \
+    JOIN pg_proc p ON d.classid = 'pg_proc'::regclass AND p.oid = d.objid \
+    JOIN pg_namespace n ON n.oid = p.pronamespace \
+    WHERE e.extname = 'pgcrypto' AND p.proname = 'encrypt' AND p.proargtypes = '17 17 25'::oidvector AND p.prorettype = 17";
+
 impl Catalog {
     /// Takes a snapshot; `version` is left 0 for the holder to set.
     ///
@@ -103,6 +110,9 @@ async fn read(client: &Client) -> Result<Catalog, LoadError> {
     read_functions(client, &mut catalog).await?;
     read_operators(client, &mut catalog).await?;
     read_casts(client, &mut catalog).await?;
+    if let Some(row) = client.query_opt(PGCRYPTO, &[]).await? {
+        catalog.pgcrypto = Some(row.try_get(0)?);
+    }
     Ok(catalog)
 }
 

@@ -48,6 +48,9 @@ pub struct Catalog {
     pub casts: HashMap<(Oid, Oid), Cast>,
     /// Registered queries by their text: what the warehouse says of them. Read anew with every snapshot.
     pub queries: BTreeMap<String, Described>,
+    /// Schema of `encrypt(bytea, bytea, text)` of the extension pgcrypto; `None` when the warehouse does not have it. For masks only:
+    /// callers reach no function outside `pg_catalog`.
+    pub pgcrypto: Option<String>,
 }
 
 /// The columns of a registered query, or why the warehouse refuses it.
@@ -69,6 +72,7 @@ impl Catalog {
             schemas,
             casts,
             queries,
+            pgcrypto,
         } = self;
         *server_version == other.server_version
             && *database == other.database
@@ -80,6 +84,7 @@ impl Catalog {
             && *queries == other.queries
             && *functions == other.functions
             && *operators == other.operators
+            && *pgcrypto == other.pgcrypto
     }
 }
 

@@ -7,6 +7,7 @@ pub mod demo;
 pub mod explain;
 pub mod fingerprint;
 pub mod serve;
+pub mod unmask;
 pub mod verifier;
 
 use clap::{Parser, Subcommand};
@@ -40,6 +41,8 @@ pub enum Command {
     Fingerprint(fingerprint::Args),
     /// Show the same queries answered differently: a private PostgreSQL, demo data, four callers.
     Demo(demo::Demo),
+    /// Undo the mask Reversible under an approved request.
+    Unmask(unmask::Args),
     /// Make the stored verifier of a password for the identity file.
     Verifier {
         /// Print a whole entry of the identity file for this user.
@@ -53,7 +56,7 @@ impl Command {
     pub fn log_filter(&self) -> &'static str {
         match self {
             Self::Demo(_) | Self::Explain(_) | Self::Fingerprint(_) => "warn",
-            Self::Serve(_) | Self::Check { .. } | Self::Verifier { .. } => "info",
+            Self::Serve(_) | Self::Unmask(_) | Self::Check { .. } | Self::Verifier { .. } => "info",
         }
     }
 }
@@ -78,6 +81,7 @@ pub async fn run(cli: Cli) -> ExitCode {
             fingerprint::run(&args, &mut out, color).await
         }
         Command::Demo(demo) => demo.run().await.map(|()| true).map_err(io::Error::other),
+        Command::Unmask(args) => unmask::run(&args, &mut io::stdout()).await,
         Command::Verifier { user } => verifier::run(user.as_deref(), &mut io::stdout()).map(|()| true),
     };
     match done {

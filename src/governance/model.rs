@@ -36,6 +36,8 @@ pub struct Declared {
     pub grants: Vec<Grant>,
     /// Summaries of data sources.
     pub fingerprints: Vec<Fingerprint>,
+    /// Requests to undo the mask Reversible.
+    pub unmask_requests: Vec<UnmaskRequest>,
     /// Policies with `circumstances: null` that owners applied.
     pub applied: Vec<Applied>,
     /// Documents of local policies: the data source's name and where.
@@ -572,6 +574,10 @@ pub enum Mask {
         /// Every match, not the first.
         global: bool,
     },
+    /// `Reversible`.
+    Reversible,
+    /// `Format Preserving Masking`.
+    FormatPreserving,
     /// `Grouping` by number; the bucket as decimal text, validated > 0.
     GroupingNumber(String),
     /// `Grouping` by time.
@@ -719,6 +725,43 @@ impl GrantState {
             Self::Pending | Self::Denied => false,
         }
     }
+}
+
+/// A request to undo the mask Reversible (the unmask task of seed 001, as a document).
+#[derive(Debug, Clone)]
+pub struct UnmaskRequest {
+    /// `requestKey`.
+    pub key: String,
+    /// Data source name.
+    pub data_source: String,
+    /// Column.
+    pub column: String,
+    /// Login name of who wants the values.
+    pub requester: String,
+    /// What for.
+    pub reason: String,
+    /// State.
+    pub state: UnmaskState,
+    /// Login name of who approved it.
+    pub approved_by: Option<String>,
+    /// The project under which the masked values were seen, when it allows masked joins.
+    pub project: Option<String>,
+    /// The masked values it is about; `None` = any of the column.
+    pub values: Option<BTreeSet<String>>,
+    /// Not valid at or after this instant.
+    pub expiration: Option<jiff::Timestamp>,
+    /// Where.
+    pub origin: Origin,
+}
+
+/// State of an unmask request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum UnmaskState {
+    Pending,
+    Approved,
+    Denied,
+    Completed,
 }
 
 /// True when `carried` is `selector` or a descendant of it (`A.B` matches selector `A`), per dotted segments.

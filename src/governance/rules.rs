@@ -219,15 +219,13 @@ fn mask(reader: &mut Reader, node: &Node) -> Option<Mask> {
     let found = match kind {
         "Null" => Some(Mask::Null),
         "Hash" => Some(Mask::Hash),
+        "Reversible" => Some(Mask::Reversible),
         "Constant" => constant(reader, &mut fields),
         "Regular Expression" => regular_expression(reader, &mut fields),
         "Grouping" => grouping(reader, &mut fields),
         "K-Anonymization" => k_anonymization(reader, &mut fields),
         "Randomized Response" => randomized_response(reader, type_node, &mut fields),
-        later => {
-            reader.unsupported(type_node, format!("the mask `{later}`"), "use Hash or \"Null\", which show less");
-            None
-        }
+        _ => Some(Mask::FormatPreserving),
     };
     reader.finish(fields);
     found

@@ -1,5 +1,5 @@
-//! The governance directory: `data/ tags/ policies/ purposes/ projects/ grants/ fingerprints/ applied/`, each with `*.yaml`, `*.yml`
-//! and `*.json` files.
+//! The governance directory: `data/ tags/ policies/ purposes/ projects/ grants/ fingerprints/ applied/ unmaskRequests/`, each
+//! with `*.yaml`, `*.yml` and `*.json` files.
 //!
 //! In: a directory. Out: [`Declared`] with warnings, or every problem of every file. Must never: leave a document unread without
 //! saying so; a file where no folder gives it a meaning is a problem.
@@ -8,7 +8,7 @@ use crate::governance::model::Declared;
 use crate::governance::problem::{Problem, any_error};
 use crate::governance::reader::{Reader, Reference, closest};
 use crate::governance::tree::{Node, Value};
-use crate::governance::{applied, data, document, fingerprint, grant, policy, project, tags, tree, validate};
+use crate::governance::{applied, data, document, fingerprint, grant, policy, project, tags, tree, unmask, validate};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,8 +16,8 @@ use std::sync::Arc;
 const MAX_FOLDERS: usize = 8;
 
 /// The folders, and with them the kinds of documents.
-pub const FOLDERS: [&str; 8] =
-    ["data", "tags", "policies", "purposes", "projects", "grants", "fingerprints", "applied"];
+pub const FOLDERS: [&str; 9] =
+    ["data", "tags", "policies", "purposes", "projects", "grants", "fingerprints", "applied", "unmaskRequests"];
 
 /// What is loaded of a directory: the set, unless a problem is an error, and all problems.
 #[derive(Debug, Clone, Default)]
@@ -98,6 +98,7 @@ fn read(folder: &'static str, reader: &mut Reader, node: &Node, declared: &mut D
         "projects" => project::read(reader, node, declared),
         "grants" => grant::read(reader, node, declared),
         "applied" => applied::read(reader, node, declared),
+        "unmaskRequests" => unmask::read(reader, node, declared),
         _ => fingerprint::read(reader, node, declared),
     }
 }

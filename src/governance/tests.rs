@@ -76,22 +76,41 @@ fn only_mask(config: &str) -> Mask {
 }
 
 #[test]
-fn every_published_policy_shape_loads_or_says_what_is_not_supported_yet() {
+fn every_published_policy_shape_loads() {
     let text = include_str!("../../tests/data/governance/v2-policies.yaml");
     let (loaded, dir) = load(&[("policies/all.yaml", text), ("purposes/p.yaml", PURPOSE)]);
-    let unsupported: Vec<String> = short(&loaded, dir.path());
-    let expected = [
-        ("the mask `Format Preserving Masking`", "type: Format Preserving Masking"),
-        ("the mask `Reversible`", "type: Reversible"),
-    ];
-    assert_eq!(unsupported.len(), expected.len(), "{unsupported:#?}");
-    for (problem, (what, line)) in loaded.problems.iter().zip(expected) {
-        assert_eq!(problem.message, format!("not supported yet: {what}"));
-        assert!(text.lines().nth(problem.origin.line - 1).unwrap().trim_start().starts_with(line), "{problem}");
-        assert!(!problem.help.is_empty(), "{problem}");
-    }
-    assert_eq!(loaded.declared.policies.len(), 29 - expected.len());
+    assert_eq!(short(&loaded, dir.path()), [""; 0]);
+    assert_eq!(loaded.declared.policies.len(), 29);
     assert!(loaded.declared.policies.is_sorted_by(|a, b| a.key < b.key));
+}
+
+#[test]
+fn unmask_requests() {
+    let request = "requestKey: r1\ndataSource: emp\ncolumn: ssn\nrequester: ann\n";
+    let data = "connectionKey: main\nsources:\n- {table: emp, schema: hr, naming: {datasource: emp}}\n";
+    let good = "unmaskReasoning: fraud case\nstate: Approved\napprovedBy: bob\nexpiration: 2030-01-01\nvalues: [abc]\n";
+    let (loaded, dir) = load(&[("data/d.yaml", data), ("unmaskRequests/good.yaml", &format!("{request}{good}"))]);
+    assert_eq!(short(&loaded, dir.path()), [""; 0]);
+    let found = &loaded.declared.unmask_requests[0];
+    assert_eq!((found.key.as_str(), found.reason.as_str(), found.state), ("r1", "fraud case", UnmaskState::Approved));
+    assert!(found.values.as_ref().is_some_and(|v| v.contains("abc")));
+    for (rest, message) in [
+        ("state: pending\n", "an unmask request lacks the key `reason`"),
+        ("reason: x\nunmaskingReason: y\nstate: pending\n", "the reason is given twice"),
+        ("reason: x\nstate: approved\nexpiration: 2030-01-01\n", "an approved request without `approvedBy`"),
+        (
+            "reason: x\nstate: approved\napprovedBy: ann\nexpiration: 2030-01-01\n",
+            "the request is approved by who made it",
+        ),
+        ("reason: x\nstate: approved\napprovedBy: bob\n", "an approved request without `expiration`"),
+        ("reason: x\nstate: approved\napprovedBy: bob\nexpiration: soon\n", "`soon` is not an instant"),
+        ("reason: x\nstate: open\n", "`open` is not a known state"),
+    ] {
+        let (loaded, dir) = load(&[("data/d.yaml", data), ("unmaskRequests/bad.yaml", &format!("{request}{rest}"))]);
+        let said = short(&loaded, dir.path());
+        assert!(said.len() == 1 && said[0].contains(message), "{rest}: {said:?}");
+        assert!(loaded.declared.unmask_requests.is_empty(), "{rest}");
+    }
 }
 
 #[test]
@@ -419,9 +438,6 @@ fn mistakes_in_masks() {
         ],
     );
     case("type: Constant, constant: \"a\\0b\"", &["policies/p.yaml:9:49: a NUL character"]);
-    for later in ["Reversible", "Format Preserving Masking"] {
-        case(&format!("type: {later}"), &["policies/p.yaml:9:29: not supported yet: the mask"]);
-    }
     wants(
         "policies/p.yaml",
         &rule("type: Masking\nconfig:\n  fields: []\n  maskingConfig: {type: Hash}"),

@@ -25,6 +25,7 @@ pub fn check(declared: &Declared, references: &[Reference]) -> Vec<Problem> {
     unique(&mut problems, "purpose", declared.purposes.iter().map(|p| (p.name.clone(), &p.origin)));
     unique(&mut problems, "connectionKey", declared.data.iter().map(|d| (d.connection_key.clone(), &d.origin)));
     unique(&mut problems, "fingerprint of", declared.fingerprints.iter().map(|f| (f.data_source.clone(), &f.origin)));
+    unique(&mut problems, "requestKey", declared.unmask_requests.iter().map(|r| (r.key.clone(), &r.origin)));
     let sources = sources(&mut problems, declared);
     grants(&mut problems, declared);
     names(&mut problems, declared, references, sources.as_ref());

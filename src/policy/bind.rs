@@ -377,8 +377,8 @@ impl Binder<'_> {
                     }
                     masks.push((index, compiled));
                 }
-                Err(message) => {
-                    self.problems.push(Problem::error(&rule.origin, message, "correct the mask"));
+                Err(refused) => {
+                    self.problems.push(Problem::error(&rule.origin, refused.message, refused.help));
                     return None;
                 }
             }

@@ -34,6 +34,7 @@ mod template;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+pub mod unmask;
 
 use crate::catalog::Catalog;
 use crate::governance::model::Declared;
@@ -156,7 +157,7 @@ impl Ruleset {
         self.bound(logical).map(|b| &*b.source.name)
     }
 
-    /// Replaces every salt in a text by `<salt>`.
+    /// Replaces every salt in a text by `<salt>`, and every key derived from one.
     pub fn redact(&self, text: &str) -> String {
         let salts = self.binding.bound.iter().map(|b| &b.source.salt);
         let salts = salts.chain(self.binding.projects.values().map(|p| &p.salt));
@@ -167,7 +168,7 @@ impl Ruleset {
                 out = out.replace(&hex, "<salt>");
             }
         }
-        out
+        without_keys(&out)
     }
 
     fn bound(&self, logical: &QualifiedName) -> Option<&bind::Bound> {
@@ -180,6 +181,27 @@ impl Ruleset {
         project.filter(|p| p.holds(&bound.source)).map_or(&bound.source.salt, |p| &p.salt)
     }
 }
+
+/// Replaces every `\x` literal as long as a key by `\x<salt>`. Keys are derived a column and a use, so they are known by their shape.
+fn without_keys(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut parts = text.split("\\x");
+    out.push_str(parts.next().unwrap_or_default());
+    for part in parts {
+        let digits = part.bytes().take_while(u8::is_ascii_hexdigit).count();
+        out.push_str("\\x");
+        if digits >= KEY_DIGITS {
+            out.push_str("<salt>");
+            out.push_str(part.get(digits..).unwrap_or_default());
+        } else {
+            out.push_str(part);
+        }
+    }
+    out
+}
+
+/// Hexadecimal digits of the shortest key.
+const KEY_DIGITS: usize = 64;
 
 /// Not printed: it holds salts.
 impl std::fmt::Debug for Ruleset {

@@ -3,7 +3,7 @@
 //! In: pieces put together by the compiler. Out: final text for one caller. Caller values enter as one quoted literal each.
 //! Must never: splice a caller's value into SQL without quoting.
 
-use super::salt::Salt;
+use super::salt::{KeyUse, Salt};
 use crate::governance::model::tag_matches;
 use crate::identity::{Caller, Entitlement};
 use crate::types::quote_literal;
@@ -20,6 +20,12 @@ enum Piece {
     MaskSalt,
     /// The salt of the data source, whatever the project.
     SourceSalt,
+    /// A key derived from the salt of masks.
+    MaskKey {
+        of: KeyUse,
+        column: Option<String>,
+        shape: KeyShape,
+    },
     /// The login name, as a text literal.
     Username,
     /// The identity provider, as a text literal.
@@ -36,6 +42,17 @@ enum Piece {
     InGroups(Vec<String>),
     /// TRUE or FALSE: has the attribute value.
     HasAttribute(String, String),
+}
+
+/// How a key is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeyShape {
+    /// As it is.
+    Plain,
+    /// As the block HMAC puts before the message.
+    Inner,
+    /// As the block HMAC puts before the inner digest.
+    Outer,
 }
 
 /// A set of values of the caller.
@@ -79,6 +96,10 @@ impl Sql {
     /// A `bytea` literal of the data source's salt.
     pub(crate) fn source_salt() -> Self {
         Self(vec![Piece::SourceSalt])
+    }
+    /// A `bytea` literal of a key derived from the mask salt; `column`: that column's alone.
+    pub(crate) fn mask_key(of: KeyUse, column: Option<&str>, shape: KeyShape) -> Self {
+        Self(vec![Piece::MaskKey { of, column: column.map(Into::into), shape }])
     }
     /// The login name.
     pub(crate) fn username() -> Self {
@@ -142,8 +163,16 @@ impl Sql {
         for piece in &self.0 {
             match piece {
                 Piece::Text(text) => out.push_str(text),
-                Piece::MaskSalt => out.push_str(&bytea_literal(&filling.mask_salt())),
-                Piece::SourceSalt => out.push_str(&bytea_literal(&filling.source_salt())),
+                Piece::MaskSalt => out.push_str(&bytea_literal(&filling.mask_salt().hex())),
+                Piece::SourceSalt => out.push_str(&bytea_literal(&filling.source_salt().hex())),
+                Piece::MaskKey { of, column, shape } => {
+                    let key = filling.mask_salt().key(*of, column.as_deref());
+                    out.push_str(&bytea_literal(&match shape {
+                        KeyShape::Plain => key.hex(),
+                        KeyShape::Inner => key.padded_hex(0x36),
+                        KeyShape::Outer => key.padded_hex(0x5c),
+                    }));
+                }
                 Piece::Username => out.push_str(&text_literal(filling.username())),
                 Piece::Iam => out.push_str(&text_literal(filling.iam())),
                 Piece::Array(set) => out.push_str(&array_literal(filling.set(set).iter(), "text")),
@@ -191,8 +220,8 @@ fn truth(value: bool) -> &'static str {
     if value { "TRUE" } else { "FALSE" }
 }
 
-fn bytea_literal(salt: &Salt) -> String {
-    format!("'\\x{}'::pg_catalog.bytea", salt.hex())
+fn bytea_literal(hex: &str) -> String {
+    format!("'\\x{hex}'::pg_catalog.bytea")
 }
 
 /// A typed text literal. PostgreSQL text holds no NUL, so such a value equals nothing: NULL.

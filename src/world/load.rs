@@ -9,6 +9,7 @@ use super::warehouse::Warehouse;
 use crate::config::Config;
 use crate::governance::model::Declared;
 use crate::governance::problem::{Problem, any_error};
+use crate::identity::Directory;
 use crate::policy::{Ruleset, Salts};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -64,6 +65,28 @@ pub(super) async fn read_documents(config: &Arc<Config>) -> Read {
                 ..Read::default()
             }
         }
+    }
+}
+
+/// What administrators declare, without any warehouse.
+pub struct Governed {
+    /// The governance documents.
+    pub declared: Declared,
+    /// Who there is.
+    pub directory: Arc<Directory>,
+    /// What keys and salts are derived from.
+    pub salts: Salts,
+}
+
+/// Reads the documents alone.
+///
+/// # Errors
+/// Every problem, when one is an error.
+pub async fn governed(config: &Arc<Config>) -> Result<Governed, Vec<Problem>> {
+    let read = read_documents(config).await;
+    match read.documents {
+        Some(Documents { declared, directory }) => Ok(Governed { declared, directory, salts: salts(config) }),
+        None => Err(read.problems),
     }
 }
 

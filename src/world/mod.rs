@@ -13,7 +13,7 @@ mod reload;
 mod warehouse;
 mod watch;
 
-pub use load::{ByConnection, Loaded, load};
+pub use load::{ByConnection, Governed, Loaded, governed, load};
 pub use reload::{Outcome, Reloader};
 
 use crate::catalog::Catalog;

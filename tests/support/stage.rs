@@ -46,6 +46,7 @@ pub struct Stage {
     projects: Vec<String>,
     grants: Vec<String>,
     fingerprints: Vec<String>,
+    unmask_requests: Vec<String>,
     groups: BTreeSet<String>,
     users: Vec<String>,
     config: String,
@@ -85,6 +86,7 @@ impl Stage {
             projects: Vec::new(),
             grants: Vec::new(),
             fingerprints: Vec::new(),
+            unmask_requests: Vec::new(),
             groups: BTreeSet::new(),
             users: Vec::new(),
             config: String::new(),
@@ -175,6 +177,12 @@ impl Stage {
         self
     }
 
+    /// A document of a request to unmask.
+    pub fn unmask_request(mut self, document: &str) -> Self {
+        self.unmask_requests.push(document.to_owned());
+        self
+    }
+
     /// A user with groups and attributes, and the password [`PASSWORD`].
     pub fn user(mut self, name: &str, groups: &[&str], attributes: &[(&str, &[&str])]) -> Self {
         self.groups.extend(groups.iter().map(|group| (*group).to_owned()));
@@ -247,6 +255,7 @@ impl Stage {
             ("projects", &self.projects),
             ("grants", &self.grants),
             ("fingerprints", &self.fingerprints),
+            ("unmaskRequests", &self.unmask_requests),
         ] {
             for (at, document) in list.iter().enumerate() {
                 let name = format!("governance/{kind}/{at:03}.yaml");

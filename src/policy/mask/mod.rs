@@ -4,11 +4,16 @@
 //! another type. Where a mask does not fit the type the value is NULL, and says so.
 
 mod constant;
+mod ff1;
+mod format_preserving;
 mod grouping;
 mod hash;
 mod k_anonymization;
 mod randomized;
 mod regex;
+mod reversible;
+
+pub(crate) use reversible::original;
 
 pub(crate) use k_anonymization::{Together, together, whole};
 
@@ -90,6 +95,21 @@ pub(crate) enum Check {
     Evaluate(String),
 }
 
+/// Why a mask cannot be used at all, whatever the column, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refused {
+    /// What is wrong.
+    pub(crate) message: String,
+    /// What to do.
+    pub(crate) help: String,
+}
+
+impl From<String> for Refused {
+    fn from(message: String) -> Self {
+        Self { message, help: "correct the mask".to_owned() }
+    }
+}
+
 /// Restrictiveness (semantics 6), leaving room for the kinds of later work:
 /// Null > Constant > Hash > K-Anonymization > Reversible > Format Preserving > Regular Expression > Grouping > Randomized Response.
 mod rank {
@@ -97,6 +117,8 @@ mod rank {
     pub(super) const CONSTANT: u8 = 1;
     pub(super) const HASH: u8 = 2;
     pub(super) const K_ANONYMIZATION: u8 = 3;
+    pub(super) const REVERSIBLE: u8 = 4;
+    pub(super) const FORMAT_PRESERVING: u8 = 5;
     pub(super) const REGEX: u8 = 6;
     pub(super) const GROUPING: u8 = 7;
     pub(super) const RANDOMIZED: u8 = 8;
@@ -112,6 +134,8 @@ pub(crate) fn name(mask: &Mask) -> &'static str {
         Mask::GroupingNumber(_) | Mask::GroupingTime(_) | Mask::GroupingFingerprint => "Grouping",
         Mask::KAnonymization(_) => "K-Anonymization",
         Mask::RandomizedCategory(_) | Mask::RandomizedNumber { .. } => "Randomized Response",
+        Mask::Reversible => reversible::NAME,
+        Mask::FormatPreserving => format_preserving::NAME,
     }
 }
 
@@ -121,15 +145,17 @@ pub(crate) fn column_sql(column: &DictColumn) -> String {
 }
 
 /// Compiles a mask for a column. `Err`: the mask itself is wrong, whatever the column.
-pub(crate) fn compile(mask: &Mask, column: &DictColumn, around: &Around<'_>) -> Result<MaskSql, String> {
+pub(crate) fn compile(mask: &Mask, column: &DictColumn, around: &Around<'_>) -> Result<MaskSql, Refused> {
     let Some(type_name) = type_sql(around.catalog, column.type_oid, column.typmod) else {
-        return Err(format!("the type of column \"{}\" is not in the catalog", column.name));
+        return Err(format!("the type of column \"{}\" is not in the catalog", column.name).into());
     };
     let masking = Masking { column, around, type_name, value: column_sql(column) };
     let fitted = match mask {
         Mask::Null => Some(masking.null(name(mask), false)),
         Mask::Constant(text) => Some(masking.constant(text)),
         Mask::Hash => masking.hash(),
+        Mask::Reversible => masking.reversible(),
+        Mask::FormatPreserving => masking.format_preserving()?,
         Mask::Regex { regex, replacement, case_insensitive, global } => {
             masking.regex(regex, replacement, *case_insensitive, *global)?
         }
