@@ -4,6 +4,7 @@
 
 pub mod check;
 pub mod demo;
+pub mod diff;
 pub mod explain;
 pub mod fingerprint;
 pub mod serve;
@@ -39,6 +40,8 @@ pub enum Command {
     Explain(explain::Args),
     /// Measure the ranges of registered tables, for masks that need them, and write them down as documents.
     Fingerprint(fingerprint::Args),
+    /// Tell what changes for whom between two sets of documents. Exits with 0 when nothing does, 1 when something does, 2 on errors.
+    Diff(diff::Args),
     /// Show the same queries answered differently: a private PostgreSQL, demo data, four callers.
     Demo(demo::Demo),
     /// Undo the mask Reversible under an approved request.
@@ -55,7 +58,7 @@ impl Command {
     /// What is logged when the environment says nothing: the demo's own words come first.
     pub fn log_filter(&self) -> &'static str {
         match self {
-            Self::Demo(_) | Self::Explain(_) | Self::Fingerprint(_) => "warn",
+            Self::Demo(_) | Self::Explain(_) | Self::Fingerprint(_) | Self::Diff(_) => "warn",
             Self::Serve(_) | Self::Unmask(_) | Self::Check { .. } | Self::Verifier { .. } => "info",
         }
     }
@@ -79,6 +82,17 @@ pub async fn run(cli: Cli) -> ExitCode {
             let mut out = io::stdout();
             let color = out.is_terminal();
             fingerprint::run(&args, &mut out, color).await
+        }
+        Command::Diff(args) => {
+            let mut out = io::stdout();
+            let color = out.is_terminal();
+            return match diff::run(&args, &mut out, color).await {
+                Ok(verdict) => ExitCode::from(verdict.status()),
+                Err(error) => {
+                    let _ = writeln!(io::stderr(), "sqlveil: {error}");
+                    ExitCode::from(diff::Verdict::Failed.status())
+                }
+            };
         }
         Command::Demo(demo) => demo.run().await.map(|()| true).map_err(io::Error::other),
         Command::Unmask(args) => unmask::run(&args, &mut io::stdout()).await,

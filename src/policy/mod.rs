@@ -12,6 +12,7 @@ mod audience;
 mod bind;
 mod bytes;
 mod circumstance;
+pub mod compare;
 pub mod decision;
 pub mod explain;
 mod fingerprint;
