@@ -9,6 +9,8 @@ use super::decision::{Access, ColumnDecision, Companion, MaskDecision, RelationD
 use super::mask::{MaskSql, column_sql, conditional};
 use super::predicate::Compiled;
 use super::salt::Salt;
+use super::source::DictColumn;
+use super::sqltype::{is_number, is_temporal, is_text};
 use super::subscription::{Subscribed, subscribed};
 use super::template::{Filling, Sql, acts_under};
 use crate::identity::Caller;
@@ -81,7 +83,7 @@ struct Candidate<'a> {
 impl Candidate<'_> {
     /// Whether nothing below it is ever seen.
     fn masks_every_row(&self) -> bool {
-        self.conditional.is_none() && self.mask.shown.is_none()
+        self.conditional.is_none() && self.mask.shown.is_none() && !self.mask.may_leave()
     }
 }
 
@@ -227,7 +229,7 @@ impl<'a> Deciding<'a> {
                 name: column.name.clone(),
                 type_oid: column.type_oid,
                 typmod: column.typmod,
-                mask: layered(layers, &column_sql(column), self.filling),
+                mask: layered(layers, column, self.filling),
             });
         }
         for ((trace, wins), losses) in self.trace.iter_mut().zip(wins).zip(losses) {
@@ -254,13 +256,23 @@ impl<'a> Deciding<'a> {
 }
 
 /// One mask out of the winners of a column, most restrictive first: each conditional one where its predicate holds (and one that leaves
-/// some rows as they are where it does not), otherwise the next, at last the unconditional one or the raw value. So an unconditional mask displaces every conditional one that is not more
-/// restrictive, a more restrictive conditional one still masks its own rows, and no added policy ever shows more of a cell.
-fn layered(layers: &[&Candidate<'_>], raw: &str, filling: Filling<'_>) -> Option<MaskDecision> {
+/// some rows as they are where it does not), otherwise the next, at last the unconditional one or the raw value. So an unconditional
+/// mask displaces every conditional one that is not more restrictive, a more restrictive conditional one still masks its own rows, and
+/// no added policy ever shows more of a cell: where a mask happens to change nothing about a value (a pattern that does not match, the
+/// beginning of a group) the next one is asked too.
+fn layered(layers: &[&Candidate<'_>], column: &DictColumn, filling: Filling<'_>) -> Option<MaskDecision> {
     let first = layers.first()?;
-    let mut sql = Sql::text(raw);
+    let raw = Sql::text(column_sql(column));
+    let mut sql = raw.clone();
     for layer in layers.iter().rev() {
         let masked = layer.mask.sql.clone();
+        if sql == masked {
+            continue;
+        }
+        if layer.mask.may_leave() && sql != raw {
+            sql = unless_left(masked, layer.conditional, &raw, sql, column);
+            continue;
+        }
         sql = match (&layer.mask.shown, layer.conditional) {
             (Some(shown), predicate) => shown.or_else(predicate.map(|p| p.sql.clone()), masked, sql),
             (None, None) => masked,
@@ -276,4 +288,19 @@ fn layered(layers: &[&Candidate<'_>], raw: &str, filling: Filling<'_>) -> Option
         type_mismatch: layers.iter().any(|l| l.mask.mismatch),
         constant: first.masks_every_row() && first.mask.constant,
     })
+}
+
+/// The masked value; what stands below where the rule's own predicate does not hold, or the mask has left the value as it is.
+fn unless_left(masked: Sql, predicate: Option<&Compiled>, raw: &Sql, below: Sql, column: &DictColumn) -> Sql {
+    let ty = column.type_oid;
+    // Not every type has an equality; every value has a text.
+    let as_text = if is_number(ty) || is_text(ty) || is_temporal(ty) { "" } else { "::pg_catalog.text" };
+    let left = Sql::wrap("(", masked.clone(), &format!("){as_text} IS NOT DISTINCT FROM ("))
+        .and(raw.clone())
+        .then(&format!("){as_text}"));
+    let left = match predicate {
+        None => left,
+        Some(predicate) => Sql::wrap("(", predicate.sql.clone(), ") IS FALSE OR (").and(left).then(")"),
+    };
+    Sql::wrap("CASE WHEN ", left, " THEN ").and(below).then(" ELSE ").and(masked).then(" END")
 }

@@ -252,6 +252,25 @@ fn conditional_masks_are_layered() {
 }
 
 #[test]
+fn what_a_mask_leaves_as_it_is_the_next_one_masks() {
+    let replace = |key: &str, pattern: &str| {
+        let mask =
+            Mask::Regex { regex: pattern.into(), replacement: "x".into(), case_insensitive: false, global: true };
+        data_policy(key, vec![rule(mask_column("country", mask, None))])
+    };
+    let decision = decide(vec![replace("a", "q"), replace("b", "e")], &caller("ann"));
+    let first = r#"(pg_catalog.regexp_replace((_sv."country")::pg_catalog.text, 'q', 'x', 'g'))::pg_catalog."text""#;
+    let second = first.replace("'q'", "'e'");
+    assert_eq!(
+        &*mask_of(&decision, "country").unwrap().sql,
+        format!(r#"CASE WHEN ({first}) IS NOT DISTINCT FROM (_sv."country") THEN {second} ELSE {first} END"#)
+    );
+    // The same mask twice is that mask.
+    let twice = decide(vec![replace("a", "q"), replace("b", "q")], &caller("ann"));
+    assert_eq!(&*mask_of(&twice, "country").unwrap().sql, first);
+}
+
+#[test]
 fn row_rules_are_all_applied_and_purposes_hide_rows() {
     let restriction =
         |purposes: &[&str], all| RuleKind::Purpose { all, purposes: purposes.iter().map(|p| (*p).into()).collect() };
@@ -514,6 +533,24 @@ fn cell(sql: &str, column: &str, truth: [Option<bool>; 2]) -> u8 {
         }
         if let Some((_, rank)) = known.iter().find(|(text, _)| text == rest) {
             return *rank;
+        }
+        // A mask that may leave a value: here it does not.
+        let left = known.iter().find_map(|(text, rank)| {
+            let test = format!("({text}) IS NOT DISTINCT FROM ({})", mask::column_sql(dict));
+            let after = |head: String| rest.strip_prefix(&head)?.strip_suffix(&format!(" ELSE {text} END"));
+            if let Some(below) = after(format!("CASE WHEN {test} THEN ")) {
+                return Some((*rank, None, below));
+            }
+            PREDICATES.iter().enumerate().find_map(|(index, (_, p))| {
+                Some((*rank, Some(index), after(format!("CASE WHEN ({p}) IS FALSE OR ({test}) THEN "))?))
+            })
+        });
+        if let Some((rank, index, below)) = left {
+            if index.is_none_or(|index| truth[index] != Some(false)) {
+                return rank;
+            }
+            rest = below;
+            continue;
         }
         let (index, after) = PREDICATES
             .iter()

@@ -116,7 +116,7 @@ pub fn policy(policy: &Policy) -> Value {
     let mut out = Map::new();
     out.insert("policyKey".into(), json!(policy.key));
     out.insert("name".into(), json!(policy.key));
-    put(&mut out, "staged", policy.staged.then(|| json!(true)));
+    put(&mut out, "staged", policy.staged.then_some(json!(true)));
     match &policy.circumstances {
         Circumstances::Absent => {}
         Circumstances::Null => drop(out.insert("circumstances".into(), Value::Null)),
@@ -181,8 +181,8 @@ fn actions(subscription: &Subscription) -> Value {
     };
     out.insert("type".into(), json!(kind));
     put(&mut out, "automaticSubscription", subscription.automatic.map(|a| json!(a)));
-    put(&mut out, "allowDiscovery", subscription.discovery.then(|| json!(true)));
-    put(&mut out, "shareResponsibility", subscription.share.then(|| json!(true)));
+    put(&mut out, "allowDiscovery", subscription.discovery.then_some(json!(true)));
+    put(&mut out, "shareResponsibility", subscription.share.then_some(json!(true)));
     put(&mut out, "accessGrant", subscription.write.then(|| json!("WRITE")));
     Value::Object(out)
 }

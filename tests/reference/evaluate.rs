@@ -193,7 +193,7 @@ fn subscribed(world: &World, table: &Table, source: &Source, caller: &Caller) ->
         let sharing = |s: &Subscription| s.share && !matches!(s.kind, SubscriptionKind::Manual);
         let shared = kind.iter().any(|p| sharing(p.0) && met(p));
         let unmet: Vec<&Subscription> =
-            kind.iter().filter(|p| !met(p) && !(sharing(p.0) && shared)).map(|p| p.0).collect();
+            kind.iter().filter(|p| !(met(p) || sharing(p.0) && shared)).map(|p| p.0).collect();
         open |= !kind.is_empty() && unmet.is_empty();
         if !write {
             unmet_reads = unmet;

@@ -25,6 +25,7 @@ const ATTRIBUTES: &[&str] = &["city", "level"];
 const VALUES: &[&str] = &["Bonn", "Köln", "O'Hara", "7", "x\\y", "true", "{a,b}"];
 const PURPOSES: &[&str] = &["Fraud", "Fraud.Cards", "Marketing", "Marketing.Mail", "Audit"];
 const PATTERNS: &[&str] = &["^re", "NOTE|code", "t", "^amount$", "^b", "zzz"];
+const PRECISIONS: &[&str] = &["MIN", "HOUR", "DAY", "WEEK", "MONTH", "QUARTER", "YEAR"];
 /// Patterns that PostgreSQL's engine and the evaluator's read alike, with replacements.
 const REPLACED: &[(&str, &str)] = &[
     ("^.", "X"),
@@ -380,8 +381,8 @@ impl Generator {
                     global: self.dice.percent(50),
                 }
             }
-            9..=10 => Mask::Bucket(*self.dice.pick(&["1", "10", "7", "0.5", "2.5", "100", "1000000"])),
-            _ => Mask::Truncate(*self.dice.pick(&["MIN", "HOUR", "DAY", "WEEK", "MONTH", "QUARTER", "YEAR"])),
+            9..=10 => Mask::Bucket(self.dice.pick::<&'static str>(&["1", "10", "7", "0.5", "2.5", "100", "1000000"])),
+            _ => Mask::Truncate(self.dice.pick::<&'static str>(PRECISIONS)),
         }
     }
 

@@ -122,6 +122,8 @@ mod rank {
     pub(super) const REGEX: u8 = 6;
     pub(super) const GROUPING: u8 = 7;
     pub(super) const RANDOMIZED: u8 = 8;
+    /// From here on a mask may change nothing about a value: punctuation is kept, a pattern does not match, a group begins there.
+    pub(super) const LEAVING: u8 = 5;
 }
 
 /// The name of a mask, for traces.
@@ -170,6 +172,11 @@ pub(crate) fn compile(mask: &Mask, column: &DictColumn, around: &Around<'_>) -> 
 }
 
 impl MaskSql {
+    /// Whether there may be values that the mask leaves as they are.
+    pub(crate) fn may_leave(&self) -> bool {
+        self.rank >= rank::LEAVING
+    }
+
     /// The mask as NULL, for a constant the warehouse could not cast.
     pub(crate) fn mismatched(kind: &'static str, null: Sql) -> Self {
         Self {
