@@ -52,14 +52,14 @@ fn cell(dice: &mut Dice, row: usize, column: &str, ty: Type, now: i64) -> Cell {
         return None;
     }
     Some(match ty {
-        Type::Text => (*dice.pick(TEXTS)).to_owned(),
+        Type::Text => dice.pick(TEXTS).to_owned(),
         Type::Varchar => {
-            let text = *dice.pick(TEXTS);
+            let text = dice.pick(TEXTS);
             text.chars().take(8).collect()
         }
         Type::Int4 => (dice.roll(41) as i64 - 20).to_string(),
-        Type::Int2 => (*dice.pick(&[-32768i64, -32767, -11, -1, 0, 1, 9, 10, 255, 32767])).to_string(),
-        Type::Int8 => (*dice.pick(&[i64::MIN, -9_007_199_254_740_993, -101, -1, 0, 7, 99, 100, i64::MAX])).to_string(),
+        Type::Int2 => (dice.pick(&[-32768i64, -32767, -11, -1, 0, 1, 9, 10, 255, 32767])).to_string(),
+        Type::Int8 => (dice.pick(&[i64::MIN, -9_007_199_254_740_993, -101, -1, 0, 7, 99, 100, i64::MAX])).to_string(),
         Type::Numeric => {
             let hundredths = dice.roll(200_001) as i64 - 100_000;
             let sign = if hundredths < 0 { "-" } else { "" };

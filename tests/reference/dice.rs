@@ -24,8 +24,8 @@ impl Dice {
         self.roll(100) < chance
     }
 
-    pub fn pick<'t, T>(&mut self, of: &'t [T]) -> &'t T {
-        &of[self.roll(of.len())]
+    pub fn pick<T: Clone>(&mut self, of: &[T]) -> T {
+        of[self.roll(of.len())].clone()
     }
 
     /// Some of a list, each with the chance.

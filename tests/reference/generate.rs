@@ -82,7 +82,7 @@ pub fn world(seed: u64, tables: &[Table], now: i64) -> World {
 pub fn another(world: &World, tables: &[Table], seed: u64) -> Policy {
     let mut g = Generator { dice: Dice::new(seed), now: world.now };
     loop {
-        let key = format!("{} another", *g.dice.pick(&["a", "m", "z"]));
+        let key = format!("{} another", g.dice.pick(&["a", "m", "z"]));
         let policy = Policy { staged: false, ..g.data_policy(key, &[]) };
         let mut with = world.clone();
         with.policies.push(policy.clone());
@@ -99,7 +99,7 @@ struct Generator {
 
 impl Generator {
     fn text(&mut self, of: &[&str]) -> String {
-        (*self.dice.pick(of)).to_owned()
+        self.dice.pick(of).to_owned()
     }
 
     fn texts(&mut self, of: &[&str], chance: usize) -> Vec<String> {
@@ -162,7 +162,7 @@ impl Generator {
 
     fn source(&mut self, table: &Table, principals: &[Principal]) -> Source {
         let mut column_tags = BTreeMap::new();
-        let chance = *self.dice.pick(&[0, 30, 50, 70]);
+        let chance = self.dice.pick(&[0, 30, 50, 70]);
         for (column, _) in &table.columns {
             if self.dice.percent(chance) {
                 let mut tags: BTreeSet<String> = BTreeSet::from([self.text(TAGS)]);
@@ -179,7 +179,7 @@ impl Generator {
             }
         }
         let has = |name: &'static str| table.columns.iter().any(|(c, _)| *c == name).then_some(name);
-        let wanted = *self.dice.pick(&["id", "region", "ref", "qty"]);
+        let wanted = self.dice.pick(&["id", "region", "ref", "qty"]);
         let made = self.now - days(self.dice.roll(100));
         Source {
             tags: self.texts(TABLE_TAGS, 30),
@@ -211,7 +211,7 @@ impl Generator {
         for table in tables {
             for to in self.dice.some(principals, 8) {
                 let state =
-                    *self.dice.pick(&["subscribed", "subscribed", "owner", "expert", "ingest", "pending", "denied"]);
+                    self.dice.pick(&["subscribed", "subscribed", "owner", "expert", "ingest", "pending", "denied"]);
                 let far = if self.dice.percent(50) { 10 * DAY } else { -DAY };
                 let expires = self.maybe(40, self.now + far);
                 let known = |g: &Grant| g.source == table.name && g.to == to;
@@ -225,7 +225,7 @@ impl Generator {
     }
 
     fn policy(&mut self, number: usize, principals: &[Principal]) -> Policy {
-        let key = format!("{} {number}", *self.dice.pick(&["a", "m", "z"]));
+        let key = format!("{} {number}", self.dice.pick(&["a", "m", "z"]));
         if number == 1 || self.dice.percent(12) {
             return self.subscription_policy(key, number == 1, principals);
         }
@@ -269,7 +269,7 @@ impl Generator {
         if principals.is_empty() || !self.dice.percent(8) {
             return Vec::new();
         }
-        vec![self.dice.pick(principals).clone()]
+        vec![self.dice.pick(principals)]
     }
 
     fn circumstances(&mut self) -> Circumstances {
@@ -343,7 +343,7 @@ impl Generator {
                 matches: (0..1 + self.dice.roll(2)).map(|_| self.matching()).collect(),
             },
             16 => Kind::Time { newer: self.dice.percent(50), seconds: 3600 * (1 + self.dice.roll(24 * 50) as i64) },
-            17 => Kind::Minimization(*self.dice.pick(&[0, 10, 50, 90, 100])),
+            17 => Kind::Minimization(self.dice.pick(&[0, 10, 50, 90, 100])),
             _ if self.dice.percent(25) => {
                 Kind::Purpose { all: self.operator(), purposes: vec!["<ANY PURPOSE>".into()] }
             }
@@ -373,7 +373,7 @@ impl Generator {
             1..=2 => Mask::Constant(self.text(&["XXXX", "424242", "0", "2001-02-03", "it's {1}", "-1"])),
             3..=5 => Mask::Hash,
             6..=8 => {
-                let (regex, replacement) = *self.dice.pick(REPLACED);
+                let (regex, replacement) = self.dice.pick(REPLACED);
                 Mask::Regex {
                     regex: regex.into(),
                     replacement: replacement.into(),
@@ -381,8 +381,8 @@ impl Generator {
                     global: self.dice.percent(50),
                 }
             }
-            9..=10 => Mask::Bucket(self.dice.pick::<&'static str>(&["1", "10", "7", "0.5", "2.5", "100", "1000000"])),
-            _ => Mask::Truncate(self.dice.pick::<&'static str>(PRECISIONS)),
+            9..=10 => Mask::Bucket(self.dice.pick(&["1", "10", "7", "0.5", "2.5", "100", "1000000"])),
+            _ => Mask::Truncate(self.dice.pick(PRECISIONS)),
         }
     }
 
@@ -390,7 +390,7 @@ impl Generator {
         let by = if self.dice.percent(50) {
             By::Tag(self.text(TAGS))
         } else {
-            By::Column((*self.dice.pick(&["region", "qty", "flag", "born", "id"])).to_owned())
+            By::Column(self.dice.pick(&["region", "qty", "flag", "born", "id"]).to_owned())
         };
         let attribute = self.text(ATTRIBUTES);
         Match { attribute: self.maybe(50, attribute), by, iam: self.any_iam() }
@@ -407,14 +407,14 @@ impl Generator {
         }
         let text = || Operand::Column("region");
         let text = if self.dice.percent(20) { Operand::Tagged(self.text(TAGS)) } else { text() };
-        let number = Operand::Column(*self.dice.pick(&["qty", "id"]));
+        let number = Operand::Column(self.dice.pick(&["qty", "id"]));
         let ops = ["<", "<=", ">", ">=", "=", "<>"];
         match self.dice.roll(13) {
             0..=1 => Predicate::Equals(text, self.text(crate::data::TEXTS)),
-            2..=4 => Predicate::Compare(number, *self.dice.pick(&ops), self.dice.roll(41) as i64 - 20),
+            2..=4 => Predicate::Compare(number, self.dice.pick(&ops), self.dice.roll(41) as i64 - 20),
             5 => Predicate::Dated(
                 Operand::Column("born"),
-                *self.dice.pick(&ops),
+                self.dice.pick(&ops),
                 crate::data::date(self.dice.roll(20_000) as i64 - 3_000),
             ),
             6 => Predicate::IsNull(Operand::Column(self.dice.pick(COLUMNS).0), self.dice.percent(50)),
