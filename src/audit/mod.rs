@@ -131,6 +131,12 @@ pub fn login(user: &str, database: &str, peer: std::net::SocketAddr, refusal: Op
     );
 }
 
+/// A caller accepted what a project asks for. The texts are in the acknowledgements themselves.
+pub fn acknowledged(user: &str, project: &str, asked: &[crate::identity::Acknowledgement]) {
+    let purposes: Vec<&str> = asked.iter().map(|a| a.purpose.as_str()).collect();
+    tracing::info!(target: "audit", user, project, purposes = purposes.join(", "), decision = "acknowledged");
+}
+
 /// The number of rows in a CommandComplete tag: its last word.
 pub fn rows_of(tag: &str) -> Option<u64> {
     tag.rsplit(' ').next()?.parse().ok()

@@ -47,6 +47,7 @@ impl Context<'_> {
         let tls = reader.optional(top, "tls").and_then(|node| self.server_tls(reader, node));
         let governance = reader.required(top, "governance").and_then(|node| self.path(reader, node));
         let identity = reader.required(top, "identity").and_then(|node| self.path(reader, node));
+        let acknowledgements = reader.optional(top, "acknowledgements").and_then(|node| self.path(reader, node));
         let secret = reader.required(top, "secret").and_then(|node| self.master(reader, node));
         let (declared, connections) = self.connections(reader, top);
         let databases = databases(reader, top, &declared, &connections);
@@ -56,6 +57,7 @@ impl Context<'_> {
             file: file.to_path_buf(),
             listen,
             tls: tls.map(Arc::new),
+            acknowledgements: acknowledgements.unwrap_or_else(|| beside(governance.as_deref())),
             governance: governance?,
             identity: identity?,
             secret: secret?,
@@ -373,6 +375,11 @@ fn pool(reader: &mut Reader, node: &Node) -> Option<PoolLimits> {
     };
     reader.close(entries);
     Some(pool)
+}
+
+/// Where acknowledgements are kept when the configuration does not say: beside the governance directory, not in it.
+fn beside(governance: Option<&Path>) -> PathBuf {
+    governance.and_then(Path::parent).unwrap_or(Path::new("")).join("acknowledgements.jsonl")
 }
 
 fn catalog_refresh(reader: &mut Reader, top: &mut Entries<'_>) -> Duration {

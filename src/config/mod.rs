@@ -30,6 +30,8 @@ pub struct Config {
     pub governance: PathBuf,
     /// The identity file.
     pub identity: PathBuf,
+    /// The file of acknowledgements: a JSON line for each acceptance.
+    pub acknowledgements: PathBuf,
     /// Master secret: salts of data sources and mock logins are derived from it.
     pub secret: Secret,
     /// Connections by `connectionKey`; at least one.

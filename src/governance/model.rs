@@ -617,6 +617,8 @@ pub struct Purpose {
     pub name: String,
     /// Text to accept; `None` inherits or has none.
     pub acknowledgement: Option<String>,
+    /// `reAcknowledgeRequired`: who accepted another text is asked again.
+    pub re_acknowledge: bool,
     /// Where.
     pub origin: Origin,
 }
@@ -640,10 +642,26 @@ pub struct Project {
     pub entitlements: Option<Audience>,
     /// `allowMaskedJoins`.
     pub allow_masked_joins: bool,
+    /// `equalization`: everybody in the project has the same groups and attributes.
+    pub equalization: Option<Equalization>,
     /// `description`.
     pub description: Option<String>,
     /// Where.
     pub origin: Origin,
+}
+
+/// What members of an equalized project have instead of their own groups and attributes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Equalization {
+    /// What every member has.
+    Common,
+    /// These, and only who has all of them may act in the project.
+    Given {
+        /// Groups.
+        groups: Vec<GroupCondition>,
+        /// Attribute values.
+        attributes: Vec<AttributeCondition>,
+    },
 }
 
 /// An explicit subscription (`POST /dataSource/{id}/access` of the seeds, as a document).

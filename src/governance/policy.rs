@@ -352,7 +352,7 @@ pub fn audience(reader: &mut Reader, fields: &mut Fields<'_>, name: &'static str
 }
 
 /// `groups`: names, or `{name, iam}`.
-fn groups(reader: &mut Reader, fields: &mut Fields<'_>) -> Vec<GroupCondition> {
+pub fn groups(reader: &mut Reader, fields: &mut Fields<'_>) -> Vec<GroupCondition> {
     let mut out = Vec::new();
     for item in reader.optional_list(fields, "groups") {
         let group = if matches!(item.value, crate::governance::tree::Value::Map(_)) {
@@ -370,7 +370,7 @@ fn groups(reader: &mut Reader, fields: &mut Fields<'_>) -> Vec<GroupCondition> {
 }
 
 /// `attributes`: `{name, value, iam?}`.
-fn attributes(reader: &mut Reader, fields: &mut Fields<'_>) -> Vec<AttributeCondition> {
+pub fn attributes(reader: &mut Reader, fields: &mut Fields<'_>) -> Vec<AttributeCondition> {
     let mut out = Vec::new();
     for item in reader.optional_list(fields, "attributes") {
         let Some(mut inner) = reader.fields(item, "an attribute") else { continue };

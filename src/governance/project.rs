@@ -3,10 +3,10 @@
 //! In: one document's node. Out: [`Purpose`]s or a [`Project`], or problems. Must never: open a project wider than it was written.
 
 use crate::governance::data::principal;
-use crate::governance::model::{Declared, Project, Purpose};
-use crate::governance::policy::{approvals, entitlements};
+use crate::governance::model::{Declared, Equalization, Owner, Project, Purpose};
+use crate::governance::policy::{approvals, attributes, entitlements, groups};
 use crate::governance::reader::{Fields, Placed, Reader, Target};
-use crate::governance::tree::Node;
+use crate::governance::tree::{Node, Value};
 
 /// Reads one `purposes` document: a purpose and its sub-purposes, which inherit the acknowledgement unless they have their own.
 pub fn read_purpose(reader: &mut Reader, node: &Node, declared: &mut Declared) {
@@ -15,6 +15,9 @@ pub fn read_purpose(reader: &mut Reader, node: &Node, declared: &mut Declared) {
     let name = reader.required_name(&mut fields, "name").filter(|placed| well_formed(reader, placed));
     reader.optional_text(&mut fields, "description");
     let acknowledgement = reader.optional_text(&mut fields, "acknowledgement");
+    // A parameter of the request in V2, of the object in V1.
+    let re_acknowledge =
+        reader.flag(&mut fields, "reAcknowledgeRequired", false) | reader.flag(&mut fields, "reAcknowledge", false);
     if let Some(node) = fields.optional("kAnonNoiseReduction") {
         reader.text(node);
         reader.warn(
@@ -26,7 +29,12 @@ pub fn read_purpose(reader: &mut Reader, node: &Node, declared: &mut Declared) {
     let subpurposes = reader.optional_list(&mut fields, "subpurposes");
     reader.finish(fields);
     let Some((root, _)) = name else { return };
-    declared.purposes.push(Purpose { name: root.clone(), acknowledgement: acknowledgement.clone(), origin });
+    declared.purposes.push(Purpose {
+        name: root.clone(),
+        acknowledgement: acknowledgement.clone(),
+        re_acknowledge,
+        origin,
+    });
     for item in subpurposes {
         let Some(mut fields) = reader.fields(item, "a sub-purpose") else { continue };
         let origin = fields.origin.clone();
@@ -40,7 +48,8 @@ pub fn read_purpose(reader: &mut Reader, node: &Node, declared: &mut Declared) {
             reader.error_at(&at, message, "write the full dotted name");
             continue;
         }
-        declared.purposes.push(Purpose { name, acknowledgement: own.or_else(|| acknowledgement.clone()), origin });
+        let acknowledgement = own.or_else(|| acknowledgement.clone());
+        declared.purposes.push(Purpose { name, acknowledgement, re_acknowledge, origin });
     }
 }
 
@@ -75,18 +84,17 @@ pub fn read(reader: &mut Reader, node: &Node, declared: &mut Declared) {
     let data_sources = reader.names(&mut fields, "datasources");
     data_sources.iter().for_each(|placed| reader.refer(Target::DataSource, placed));
     reader.tags(&mut fields, "tags");
-    for (later, help) in
-        [("workspace", "remove it: nothing is written back to the warehouse"), ("equalization", "write false")]
-    {
-        if let Some(node) = fields.optional(later)
-            && !(later == "equalization" && is_false(node))
-        {
-            reader.unsupported(node, format!("`{later}` of a project"), help);
-        }
+    let mut equalization = fields.optional("equalization").and_then(|n| equalized(reader, n));
+    if let Some(node) = fields.optional("workspace") {
+        // Shapes of other warehouses (seed 004, projects): "The project will automatically be equalized."
+        let help = "remove `workspace`, and write `equalization: true` if that is all it is there for";
+        reader.warn(node, "no workspace is made: nothing is written to the warehouse; the project is equalized", help);
+        equalization = equalization.or(Some(Equalization::Common));
     }
     let members = reader.optional_list(&mut fields, "members");
-    let members = members.iter().filter_map(|item| principal(reader, item, "a member")).collect();
-    let policy = fields.optional("subscriptionPolicy").map(|n| subscription(reader, n)).unwrap_or_default();
+    let members: Vec<Owner> = members.iter().filter_map(|item| principal(reader, item, "a member")).collect();
+    let policy =
+        fields.optional("subscriptionPolicy").map(|n| subscription(reader, n, !members.is_empty())).unwrap_or_default();
     reader.finish(fields);
     let (Some((key, _)), Some((name, _))) = (key, name) else { return };
     declared.projects.push(Project {
@@ -98,13 +106,24 @@ pub fn read(reader: &mut Reader, node: &Node, declared: &mut Declared) {
         open_to_anyone: policy.anyone,
         entitlements: policy.entitlements,
         allow_masked_joins,
+        equalization,
         description,
         origin,
     });
 }
 
-fn is_false(node: &Node) -> bool {
-    matches!(&node.value, crate::governance::tree::Value::Scalar { text, plain: true } if text.eq_ignore_ascii_case("false"))
+/// `true`, `false`, or the groups and attributes themselves.
+fn equalized(reader: &mut Reader, node: &Node) -> Option<Equalization> {
+    if !matches!(&node.value, Value::Map(_)) {
+        return reader.flag_of(node, "equalization").filter(|on| *on).map(|_| Equalization::Common);
+    }
+    let mut fields = reader.fields(node, "equalization")?;
+    let (groups, attributes) = (groups(reader, &mut fields), attributes(reader, &mut fields));
+    reader.finish(fields);
+    if groups.is_empty() && attributes.is_empty() {
+        reader.error(node, "`equalization` names nothing", "list groups or attributes, or write `true`");
+    }
+    Some(Equalization::Given { groups, attributes })
 }
 
 /// `allowMaskedJoins` of every example, `allowedMaskedJoins` of the attribute table; not both.
@@ -130,7 +149,7 @@ struct Openness {
     entitlements: Option<crate::governance::model::Audience>,
 }
 
-fn subscription(reader: &mut Reader, node: &Node) -> Openness {
+fn subscription(reader: &mut Reader, node: &Node, has_members: bool) -> Openness {
     let Some(mut fields) = reader.fields(node, "a subscriptionPolicy") else { return Openness::default() };
     let kinds = ["anyone", "approval", "entitlements", "manual"];
     let type_node = reader.required(&mut fields, "type");
@@ -143,7 +162,14 @@ fn subscription(reader: &mut Reader, node: &Node) -> Openness {
         (Some("anyone"), _) => open.anyone = true,
         (Some("entitlements"), _) => open.entitlements = entitlements(reader, &mut fields, node),
         // Who has been approved stands under `members`, as with `manual`.
-        (Some("approval"), _) => drop(approvals(reader, &mut fields, node)),
+        // `members` says who was approved.
+        (Some("approval"), at) => {
+            drop(approvals(reader, &mut fields, node));
+            if let (Some(at), false) = (at, has_members) {
+                let help = "list who was approved under `members`; it is the list that counts";
+                reader.warn(at, "membership by `approval`, and nobody is listed under `members`", help);
+            }
+        }
         _ => {}
     }
     reader.finish(fields);

@@ -780,10 +780,16 @@ fn mistakes_in_the_small_documents() {
     };
     project("purposes: [Nope]", &["projects/p.yaml:3:12: the purpose `Nope` is not declared"]);
     project("datasources: [nope]", &["projects/p.yaml:3:15: the data source `nope` is not declared"]);
-    project("equalization: true", &["projects/p.yaml:3:15: not supported yet: `equalization`"]);
-    project("workspace: {type: snowflake}", &["projects/p.yaml:3:12: not supported yet: `workspace`"]);
+    project("equalization: {groups: []}", &["projects/p.yaml:3:15: `equalization` names nothing"]);
+    project("workspace: {type: snowflake}", &["projects/p.yaml:3:12: no workspace is made"]);
     project("allowMaskedJoins: true\nallowedMaskedJoins: true", &["projects/p.yaml:1:1: both `allowMaskedJoins`"]);
-    project("subscriptionPolicy: {type: approval}", &["projects/p.yaml:3:21: `approvals` are missing"]);
+    project(
+        "subscriptionPolicy: {type: approval}",
+        &[
+            "projects/p.yaml:3:21: `approvals` are missing",
+            "projects/p.yaml:3:28: membership by `approval`, and nobody",
+        ],
+    );
     project(
         "subscriptionPolicy: {type: anyone, automaticSubscription: false}",
         &["projects/p.yaml:3:21: without automatic subscription"],

@@ -4,12 +4,13 @@
 //! every statement, so that a user disabled or expired since is refused. Must never: tell an unknown user from a known one, or a project
 //! that does not exist from one the caller is not in.
 
+use super::acknowledgement::Acknowledgement;
 use super::file::{Identities, User};
 use super::scram::{DEFAULT_ITERATIONS, LoginVerifier, SALT_LENGTH};
 use super::{Caller, Entitlement};
 use crate::config::Secret;
 use crate::error::{Family, Refusal, SqlState};
-use crate::governance::model::{Audience, Owner, Project, Purpose};
+use crate::governance::model::{Audience, Equalization, Owner, Project, Purpose};
 use crate::governance::problem::Problem;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,7 +39,17 @@ struct ProjectEntry {
     members: Vec<Owner>,
     open_to_anyone: bool,
     entitlements: Option<Audience>,
-    acknowledgements: Vec<(String, String)>,
+    acknowledgements: Vec<Acknowledgement>,
+    equalized: Option<Equalized>,
+}
+
+/// What members of an equalized project have instead of their own.
+#[derive(Debug, Clone, Default)]
+struct Equalized {
+    groups: BTreeSet<Entitlement>,
+    attributes: BTreeMap<String, BTreeSet<Entitlement>>,
+    /// Conditions that must all be met and are all that is left; `None` when the set is what all have.
+    required: Option<Audience>,
 }
 
 impl Default for Directory {
@@ -85,7 +96,10 @@ impl Directory {
             return Err(problems);
         }
         let mock = Mock::like(&identities, secret);
-        let projects = projects.iter().map(|project| (project.key.as_str().into(), entry(project, purposes))).collect();
+        let projects = projects
+            .iter()
+            .map(|project| (project.key.as_str().into(), entry(project, purposes, &identities)))
+            .collect();
         Ok(Self { identities, projects, mock })
     }
 
@@ -133,27 +147,23 @@ impl Directory {
                 format!("role \"{name}\" is not permitted to log in"),
             ));
         };
-        let mut caller = Caller {
-            user: Arc::clone(name),
-            iam: Arc::clone(&user.iam),
-            groups: user.groups.clone(),
-            attributes: user.attributes.clone(),
-            project: None,
-            purposes: BTreeSet::new(),
-        };
+        let mut caller = of_user(name, user);
         if let Some(key) = project {
             let found = self.projects.get_key_value(key).filter(|(_, entry)| is_member(&caller, entry));
             let Some((key, entry)) = found else {
                 return Err(Refusal::denied(format!("permission denied for project \"{key}\"")));
             };
+            if let Some(equalized) = &entry.equalized {
+                equalized.apply(&mut caller, key)?;
+            }
             caller.project = Some(Arc::clone(key));
             caller.purposes = entry.purposes.clone();
         }
         Ok(caller)
     }
 
-    /// The texts to accept before acting under a project, as (purpose, text); empty when there are none or no such project.
-    pub fn acknowledgements(&self, project: &str) -> &[(String, String)] {
+    /// The texts to accept before acting under a project; empty when there are none or no such project.
+    pub fn acknowledgements(&self, project: &str) -> &[Acknowledgement] {
         self.projects.get(project).map(|entry| entry.acknowledgements.as_slice()).unwrap_or_default()
     }
 
@@ -194,31 +204,108 @@ fn may_log_in(user: &User, now: Timestamp) -> bool {
     !user.disabled && user.expires.is_none_or(|end| now < end)
 }
 
-fn entry(project: &Project, purposes: &[Purpose]) -> ProjectEntry {
-    let mut acknowledgements: Vec<(String, String)> = Vec::new();
+/// A user under no project.
+fn of_user(name: &Arc<str>, user: &User) -> Caller {
+    Caller {
+        user: Arc::clone(name),
+        iam: Arc::clone(&user.iam),
+        groups: user.groups.clone(),
+        attributes: user.attributes.clone(),
+        project: None,
+        purposes: BTreeSet::new(),
+    }
+}
+
+fn entry(project: &Project, purposes: &[Purpose], identities: &Identities) -> ProjectEntry {
+    let mut acknowledgements: Vec<Acknowledgement> = Vec::new();
     for name in &project.purposes {
-        if let Some((of, text)) = acknowledgement(name, purposes)
-            && !acknowledgements.iter().any(|(known, _)| known == of)
+        if let Some(found) = acknowledgement(name, purposes)
+            && !acknowledgements.contains(&found)
         {
-            acknowledgements.push((of.to_owned(), text.to_owned()));
+            acknowledgements.push(found);
         }
     }
-    ProjectEntry {
+    let mut entry = ProjectEntry {
         purposes: project.purposes.iter().cloned().collect(),
         members: project.members.clone(),
         open_to_anyone: project.open_to_anyone,
         entitlements: project.entitlements.clone(),
         acknowledgements,
+        equalized: None,
+    };
+    entry.equalized = project.equalization.as_ref().map(|equalization| match equalization {
+        Equalization::Common => common(identities, &entry),
+        Equalization::Given { groups, attributes } => Equalized {
+            required: Some(Audience {
+                all: true,
+                groups: groups.clone(),
+                attributes: attributes.clone(),
+                ..Audience::default()
+            }),
+            ..Equalized::default()
+        },
+    });
+    entry
+}
+
+/// What every member has; members who may not log in at the moment count, so that nobody's coming or going widens anything.
+fn common(identities: &Identities, entry: &ProjectEntry) -> Equalized {
+    let callers = identities.users.iter().map(|(name, user)| of_user(name, user));
+    let shared = callers.filter(|caller| is_member(caller, entry)).reduce(|mut shared, next| {
+        shared.groups.retain(|group| next.groups.contains(group));
+        shared.attributes.retain(|name, values| {
+            values.retain(|value| next.attributes.get(name).is_some_and(|have| have.contains(value)));
+            !values.is_empty()
+        });
+        shared
+    });
+    shared.map_or_else(Equalized::default, |shared| Equalized {
+        groups: shared.groups,
+        attributes: shared.attributes,
+        required: None,
+    })
+}
+
+impl Equalized {
+    /// Leaves a member what all have, never more than was his own. Who lacks some of it is told so: he is a member.
+    fn apply(&self, caller: &mut Caller, project: &str) -> Result<(), Refusal> {
+        let Some(required) = &self.required else {
+            caller.groups.retain(|group| self.groups.contains(group));
+            caller.attributes.retain(|name, values| {
+                values.retain(|value| self.attributes.get(name).is_some_and(|all| all.contains(value)));
+                !values.is_empty()
+            });
+            return Ok(());
+        };
+        if !satisfies(caller, required) {
+            let message = format!("permission denied for project \"{project}\": it is equalized");
+            let hint = "Its members need groups or attributes that you do not have; an administrator can tell which.";
+            return Err(Refusal::denied(message).with_hint(hint));
+        }
+        let from = |wanted: &Option<String>, iam: &str| wanted.as_deref().is_none_or(|wanted| wanted == iam);
+        caller.groups.retain(|g| required.groups.iter().any(|c| c.name == g.value && from(&c.iam, &g.iam)));
+        caller.attributes.retain(|name, values| {
+            let wanted = |v: &Entitlement| {
+                required.attributes.iter().any(|c| c.name == *name && c.value == v.value && from(&c.iam, &v.iam))
+            };
+            values.retain(wanted);
+            !values.is_empty()
+        });
+        Ok(())
     }
 }
 
 /// The text of a purpose, or of its nearest ancestor that has one.
-fn acknowledgement<'a>(name: &str, purposes: &'a [Purpose]) -> Option<(&'a str, &'a str)> {
+fn acknowledgement(name: &str, purposes: &[Purpose]) -> Option<Acknowledgement> {
     let mut name = name;
     loop {
         let found = purposes.iter().find(|p| p.name == name);
         if let Some((found, text)) = found.and_then(|p| Some((p, p.acknowledgement.as_ref()?))) {
-            return Some((&found.name, text));
+            return Some(Acknowledgement {
+                purpose: found.name.clone(),
+                text: text.clone(),
+                again: found.re_acknowledge,
+            });
         }
         (name, _) = name.rsplit_once('.')?;
     }

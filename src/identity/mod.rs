@@ -2,10 +2,12 @@
 //!
 //! In: the identity file, a login attempt. Out: a [`Caller`]. Must never: keep a password, tell an unknown user from a wrong password.
 
+pub mod acknowledgement;
 mod directory;
 pub mod file;
 pub mod scram;
 
+pub use acknowledgement::{Acknowledgement, Acknowledgements};
 pub use directory::Directory;
 pub use file::Identities;
 pub use scram::{LoginVerifier, ServerExchange, Verifier};

@@ -129,9 +129,13 @@ fn own(lower: &str) -> Option<&'static str> {
     match lower {
         "search_path" => Some("search_path"),
         "sqlveil.project" => Some("sqlveil.project"),
+        ACKNOWLEDGE => Some(ACKNOWLEDGE),
         _ => None,
     }
 }
+
+/// SET of this to a project's key accepts what the project asks for; it holds no value.
+pub const ACKNOWLEDGE: &str = "sqlveil.acknowledge";
 
 impl SessionView {
     /// Value of a setting that the proxy answers itself, by lower-case name.

@@ -388,6 +388,7 @@ fn project(key: &str, joins: bool, sources: &[&str]) -> Project {
         open_to_anyone: true,
         entitlements: None,
         allow_masked_joins: joins,
+        equalization: None,
         description: None,
         origin: Origin::default(),
     }

@@ -13,6 +13,7 @@ pub fn show_own(name: &str, value: &str) -> Sealed {
 pub fn set_own(name: &'static str, value: Option<&str>, local: bool) -> Sealed {
     let placeholder = match name {
         "search_path" => "sqlveil.search_path",
+        "sqlveil.acknowledge" => "sqlveil.acknowledge",
         _ => "sqlveil.project",
     };
     let scope = if local { "LOCAL " } else { "" };

@@ -14,8 +14,10 @@ use super::settings::Settings;
 use crate::audit::{self, Who};
 use crate::config::{self, Config};
 use crate::error::{Family, Refusal, SqlState};
-use crate::identity::Caller;
+use crate::identity::{Acknowledgements, Caller, Directory};
+use crate::plan::settings::ACKNOWLEDGE;
 use crate::plan::{Plan, Planner, Progress};
+use crate::types::quote_literal;
 use crate::upstream::{Pool, ReadHalf, Session, WriteHalf};
 use crate::wire::errors::{Fields, Severity, error_response};
 use crate::wire::{Header, Limits, TransactionStatus, backend};
@@ -50,6 +52,8 @@ pub struct Shared {
     pub planner: Arc<Planner>,
     /// Keys of live sessions.
     pub keys: Arc<CancelKeys>,
+    /// What callers have acknowledged.
+    acknowledgements: Arc<Acknowledgements>,
     /// How many sessions each user has.
     users: Arc<DashMap<Arc<str>, usize>>,
     sessions: Arc<AtomicUsize>,
@@ -59,7 +63,9 @@ impl Shared {
     /// What connections to this configuration share.
     pub fn new(config: Arc<Config>, worlds: Worlds) -> Self {
         let pools = config.connections.iter().map(|(key, c)| (Arc::clone(key), Pool::new(Arc::clone(c)))).collect();
+        let acknowledgements = Arc::new(Acknowledgements::at(&config.acknowledgements));
         Self {
+            acknowledgements,
             config,
             worlds,
             pools,
@@ -75,6 +81,46 @@ impl Shared {
 struct Live {
     world: WorldHandle,
     planner: Arc<Planner>,
+    acknowledgements: Arc<Acknowledgements>,
+}
+
+/// The caller under a project he may act in and whose acknowledgements he has accepted.
+fn admitted(
+    directory: &Directory,
+    acknowledgements: &Acknowledgements,
+    user: &str,
+    project: Option<&str>,
+) -> Result<Caller, Refusal> {
+    let caller = directory.caller(user, project)?;
+    let Some(key) = project else { return Ok(caller) };
+    let asked = directory.acknowledgements(key);
+    if asked.is_empty() {
+        return Ok(caller);
+    }
+    let missing = acknowledgements.missing(&caller, key, asked).map_err(|error| unkept(&error))?;
+    if missing.is_empty() {
+        return Ok(caller);
+    }
+    // Purposes that inherit the same text say it once.
+    let mut texts: Vec<(Vec<&str>, &str)> = Vec::new();
+    for asked in missing {
+        match texts.iter_mut().find(|(_, text)| *text == asked.text) {
+            Some((purposes, _)) => purposes.push(&asked.purpose),
+            None => texts.push((vec![&asked.purpose], &asked.text)),
+        }
+    }
+    let texts: Vec<String> = texts.iter().map(|(purposes, text)| format!("{}: {text}", purposes.join(", "))).collect();
+    let message = format!("project \"{key}\" asks you to acknowledge first\n{}", texts.join("\n"));
+    let hint = format!("If you agree, SET {ACKNOWLEDGE} = {}", quote_literal(key));
+    Err(Refusal::denied(message)
+        .with_hint(format!("{hint} (in a session outside the project when you cannot log in to it).")))
+}
+
+/// 58030 `io_error`: what is acknowledged cannot be kept, so nothing is.
+fn unkept(error: &std::io::Error) -> Refusal {
+    tracing::error!(%error, "the acknowledgements cannot be read or written");
+    Refusal::new(Family::Internal, SqlState("58030"), "acknowledgements cannot be kept at the moment")
+        .with_hint("An administrator can see why in the log of the proxy.")
 }
 
 impl Surroundings for Live {
@@ -83,7 +129,15 @@ impl Surroundings for Live {
     }
 
     fn caller(&self, world: &World, user: &str, project: Option<&str>) -> Result<Arc<Caller>, Refusal> {
-        world.directory.caller(user, project).map(Arc::new)
+        admitted(&world.directory, &self.acknowledgements, user, project).map(Arc::new)
+    }
+
+    fn acknowledge(&self, world: &World, user: &str, project: &str) -> Result<(), Refusal> {
+        let caller = world.directory.caller(user, Some(project))?;
+        let asked = world.directory.acknowledgements(project);
+        self.acknowledgements.accept(&caller, project, asked).map_err(|error| unkept(&error))?;
+        audit::acknowledged(user, project, asked);
+        Ok(())
     }
 
     fn plan(&self, sql: &str, progress: &mut dyn Progress) -> Result<Vec<Arc<Plan>>, Refusal> {
@@ -289,12 +343,17 @@ async fn begin(shared: &Shared, entry: &mut Entry) -> Result<Begun, Refusal> {
     let connection: &Arc<config::Connection> = shared.config.connection_of(&entry.wish.database).ok_or_else(unknown)?;
     let world = shared.worlds.get(&connection.key).ok_or_else(|| Refusal::internal("no world for a connection"))?;
     let pool = shared.pools.get(&connection.key).ok_or_else(|| Refusal::internal("no pool for a connection"))?;
-    world.load().directory.caller(&entry.who.user, entry.project.as_deref())?;
+    let (directory, project) = (Arc::clone(&world.load().directory), entry.project.as_deref());
+    admitted(&directory, &shared.acknowledgements, &entry.who.user, project)?;
 
     let mut upstream = pool.acquire(pool.deadline()).await?;
     let key = shared.keys.issue(entry.greeted.minor, upstream.cancel_key());
     entry.who.session = key.pid;
-    let around = Arc::new(Live { world: world.clone(), planner: Arc::clone(&shared.planner) });
+    let around = Arc::new(Live {
+        world: world.clone(),
+        planner: Arc::clone(&shared.planner),
+        acknowledgements: Arc::clone(&shared.acknowledgements),
+    });
     let settings = Settings::new(entry.wish.search_path.as_deref(), entry.project.as_deref());
     let limits = &shared.config.limits;
     let holding = Holding {

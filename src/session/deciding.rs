@@ -8,7 +8,9 @@ use super::settings::{Name, Settings, Values, split_search_path};
 use crate::audit::{Record, Who};
 use crate::error::{Family, Refusal, SqlState};
 use crate::identity::Caller;
+use crate::plan::settings::ACKNOWLEDGE;
 use crate::plan::{Effect, ErrorPolicy, Plan, PlanInputs, Progress, SessionView};
+use crate::sql::NodeEnum;
 use crate::types::Oid;
 use crate::wire::TransactionStatus;
 use crate::world::World;
@@ -24,6 +26,8 @@ pub trait Surroundings: Send + Sync + 'static {
     fn world(&self) -> Arc<World>;
     /// The caller under a project. 28000 when the user is unknown or disabled, 42501 when not a member.
     fn caller(&self, world: &World, user: &str, project: Option<&str>) -> Result<Arc<Caller>, Refusal>;
+    /// Records that the user accepts what a project asks for.
+    fn acknowledge(&self, world: &World, user: &str, project: &str) -> Result<(), Refusal>;
     /// As [`crate::plan::Planner::plan_string`].
     fn plan(&self, sql: &str, progress: &mut dyn Progress) -> Result<Vec<Arc<Plan>>, Refusal>;
 }
@@ -204,6 +208,19 @@ impl<A: Surroundings> Deciding<A> {
         Ok((Basis { version: world.version, caller, view }, world))
     }
 
+    /// As [`Self::basis`]; where the caller may not act under his project any more, statements that leave it or accept what it asks for
+    /// are still decided, as those of nobody's project.
+    fn basis_of(&mut self, sql: &str) -> Result<(Basis, Arc<World>), Refusal> {
+        let refusal = match self.basis() {
+            Err(refusal) if !self.settings.current().project.is_empty() && leaves_a_project(sql) => refusal,
+            found => return found,
+        };
+        let world = self.around.world();
+        let Ok(caller) = self.around.caller(&world, &self.who.user, None) else { return Err(refusal) };
+        let view = self.view()?;
+        Ok((Basis { version: world.version, caller, view }, world))
+    }
+
     /// Looks a name up in a book.
     pub fn find(&self, book: &Book, name: &str) -> Found {
         match book.get(name) {
@@ -224,8 +241,8 @@ impl<A: Surroundings> Deciding<A> {
         self.unsettled = false;
         self.short_enough(sql)?;
         let around = Arc::clone(&self.around);
-        let under = self.basis()?;
-        let mut outlook = Outlook { deciding: self, params: &[], parts: Some(Vec::new()), under };
+        let under = self.basis_of(sql)?;
+        let mut outlook = Outlook { deciding: self, sql, params: &[], parts: Some(Vec::new()), under };
         let planned = around.plan(sql, &mut outlook);
         let mut parts = outlook.parts.take().unwrap_or_default();
         let refusal = match planned {
@@ -265,9 +282,9 @@ impl<A: Surroundings> Deciding<A> {
 
     fn plan_again(&mut self, sql: &Arc<str>, params: &Arc<[Oid]>, made: Made) -> Result<Decided, Refusal> {
         let around = Arc::clone(&self.around);
-        let under = self.basis()?;
+        let under = self.basis_of(sql)?;
         let basis = under.0.clone();
-        let mut outlook = Outlook { deciding: self, params, parts: None, under };
+        let mut outlook = Outlook { deciding: self, sql, params, parts: None, under };
         let plans = around.plan(sql, &mut outlook)?;
         let mut plans = plans.into_iter();
         let plan = plans.next();
@@ -283,7 +300,7 @@ impl<A: Surroundings> Deciding<A> {
 
     /// Decides again what was decided earlier, when anything it depends on has changed.
     pub fn recheck(&mut self, earlier: &Decided) -> Result<Recheck, Refusal> {
-        let (now, _) = self.basis()?;
+        let (now, _) = self.basis_of(&earlier.sql)?;
         if earlier.holds(&now) {
             return Ok(Recheck::Same);
         }
@@ -338,6 +355,16 @@ impl<A: Surroundings> Deciding<A> {
     }
 
     fn check_set(&mut self, name: &str, value: Option<&str>) -> Result<(), Refusal> {
+        if name == ACKNOWLEDGE {
+            let Some(key) = value.filter(|key| !key.is_empty()) else {
+                let text = format!("invalid value for parameter \"{ACKNOWLEDGE}\"");
+                return Err(Refusal::new(Family::Caller, SqlState::INVALID_PARAMETER_VALUE, text)
+                    .with_hint("Set it to the key of a project to accept what the project asks for."));
+            };
+            let world = self.around.world();
+            self.caller = None;
+            return self.around.acknowledge(&world, &self.who.user, key);
+        }
         match Name::of(name) {
             Some(Name::SearchPath) => match value.map(|v| split_search_path(v, &self.who.user)) {
                 Some(None) => Err(bad_search_path()),
@@ -527,6 +554,21 @@ impl<A: Surroundings> Deciding<A> {
     }
 }
 
+/// Whether a text holds nothing but statements that leave a project, choose another, accept what one asks for, or end a transaction: they
+/// read nothing.
+fn leaves_a_project(sql: &str) -> bool {
+    /// Longer texts are something else.
+    const LONGEST: usize = 1024;
+    let leaves = |node: &NodeEnum| match node {
+        NodeEnum::VariableSetStmt(set) => {
+            ["sqlveil.project", ACKNOWLEDGE].contains(&set.name.to_ascii_lowercase().as_str())
+        }
+        NodeEnum::TransactionStmt(_) => true,
+        _ => false,
+    };
+    sql.len() <= LONGEST && crate::sql::parse(sql).is_ok_and(|parsed| parsed.statements.iter().all(|s| leaves(&s.node)))
+}
+
 fn bad_search_path() -> Refusal {
     Refusal::new(Family::Caller, SqlState::INVALID_PARAMETER_VALUE, "invalid value for parameter \"search_path\"")
 }
@@ -546,6 +588,7 @@ fn bounded(held: usize, most: usize, what: &str) -> Result<(), Refusal> {
 /// it; without, nothing changes (Parse).
 struct Outlook<'a, A> {
     deciding: &'a mut Deciding<A>,
+    sql: &'a str,
     params: &'a [Oid],
     parts: Option<Vec<Part>>,
     /// What the next statement is decided under.
@@ -566,7 +609,7 @@ impl<A: Surroundings> Progress for Outlook<'_, A> {
         let changed = !undo.is_empty();
         parts.push(Part { plan: Arc::clone(plan), errors, inner, undo, record: None });
         if changed {
-            self.under = self.deciding.basis()?;
+            self.under = self.deciding.basis_of(self.sql)?;
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Data sources beyond plain tables, against a real PostgreSQL: registered queries, logical names, descriptions.
+//! Data sources beyond plain tables, against a real PostgreSQL: registered queries, logical names, descriptions; and the projects under which they are read.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -6,6 +6,7 @@
 mod support;
 
 mod names;
+mod projects;
 mod queries;
 
 use support::{Running, Stage};

@@ -43,6 +43,7 @@ pub struct Stage {
     tags: BTreeSet<String>,
     policies: Vec<String>,
     purposes: BTreeSet<String>,
+    purpose_documents: Vec<String>,
     projects: Vec<String>,
     grants: Vec<String>,
     fingerprints: Vec<String>,
@@ -83,6 +84,7 @@ impl Stage {
             tags: BTreeSet::new(),
             policies: Vec::new(),
             purposes: BTreeSet::new(),
+            purpose_documents: Vec::new(),
             projects: Vec::new(),
             grants: Vec::new(),
             fingerprints: Vec::new(),
@@ -143,6 +145,12 @@ impl Stage {
     /// Declares a purpose.
     pub fn purpose(mut self, name: &str) -> Self {
         self.purposes.insert(name.to_owned());
+        self
+    }
+
+    /// A purpose document.
+    pub fn purpose_document(mut self, document: &str) -> Self {
+        self.purpose_documents.push(document.to_owned());
         self
     }
 
@@ -226,7 +234,8 @@ impl Stage {
         self.groups.iter().for_each(|group| identity.push_str(&format!("  - {{name: {}}}\n", quoted(group))));
         identity.push_str(if self.users.is_empty() { "users: []\n" } else { "users:\n" });
         self.users.iter().for_each(|user| identity.push_str(user));
-        let purposes: Vec<String> = self.purposes.iter().map(|name| format!("name: {}\n", quoted(name))).collect();
+        let mut purposes: Vec<String> = self.purposes.iter().map(|name| format!("name: {}\n", quoted(name))).collect();
+        purposes.extend(self.purpose_documents.iter().cloned());
         let config = format!(
             "listen: [\"127.0.0.1:0\"]\ngovernance: governance\nidentity: identity.yaml\nsecret: {{file: secrets/master}}\n\
              connections:\n  {0}: {{host: 127.0.0.1, port: {1}, database: {0}, user: {2}, sslmode: disable, \

@@ -56,6 +56,7 @@ fn project(key: &str) -> Project {
         open_to_anyone: false,
         entitlements: None,
         allow_masked_joins: false,
+        equalization: None,
         origin: Default::default(),
     }
 }
@@ -208,11 +209,13 @@ fn acknowledgements_are_inherited() {
     let purpose = |name: &str, text: Option<&str>| Purpose {
         name: name.into(),
         acknowledgement: text.map(str::to_owned),
+        re_acknowledge: false,
         origin: Default::default(),
     };
     let purposes = [purpose("Research", Some("be good")), purpose("Research.Fraud", None)];
     let directory = Directory::new(identities(), &[project("p")], &purposes, &Secret::new("key")).unwrap();
-    assert_eq!(directory.acknowledgements("p"), [("Research".to_owned(), "be good".to_owned())]);
+    let asked: Vec<_> = directory.acknowledgements("p").iter().map(|a| (a.purpose.as_str(), a.text.as_str())).collect();
+    assert_eq!(asked, [("Research", "be good")]);
     assert!(directory.acknowledgements("q").is_empty());
 }
 
@@ -274,4 +277,52 @@ fn a_bare_group_name_must_be_clear() {
     assert!(with("{name: g, iam: z}").unwrap_err()[0].contains("not declared"));
     let user = &with("{name: g, iam: y}").unwrap().users["u"];
     assert_eq!(&*user.groups.first().unwrap().iam, "y");
+}
+
+#[test]
+fn an_equalized_project_leaves_what_all_members_have() {
+    let identities = read(
+        "
+users:
+  - {name: ana, groups: [Staff, Eu], attributes: {region: [EU, US], level: [1]}}
+  - {name: bob, groups: [Staff, Us], attributes: {region: [US, EU], level: [2]}}
+  - {name: cy, groups: [Staff], attributes: {region: [US]}, disabled: true}
+  - {name: eve, groups: [Other]}
+groups: [{name: Staff}, {name: Eu}, {name: Us}, {name: Other}]
+",
+    )
+    .unwrap();
+    let equalized = |equalization| Project {
+        members: vec![member(true, "Staff", None)],
+        equalization: Some(equalization),
+        ..project("p")
+    };
+    let values = |caller: &Caller, name: &str| {
+        caller.attributes.get(name).into_iter().flatten().map(|v| v.value.clone()).collect::<Vec<_>>()
+    };
+    let groups = |caller: &Caller| caller.groups.iter().map(|g| g.value.clone()).collect::<Vec<_>>();
+    let common = equalized(Equalization::Common);
+    let directory = Directory::new(identities.clone(), &[common], &[], &Secret::new("key")).unwrap();
+    for user in ["ana", "bob"] {
+        let (own, inside) = (directory.caller(user, None).unwrap(), directory.caller(user, Some("p")).unwrap());
+        assert_eq!(
+            (groups(&inside), values(&inside, "region")),
+            (vec!["Staff".to_owned()], vec!["US".to_owned()]),
+            "{user}"
+        );
+        assert!(!inside.attributes.contains_key("level"), "no value of it is common");
+        assert!(inside.groups.is_subset(&own.groups));
+    }
+    assert_eq!(directory.caller("eve", Some("p")).unwrap_err().code, SqlState::INSUFFICIENT_PRIVILEGE);
+
+    let given = equalized(Equalization::Given {
+        groups: vec![GroupCondition { name: "Staff".into(), iam: None }],
+        attributes: vec![AttributeCondition { name: "level".into(), value: "1".into(), iam: None }],
+    });
+    let directory = Directory::new(identities, &[given], &[], &Secret::new("key")).unwrap();
+    let ana = directory.caller("ana", Some("p")).unwrap();
+    assert_eq!((groups(&ana), values(&ana, "level")), (vec!["Staff".to_owned()], vec!["1".to_owned()]));
+    assert!(values(&ana, "region").is_empty());
+    let refusal = directory.caller("bob", Some("p")).unwrap_err();
+    assert!(refusal.message.contains("equalized"), "bob is a member, but lacks level 1: {refusal}");
 }
