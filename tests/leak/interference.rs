@@ -8,7 +8,7 @@ use crate::attacks;
 use crate::generator::{Generator, Statement};
 use crate::support::{Running, long};
 use crate::wire::{Answer, Wire, bind, close, describe_what, execute, parse, query, sync};
-use crate::world::{ANA, EVE, MAX, TAME, WILD, connect, runtime, stage};
+use crate::world::{ANA, EVE, MAX, TAME, WILD, connect, runtime, stage, stage_of_queries};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::OnceLock;
@@ -24,6 +24,41 @@ impl Pair {
         let start = async |hidden| stage(hidden).await.sql(settings).await.start().await;
         runtime().block_on(async { Self { tame: start(TAME).await, wild: start(WILD).await } })
     }
+}
+
+/// The pair in which every table is a registered query.
+fn queries() -> &'static Pair {
+    static PAIR: OnceLock<Pair> = OnceLock::new();
+    let start = async |hidden| stage_of_queries(hidden).await.start().await;
+    PAIR.get_or_init(|| runtime().block_on(async { Pair { tame: start(TAME).await, wild: start(WILD).await } }))
+}
+
+/// Rows that a registered query leaves out are hidden from everyone, and nothing of a caller's meets them.
+#[test]
+fn fixed_statements_over_queries() {
+    for (settings, ways) in [
+        (&[][..], &[Way::Simple, Way::Extended(1), Way::Copy][..]),
+        (&["SET enable_seqscan = off"], &[Way::Simple]),
+        (&["SET enable_indexscan = off", "SET enable_bitmapscan = off", "SET enable_hashjoin = off"], &[Way::Simple]),
+    ] {
+        let selects = planned().filter(|sql| sql.starts_with("SELECT") || sql.starts_with("WITH"));
+        let selects: Vec<&str> = selects.collect();
+        let answered = compare(Twins::of(queries(), ANA, settings), ways, selects.iter().copied());
+        assert!(answered * 3 > selects.len() * 2, "only {answered} of {} were executed", selects.len());
+    }
+}
+
+/// Without its barrier the same query is an oracle: the statements are attacks.
+#[test]
+fn a_query_without_a_barrier_would_leak() {
+    let mut direct = crate::world::direct(&queries().wild);
+    let blunt = "SELECT q.id FROM (SELECT * FROM emp WHERE dept IN ('blue', 'green', 'c', 'd', 'e', 'f', 'g', 'h')) q WHERE q.note::int > 0";
+    // Not by the index on what the query asks for.
+    assert_eq!(direct.simple("SET enable_indexscan = off; SET enable_bitmapscan = off").code(), "");
+    let raised = direct.simple(blunt).code();
+    let mut ana = connect(&queries().wild, ANA);
+    let answer = ana.simple("SELECT id FROM emp WHERE note::int > 0");
+    assert_eq!((raised.as_str(), answer.code().as_str(), answer.rows().len()), ("22P02", "", 24));
 }
 
 /// The pair that all tests share.

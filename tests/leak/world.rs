@@ -160,7 +160,13 @@ pub fn govern(stage: Stage) -> Stage {
             ("part", "{dept: [Dept]}"),
         ])
         .source("table: ev\nschema: public\neventTime: at\ntags: {table: [Events]}")
-        .tags(&["Events"])
+        .tags(&["Events"]);
+    callers(stage)
+}
+
+/// Adds the policies and the callers.
+fn callers(stage: Stage) -> Stage {
+    let stage = stage
         // As many values as the planner does not hash: it then takes the rule for dearer than most expressions and would run it last.
         .user(ANA, &["Staff"], &[("dept", &["blue", "green", "c", "d", "e", "f", "g", "h"])])
         .user(MAX, &["Staff", "Trusted"], &[("dept", &["blue"])])
@@ -168,13 +174,52 @@ pub fn govern(stage: Stage) -> Stage {
     POLICIES.iter().fold(stage, |stage, policy| stage.policy(policy))
 }
 
+/// The tables again, as queries: what the row rules hide from `ana` their own conditions hide from everyone. Name, query, column tags.
+const QUERIES: &[(&str, &str, &str)] = &[
+    ("dept", "SELECT * FROM dept", "{}"),
+    (
+        "emp",
+        "SELECT * FROM emp WHERE dept IN ('blue', 'green', 'c', 'd', 'e', 'f', 'g', 'h')",
+        "{ssn: [Hide], email: [Seven], pin: [Seven], score: [Seven], born: [Hide], seen_secret: [Hide], blob: [Hide], tags: [Hide], badge: [Hide]}",
+    ),
+    ("log", "SELECT * FROM log", "{secret: [Hide], code: [Closed]}"),
+    ("peek", "SELECT * FROM peek WHERE dept = 'blue'", "{}"),
+    ("orders", "SELECT o.* FROM orders o JOIN entitled e USING (emp_id) WHERE e.login = 'ana'", "{}"),
+    ("mass", "SELECT * FROM mass WHERE emp_id IN (SELECT o.emp_id FROM open_to o WHERE o.login = 'ana')", "{}"),
+    ("pay", "SELECT * FROM pay WHERE owner = 'ana' AND amount * 2 < 1000", "{}"),
+    ("part", "SELECT * FROM part WHERE dept = 'blue' OR dept = 'green'", "{}"),
+    ("ev", "SELECT * FROM ev WHERE at >= now() - interval '1 day'", "{}"),
+];
+
+/// The same world, in which every table is a query source of the same name.
+pub async fn stage_of_queries(hidden: &str) -> Stage {
+    let mut stage = filled(hidden).await;
+    for (name, query, tags) in QUERIES {
+        let tags: std::collections::BTreeMap<String, Vec<String>> = serde_saphyr::from_str(tags).expect("column tags");
+        let columns: Vec<String> = tags
+            .iter()
+            .map(|(column, tags)| format!("{{columnName: {column}, tags: [{}]}}", tags.join(", ")))
+            .collect();
+        stage = stage.source(&format!(
+            "query: \"{query}\"\nnaming: {{schema: public, table: {name}, datasource: {name}}}\ntags: {{columns: [{}]}}",
+            columns.join(", ")
+        ));
+    }
+    callers(stage.tags(&["Dept", "Emp", "Mass", "Owner", "Events", "Hide", "Seven", "Closed"]))
+}
+
 /// A stage over a copy of the schema: copies share the OIDs of everything.
 pub async fn stage(hidden: &str) -> Stage {
+    govern(filled(hidden).await)
+}
+
+/// The copy, filled.
+async fn filled(hidden: &str) -> Stage {
     static TEMPLATE: tokio::sync::OnceCell<()> = tokio::sync::OnceCell::const_new();
     TEMPLATE.get_or_init(template).await;
     // In this order, so that what is shown lies in the same places.
     let stage = Stage::copy_of(server(), "leak_template").await.sql(SHOWN).await.sql(hidden).await;
-    govern(stage.sql("REFRESH MATERIALIZED VIEW m_emp").await.sql("VACUUM ANALYZE").await)
+    stage.sql("REFRESH MATERIALIZED VIEW m_emp").await.sql("VACUUM ANALYZE").await
 }
 
 async fn template() {
