@@ -145,7 +145,8 @@ impl Kind<'_> {
             tag: None,
             positions,
             errors: ErrorPolicy {
-                hides: decisions.iter().any(|d| d.hides_anything()),
+                // Schema and table fields name the relation as the warehouse does.
+                hides: decisions.iter().any(|d| d.hides_anything() || d.logical != d.remote),
                 canonical_data_errors: decisions.iter().any(|d| d.may_raise()),
             },
             notices,

@@ -6,6 +6,7 @@
 
 use crate::error::{Family, Refusal, SqlState};
 use crate::plan::{ErrorPolicy, Plan};
+use crate::policy::decision::ROW_ALIAS;
 use crate::wire::errors::{Fields, byte_offset, character_position, write_fields};
 use bytes::BytesMut;
 
@@ -13,6 +14,21 @@ use bytes::BytesMut;
 pub const DATA_ERROR: &str = "data error in a policy-protected relation";
 /// The text of 42501 of the warehouse: its own names the service account's view of things.
 pub const NO_PERMISSION: &str = "permission denied by the warehouse";
+
+/// The text of errors that name a relation or a column as the warehouse does: what was resolved a moment ago is not there any more.
+pub const CHANGED: &str = "a relation of the statement has changed in the warehouse";
+
+/// Whether an error of the warehouse is about names that the proxy itself wrote: a relation that is not there, a column under our own
+/// alias. Callers' own mistakes in names of relations never come so far.
+fn names_the_warehouse(code: &str, text: &str) -> bool {
+    match code {
+        "42P01" => {
+            !text.starts_with("missing FROM-clause entry") && !text.starts_with("invalid reference to FROM-clause")
+        }
+        "42703" => text.contains(&format!("{ROW_ALIAS}.")),
+        _ => false,
+    }
+}
 
 /// What an error is about.
 #[derive(Debug, Clone, Copy)]
@@ -80,6 +96,7 @@ pub fn relay(out: &mut BytesMut, tag: u8, fields: &Fields<'_>, about: Option<&Ab
             b'C' => shown.push((kind, &shown_code)),
             b'M' if canonical => shown.push((kind, DATA_ERROR)),
             b'M' if code == SqlState::INSUFFICIENT_PRIVILEGE.0 => shown.push((kind, NO_PERMISSION)),
+            b'M' if names_the_warehouse(code, text) => shown.push((kind, CHANGED)),
             b'M' => shown.push((kind, text)),
             b'P' => shown.extend(position.as_deref().map(|p| (kind, p))),
             // Detail, hint, schema, table, column, type, constraint.
@@ -161,6 +178,15 @@ mod tests {
 
     fn keys(fields: &[(u8, String)]) -> String {
         fields.iter().map(|(k, _)| *k as char).collect()
+    }
+
+    #[test]
+    fn names_of_the_warehouse_are_not_told() {
+        assert!(names_the_warehouse("42P01", "relation \"raw.t_cust\" does not exist"));
+        assert!(names_the_warehouse("42703", "column _sv.ssn does not exist"));
+        assert!(!names_the_warehouse("42P01", "missing FROM-clause entry for table \"x\""));
+        assert!(!names_the_warehouse("42P01", "invalid reference to FROM-clause entry for table \"x\""));
+        assert!(!names_the_warehouse("42703", "column e.nope does not exist"));
     }
 
     fn value(fields: &[(u8, String)], key: u8) -> Option<&str> {

@@ -47,6 +47,7 @@ pub async fn stage() -> Stage {
         .source("table: dept\nschema: public\ntags: {table: [Open]}")
         .source("table: note\nschema: public\ntags: {table: [Open, Audited]}")
         .source("table: vault\nschema: public")
+        .source("query: SELECT d.name, count(*) AS staff FROM dept d JOIN emp e ON e.dept_id = d.id WHERE e.hired IS NOT NULL GROUP BY d.name\nnaming: {datasource: staffing, schema: reports, table: staffing}\ntags: {table: [Open], columns: [{columnName: name, tags: [Money]}]}")
         .source("table: emp\nschema: hr\nnaming: {datasource: hr emp, schema: hr, table: emp}\ntags: {table: [Open]}")
         .tags(&["Open", "Staffed", "Paid", "Audited", "Id.Ssn", "Money"])
         .purpose("Audit")

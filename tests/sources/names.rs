@@ -89,6 +89,19 @@ async fn psql_shows_logical_names_alone() {
     assert!(customers.contains("TABLE \"\"Sales\".orders\" CONSTRAINT"), "{customers}");
 }
 
+/// The catalog is read again only after a while: until then a relation that is gone is not named as the warehouse named it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_gone_from_the_warehouse_is_not_named() {
+    let running = running().await;
+    let ana = running.client("ana").await;
+    running.admin().batch_execute("ALTER TABLE raw.t_cust RENAME note TO zz_note").await.unwrap();
+    let changed = |code: &str| (code.to_owned(), "a relation of the statement has changed in the warehouse".to_owned());
+    assert_eq!(error(&ana, "SELECT id FROM \"Sales\".\"Customers\" WHERE note = 'x'").await, changed("42703"));
+    running.admin().batch_execute("DROP TABLE raw.t_cust CASCADE").await.unwrap();
+    assert_eq!(error(&ana, "SELECT id FROM \"Sales\".\"Customers\"").await, changed("42P01"));
+    assert_eq!(error(&ana, "SELECT id FROM reports.buyers").await, changed("42P01"));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn definitions_name_relations_as_callers_do() {
     let running = running().await;
