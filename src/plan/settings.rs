@@ -155,7 +155,7 @@ impl SessionView {
 pub fn path_element(name: &str) -> String {
     let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    if plain { name.to_owned() } else { crate::types::quote_ident(name) }
+    if plain && !crate::sql::names::is_keyword(name) { name.to_owned() } else { crate::types::quote_ident(name) }
 }
 
 #[cfg(test)]

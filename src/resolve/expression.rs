@@ -201,6 +201,9 @@ impl Resolver<'_, '_> {
                 {
                     self.plain_type_name(name)?;
                 }
+                if let N::NamedArgExpr(named) = kind {
+                    super::names::check_plain(&named.name, "names of arguments", named.location)?;
+                }
                 let array = matches!(kind, N::AArrayExpr(_));
                 let grouping = matches!(kind, N::GroupingFunc(_));
                 let mut parts = Vec::new();

@@ -133,3 +133,25 @@ pub fn kind_name(node: &NodeEnum) -> String {
     }
     words
 }
+
+/// Whether a word written in lower-case letters, digits and underscores is a keyword that `quote_identifier` of PostgreSQL quotes:
+/// any but the unreserved ones. Those alone may name both a relation and a parameter (PostgreSQL manual, appendix C).
+pub fn is_keyword(word: &str) -> bool {
+    let parses = |text: String| super::parse(&text).is_ok();
+    !(parses(format!("SELECT FROM {word}")) && parses(format!("SELECT f({word} => 1)")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_keyword;
+
+    #[test]
+    fn keywords_are_those_that_postgresql_quotes() {
+        for word in ["float", "select", "left", "between", "user", "natural", "int"] {
+            assert!(is_keyword(word), "{word}");
+        }
+        for word in ["dept", "public", "level", "name", "_sv", "abort"] {
+            assert!(!is_keyword(word), "{word}");
+        }
+    }
+}
