@@ -267,6 +267,13 @@ fn masking(mask: &Mask) -> Value {
             "type": "Regular Expression", "regex": regex, "replacement": replacement, "caseInsensitive": insensitive,
             "global": global
         }),
+        Mask::Anonymous(level, probability) => {
+            let mut out = Map::new();
+            out.insert("type".into(), json!("K-Anonymization"));
+            put(&mut out, "kLevel", level.map(|k| json!(k)));
+            put(&mut out, "reIdProbability", probability.map(|p| json!(p)));
+            Value::Object(out)
+        }
         Mask::Bucket(size) => {
             // A number as written: a decimal fraction must not pass through a float.
             let number: Value = serde_json::from_str(size).unwrap();

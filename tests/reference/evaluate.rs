@@ -132,7 +132,7 @@ fn circumstance(circumstance: &Circumstance, table: &Table, source: &Source) -> 
 }
 
 fn matches(regex: &str, insensitive: bool, name: &str) -> bool {
-    regex::RegexBuilder::new(regex).case_insensitive(insensitive).build().unwrap().is_match(name)
+    mask::pattern(regex, insensitive).is_match(name)
 }
 
 /// Whether the field selector takes the column.
@@ -214,6 +214,8 @@ fn subscribed(world: &World, table: &Table, source: &Source, caller: &Caller) ->
 
 /// A mask that could be put on a column.
 struct Candidate<'a> {
+    /// All columns under the rule.
+    together: Vec<usize>,
     rank: u8,
     key: &'a str,
     order: usize,
@@ -345,7 +347,10 @@ fn masked_row(
             if let Kind::Masking { fields, mask, conditional } = &rule.kind
                 && fields.iter().any(|f| selects(f, name, source))
             {
+                let together = table.columns.iter().enumerate();
+                let together = together.filter(|(_, (c, _))| fields.iter().any(|f| selects(f, c, source)));
                 candidates.push(Candidate {
+                    together: together.map(|(at, _)| at).collect(),
                     rank: rank(mask, *ty),
                     key,
                     order,
@@ -356,13 +361,28 @@ fn masked_row(
         }
         // The built-in policy on columns tagged New.
         if source.column_tags.get(name).is_some_and(|tags| tags.iter().any(|t| below("New", t))) {
-            candidates.push(Candidate { rank: 0, key: "", order: 0, mask: &NULL, conditional: None });
+            candidates.push(Candidate {
+                together: Vec::new(),
+                rank: 0,
+                key: "",
+                order: 0,
+                mask: &NULL,
+                conditional: None,
+            });
         }
         candidates.sort_by_key(|c| (c.rank, c.conditional.is_some(), c.key.to_owned(), c.order));
         let mut cell = (row[at].clone(), false);
         for candidate in candidates {
             if candidate.conditional.is_some_and(|p| p.holds(table, source, row, caller) == Some(false)) {
                 continue;
+            }
+            if let Mask::Anonymous(level, probability) = candidate.mask {
+                // k rows alike are enough to show them; a probability of p percent is one row in 100/p, rounded up.
+                let k = level.or(probability.map(|p| 100_u64.div_ceil(p))).unwrap_or(5);
+                let alike = |other: &&Vec<Cell>| candidate.together.iter().all(|c| other[*c] == row[*c]);
+                if table.rows.iter().filter(alike).count() as u64 >= k {
+                    continue;
+                }
             }
             let value = mask::apply(candidate.mask, *ty, &row[at], salt).unwrap_or(None);
             if value == row[at] && leaves(candidate.mask) {
@@ -390,6 +410,7 @@ fn rank(mask: &Mask, ty: Type) -> u8 {
         Mask::Null => 0,
         Mask::Constant(_) => 1,
         Mask::Hash => 2,
+        Mask::Anonymous(..) => 3,
         Mask::Regex { .. } => 6,
         Mask::Bucket(_) | Mask::Truncate(_) => 7,
     }

@@ -359,8 +359,8 @@ impl Generator {
 
     fn field(&mut self) -> Field {
         match self.dice.roll(10) {
-            0..=5 => Field::ColumnTag(self.text(TAGS)),
-            6 => Field::ColumnRegex(self.text(PATTERNS), self.dice.percent(50)),
+            0..=3 => Field::ColumnTag(self.text(TAGS)),
+            4..=6 => Field::ColumnRegex(self.text(PATTERNS), self.dice.percent(50)),
             7 => Field::AnyTag,
             8 => Field::NoTags,
             _ => Field::All,
@@ -368,8 +368,13 @@ impl Generator {
     }
 
     fn mask(&mut self) -> Mask {
-        match self.dice.roll(12) {
+        match self.dice.roll(14) {
             0 => Mask::Null,
+            12 => Mask::Anonymous(Some(self.dice.pick(&[2, 3, 9])), None),
+            13 => {
+                let probability = self.dice.pick(&[50, 30, 7]);
+                Mask::Anonymous(None, self.maybe(70, probability))
+            }
             1..=2 => Mask::Constant(self.text(&["XXXX", "424242", "0", "2001-02-03", "it's {1}", "-1"])),
             3..=5 => Mask::Hash,
             6..=8 => {

@@ -32,7 +32,7 @@ fn patience(default: u64) -> Duration {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_proxy_answers_as_the_evaluator_does() {
     let ground = Ground::new(ROWS).await;
-    let end = Instant::now() + patience(20);
+    let end = Instant::now() + patience(14);
     let mut worlds = 0;
     for seed in first_seed().. {
         let world = world(seed, &ground.tables, ground.now);
@@ -52,7 +52,7 @@ async fn the_proxy_answers_as_the_evaluator_does() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn order_never_matters_and_staged_is_removed() {
     let ground = Ground::new(ROWS).await;
-    let end = Instant::now() + patience(8);
+    let end = Instant::now() + patience(6);
     for seed in first_seed().. {
         let mut world = world(seed, &ground.tables, ground.now);
         let answers = ground.answers(&world, 1).await;
@@ -75,7 +75,7 @@ async fn order_never_matters_and_staged_is_removed() {
 fn adding_a_policy_never_widens() {
     let now = jiff::Timestamp::now().as_second();
     let tables = crate::data::tables(now, ROWS);
-    let end = Instant::now() + patience(8);
+    let end = Instant::now() + patience(5);
     for seed in first_seed().. {
         let less = world(seed, &tables, now);
         let mut more: World = less.clone();

@@ -188,7 +188,14 @@ pub enum Mask {
     Null,
     Constant(String),
     Hash,
-    Regex { regex: String, replacement: String, insensitive: bool, global: bool },
+    Regex {
+        regex: String,
+        replacement: String,
+        insensitive: bool,
+        global: bool,
+    },
+    /// `kLevel`, `reIdProbability`, or neither.
+    Anonymous(Option<u64>, Option<u64>),
     Bucket(&'static str),
     Truncate(&'static str),
 }
