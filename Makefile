@@ -32,7 +32,7 @@ test: setup ## Run every test against a private PostgreSQL
 test-long: setup ## Run every test with the long settings of the generated ones
 	SQLVEIL_TEST_LONG=1 PROPTEST_CASES=5000 $(CARGO) test --workspace --locked --no-fail-fast
 
-bench: setup ## Time the stages of a statement (criterion)
+bench: setup ## Time the stages of a statement, decisions, and loading at scale
 	$(CARGO) bench --locked
 
 pgbench: setup-bench build ## Compare direct, PgBouncer and sqlveil with pgbench
