@@ -23,19 +23,32 @@ async fn a_statement_is_explained_and_not_run() {
         .project("projectKey: audit\nname: audit\npurposes: [Audit]\nmembers: [{type: user, name: ana}]\n")
         .user("ana", &[], &[]);
     let config = stage.write();
-    let explained = async |user: &str, project: Option<&str>, sql: &str| {
+    let explained_as = async |user: &str, project: Option<&str>, format: Format, sql: &str| {
         let args = Args {
             config: config.clone(),
             user: user.into(),
             project: project.map(Into::into),
             connection: None,
-            format: Format::Text,
+            format,
             sql: sql.into(),
         };
         let mut out = Vec::new();
         let done = run(&args, &mut out, false).await.expect("written");
         (done, String::from_utf8(out).expect("text"))
     };
+    let explained =
+        async |user: &str, project: Option<&str>, sql: &str| explained_as(user, project, Format::Text, sql).await;
+    let (_, data) = explained_as("ana", None, Format::Json, "SELECT ssn FROM emp WHERE id = 1").await;
+    let data: serde_json::Value = serde_json::from_str(&data).expect("JSON");
+    let relation = &data["relations"][0];
+    assert_eq!(relation["answer"], "visible", "{data}");
+    let masked = serde_json::json!([{"type": "Consistent Value", "metadata": {}, "name": "ssn", "actionType": "Hash",
+        "policyKey": "mask ssn", "changedOnApply": []}]);
+    assert_eq!(relation["policyInfo"]["masked"], masked, "{data}");
+    assert_eq!(relation["policyInfo"]["visibilityRuleApplies"], false);
+    let rule = relation["rules"].as_array().expect("rules").iter().find(|r| r["policy"] == "mask ssn").expect("traced");
+    assert!(rule["applied"] == true && rule["why"].as_str().expect("words").contains("except"), "{rule}");
+    assert!(data["sent"][0]["sql"].as_str().expect("text").contains("<salt>"), "{data}");
     let (done, text) = explained("ana", None, "SELECT ssn FROM emp WHERE id = 1").await;
     assert!(done, "{text}");
     for part in ["public.emp (data source emp): visible", "ssn  Hash (mask ssn)", "sent to the warehouse", "<salt>"] {
