@@ -125,10 +125,12 @@ pub(crate) fn policy_info(bound: &Bound, decision: &RelationDecision, caller: &C
                 nothing = true;
             }
             RuleKind::Minimization { percent, column } => {
-                let least = info.additional_filters.minimization.as_ref().map_or(*percent, |m| m.percent.min(*percent));
+                let known = &mut info.additional_filters.minimization;
                 let of_source = bound.source.high_cardinality.as_ref().map(|c| c.name.clone());
                 let hash_phrase = column.clone().or(of_source);
-                info.additional_filters.minimization = Some(Minimization { percent: least, hash_phrase });
+                if known.as_ref().is_none_or(|known| *percent < known.percent) {
+                    *known = Some(Minimization { percent: *percent, hash_phrase });
+                }
             }
             RuleKind::Masking { .. } | RuleKind::Purpose { .. } => {}
         }
@@ -196,7 +198,22 @@ fn parameters(mask: &Mask) -> Map<String, Value> {
         Mask::GroupingTime(precision) => {
             put("timePrecision", json!(format!("{precision:?}").to_uppercase()));
         }
-        _ => {}
+        Mask::KAnonymization(k) => {
+            put("kLevel", json!(k));
+        }
+        Mask::RandomizedCategory(percent) => {
+            put("replacementRatePercent", json!(percent));
+        }
+        Mask::RandomizedNumber { stddev, clip } => {
+            put("stddev", json!(stddev));
+            put("clip", json!(clip));
+        }
+        Mask::Null
+        | Mask::Constant(_)
+        | Mask::Hash
+        | Mask::Reversible
+        | Mask::FormatPreserving
+        | Mask::GroupingFingerprint => {}
     }
     out
 }
