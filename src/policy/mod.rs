@@ -8,6 +8,7 @@
 //! probes is [`decision::Access::Invalid`].
 
 mod access;
+mod alike;
 mod audience;
 mod bind;
 mod bytes;
