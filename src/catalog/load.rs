@@ -56,7 +56,8 @@ const CONSTRAINTS: &str = "SELECT conrelid, oid, conname::text, contype, conkey,
 const PARENTS: &str = "SELECT inhrelid, inhparent FROM pg_inherits ORDER BY inhrelid, inhseqno";
 
 const TYPES: &str = "SELECT t.oid, t.typnamespace, t.typname::text, t.typtype, t.typcategory, \
-    CASE WHEN t.typlen = -1 THEN t.typelem ELSE 0::oid END, t.typarray, t.typbasetype, t.typrelid, format_type(t.oid, NULL) \
+    CASE WHEN t.typlen = -1 THEN t.typelem ELSE 0::oid END, t.typarray, t.typbasetype, t.typrelid, format_type(t.oid, NULL), \
+    t.typtypmod, t.typnotnull OR EXISTS (SELECT FROM pg_constraint c WHERE c.contypid = t.oid) \
     FROM pg_type t";
 
 const FUNCTIONS: &str = "SELECT p.proname::text, p.oid, p.proargtypes::oid[], p.pronargdefaults, p.provariadic, p.prorettype, p.provolatile, \
@@ -245,6 +246,8 @@ async fn read_types(client: &Client, schemas: &HashMap<Oid, String>, catalog: &m
             base: oid(&row, 7)?,
             relation: oid(&row, 8)?,
             sql: row.try_get(9)?,
+            typmod: row.try_get(10)?,
+            constrained: row.try_get(11)?,
         };
         catalog.type_names.insert(info.name.clone(), info.oid);
         catalog.types.insert(info.oid, Arc::new(info));

@@ -187,6 +187,10 @@ pub struct TypeInfo {
     pub array: Oid,
     /// Base type of a domain, else 0.
     pub base: Oid,
+    /// Modifier a domain puts on its base type, else -1.
+    pub typmod: i32,
+    /// A domain with a constraint of its own, so that a cast to it may raise.
+    pub constrained: bool,
     /// Relation of a composite type, else 0.
     pub relation: Oid,
     /// SQL text that names the type, schema-qualified outside `pg_catalog` (`format_type(oid, NULL)` with an empty path).

@@ -297,6 +297,8 @@ pub(crate) mod tests {
             element: if name.starts_with('_') { Oid(23) } else { Oid(0) },
             base: Oid(0),
             relation: Oid(relation),
+            typmod: -1,
+            constrained: false,
             sql: name.to_owned(),
         };
         catalog.type_names.insert(info.name.clone(), info.oid);

@@ -50,3 +50,35 @@ pub(crate) fn framed_bytes(catalog: &Catalog, column: &DictColumn, value: &str) 
     }
     Some(format!("CASE WHEN {value} IS NULL THEN '\\x00'::pg_catalog.bytea ELSE {framed} END"))
 }
+
+/// The parts one behind the other, in brackets that halve them: a chain of a thousand operators would be a tree a thousand deep, which
+/// whoever reads it walks by recursion.
+pub(crate) fn concatenated(parts: &[String]) -> String {
+    match parts {
+        [] => "''::pg_catalog.bytea".to_owned(),
+        [one] => one.clone(),
+        more => {
+            let (left, right) = more.split_at(more.len() / 2);
+            format!("({} || {})", concatenated(left), concatenated(right))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_put_together_without_depth() {
+        let parts: Vec<String> = (0..1600).map(|n| n.to_string()).collect();
+        let whole = concatenated(&parts);
+        let depth = whole.chars().fold((0i32, 0i32), |(now, most), c| match c {
+            '(' => (now + 1, most.max(now + 1)),
+            ')' => (now - 1, most),
+            _ => (now, most),
+        });
+        assert_eq!(depth, (0, 11));
+        assert_eq!(whole.replace(['(', ')'], ""), parts.join(" || "));
+        assert_eq!(concatenated(&[]), "''::pg_catalog.bytea");
+    }
+}

@@ -211,3 +211,15 @@ impl std::fmt::Debug for Ruleset {
         f.debug_struct("Ruleset").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod redaction {
+    use super::without_keys;
+
+    #[test]
+    fn keys_are_replaced_whatever_their_length() {
+        let (key, block, short) = ("0a".repeat(32), "0b".repeat(64), "0c".repeat(16));
+        let text = format!("a('\\x{key}'::bytea || '\\x{block}') \\x{short} \\x");
+        assert_eq!(without_keys(&text), format!("a('\\x<salt>'::bytea || '\\x<salt>') \\x{short} \\x"));
+    }
+}

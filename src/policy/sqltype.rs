@@ -15,8 +15,10 @@ pub(crate) mod oids {
     pub(crate) const NAME: Oid = Oid(19);
     pub(crate) const INT8: Oid = Oid(20);
     pub(crate) const INT2: Oid = Oid(21);
+    pub(crate) const INT2VECTOR: Oid = Oid(22);
     pub(crate) const INT4: Oid = Oid(23);
     pub(crate) const TEXT: Oid = Oid(25);
+    pub(crate) const OIDVECTOR: Oid = Oid(30);
     pub(crate) const FLOAT4: Oid = Oid(700);
     pub(crate) const FLOAT8: Oid = Oid(701);
     /// The type of an untyped string literal.
@@ -85,11 +87,35 @@ pub(crate) fn base_type(catalog: &Catalog, mut oid: Oid) -> Oid {
     NONE
 }
 
+/// What a domain without any constraint is over, with its modifier: a cast to such a domain raises on no value. `None`: other types, and
+/// domains with constraints.
+pub(crate) fn plain_domain(catalog: &Catalog, oid: Oid) -> Option<(Oid, i32)> {
+    let mut info = catalog.types.get(&oid).filter(|info| info.kind == 'd')?;
+    let mut typmod = -1;
+    for _ in 0..16 {
+        match info.kind {
+            'd' if info.constrained => return None,
+            // Only the innermost of nested domains can have a modifier (CREATE DOMAIN takes none over a domain).
+            'd' => typmod = typmod.max(info.typmod),
+            _ => return Some((info.oid, typmod)),
+        }
+        info = catalog.types.get(&info.base)?;
+    }
+    None
+}
+
+/// What an array is of. `int2vector` and `oidvector` are subscripted like arrays, and are none.
+pub(crate) fn array_element(catalog: &Catalog, oid: Oid) -> Option<Oid> {
+    let info = catalog.types.get(&oid)?;
+    let array = info.category == 'A' && info.element != NONE && ![INT2VECTOR, OIDVECTOR].contains(&oid);
+    array.then_some(info.element)
+}
+
 /// The type's name as SQL, with its modifier, always qualified. `None`: not in the catalog.
 pub(crate) fn type_sql(catalog: &Catalog, oid: Oid, typmod: i32) -> Option<String> {
     let info = catalog.types.get(&oid)?;
-    if info.category == 'A' && info.element != NONE {
-        return Some(format!("{}[]", type_sql(catalog, info.element, typmod)?));
+    if let Some(element) = array_element(catalog, oid) {
+        return Some(format!("{}[]", type_sql(catalog, element, typmod)?));
     }
     let name = format!("{}.{}", bare_or_quoted(&info.name.schema), quote_ident(&info.name.name));
     let modifier = if info.name.schema == "pg_catalog" { modifier_sql(oid, typmod) } else { String::new() };

@@ -24,6 +24,8 @@ fn type_info(oid: Oid, schema: &str, name: &str, kind: char, category: char, ele
         element,
         array: NONE,
         base,
+        typmod: -1,
+        constrained: false,
         relation: NONE,
         sql,
     }
@@ -32,6 +34,7 @@ fn type_info(oid: Oid, schema: &str, name: &str, kind: char, category: char, ele
 /// The catalog: `hr.person` (a column of every interesting type), `public.entitled`, `public.events`.
 pub(crate) fn catalog() -> Catalog {
     let mut catalog = Catalog { version: 1, server_version: 150_000, database: "tpc".into(), ..Catalog::default() };
+    catalog.pgcrypto = Some("public".into());
     let builtin = [
         (BOOL, "bool", 'B'),
         (BYTEA, "bytea", 'U'),

@@ -9,7 +9,7 @@ use super::{MaskSql, Masking, Shown, column_sql, rank};
 use crate::catalog::Catalog;
 use crate::policy::decision::COMPANION_PREFIX;
 use crate::policy::source::{DataSource, DictColumn};
-use crate::policy::sqltype::{base_type, oids::*, type_sql};
+use crate::policy::sqltype::{array_element, base_type, oids::*, type_sql};
 use crate::policy::template::Sql;
 use crate::types::{Oid, quote_ident};
 
@@ -73,9 +73,8 @@ fn parts(column: &DictColumn, alias: &str, catalog: &Catalog) -> Option<Vec<Stri
     let value = format!("{alias}.{}", quote_ident(&column.name));
     // A domain's own array type would do, too; the base type needs no word about it.
     let value = if base == column.type_oid { value } else { format!("({value})::{name}") };
-    let info = catalog.types.get(&base)?;
-    if info.category == 'A' && info.element != NONE {
-        let element = base_type(catalog, info.element);
+    if let Some(element) = array_element(catalog, base) {
+        let element = base_type(catalog, element);
         let counted = is_hashed(element, catalog);
         return counted.then(|| vec![format!("({value} IS NULL)"), format!("COALESCE({value}, '{{}}'::{name})")]);
     }

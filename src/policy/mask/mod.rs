@@ -19,7 +19,7 @@ pub(crate) use k_anonymization::{Together, together, whole};
 
 use super::decision::ROW_ALIAS;
 use super::source::{DataSource, DictColumn};
-use super::sqltype::type_sql;
+use super::sqltype::{plain_domain, type_sql};
 use super::template::Sql;
 use crate::catalog::Catalog;
 use crate::governance::model::Mask;
@@ -152,23 +152,38 @@ pub(crate) fn compile(mask: &Mask, column: &DictColumn, around: &Around<'_>) -> 
         return Err(format!("the type of column \"{}\" is not in the catalog", column.name).into());
     };
     let masking = Masking { column, around, type_name, value: column_sql(column) };
+    let under = masking.under_domain();
+    let inner = under.as_ref().map(|(column, type_name)| Masking {
+        column,
+        around,
+        type_name: type_name.clone(),
+        value: format!("({})::{type_name}", masking.value),
+    });
+    let base = inner.as_ref().unwrap_or(&masking);
     let fitted = match mask {
-        Mask::Null => Some(masking.null(name(mask), false)),
-        Mask::Constant(text) => Some(masking.constant(text)),
-        Mask::Hash => masking.hash(),
-        Mask::Reversible => masking.reversible(),
-        Mask::FormatPreserving => masking.format_preserving()?,
-        Mask::Regex { regex, replacement, case_insensitive, global } => {
-            masking.regex(regex, replacement, *case_insensitive, *global)?
+        Mask::Null => return Ok(masking.null(name(mask), false)),
+        Mask::Constant(text) => return Ok(masking.constant(text)),
+        Mask::KAnonymization(_) => {
+            return Ok(masking.k_anonymization().unwrap_or_else(|| masking.null(name(mask), true)));
         }
-        Mask::GroupingNumber(size) => masking.bucket(size)?,
-        Mask::GroupingTime(precision) => masking.truncated(*precision),
-        Mask::GroupingFingerprint => masking.by_fingerprint()?,
-        Mask::KAnonymization(_) => masking.k_anonymization(),
-        Mask::RandomizedCategory(percent) => masking.randomized_category(*percent),
-        Mask::RandomizedNumber { stddev, clip } => masking.randomized_number(*stddev, *clip),
+        Mask::Hash => base.hash(),
+        Mask::Reversible => base.reversible(),
+        Mask::FormatPreserving => base.format_preserving()?,
+        Mask::Regex { regex, replacement, case_insensitive, global } => {
+            base.regex(regex, replacement, *case_insensitive, *global)?
+        }
+        Mask::GroupingNumber(size) => base.bucket(size)?,
+        Mask::GroupingTime(precision) => base.truncated(*precision),
+        Mask::GroupingFingerprint => base.by_fingerprint()?,
+        Mask::RandomizedCategory(percent) => base.randomized_category(*percent),
+        Mask::RandomizedNumber { stddev, clip } => base.randomized_number(*stddev, *clip),
     };
-    Ok(fitted.unwrap_or_else(|| masking.null(name(mask), true)))
+    let Some(fitted) = fitted else { return Ok(masking.null(name(mask), true)) };
+    if inner.is_some() {
+        let sql = masking.typed(fitted.sql.clone());
+        return Ok(MaskSql { sql, ..fitted });
+    }
+    Ok(fitted)
 }
 
 impl MaskSql {
@@ -209,6 +224,14 @@ impl Masking<'_> {
     /// NULL until what the mask needs to know is declared.
     fn lacking(&self, kind: &'static str, what: &'static str) -> MaskSql {
         MaskSql { lacks: Some(what), ..self.null(kind, false) }
+    }
+
+    /// The column as its base type, where its type is a domain without constraints: masked like that, and cast back, which cannot raise.
+    fn under_domain(&self) -> Option<(DictColumn, String)> {
+        let catalog = self.around.catalog;
+        let (type_oid, typmod) = plain_domain(catalog, self.column.type_oid)?;
+        let type_name = type_sql(catalog, type_oid, typmod)?;
+        Some((DictColumn { type_oid, typmod, ..self.column.clone() }, type_name))
     }
 
     fn is_domain(&self) -> bool {
@@ -266,6 +289,40 @@ pub(crate) mod tests {
     /// Its SQL, with a neutral salt.
     pub(crate) fn text(column: &str, mask: &Mask) -> String {
         masked(column, mask).sql.fill(Filling::Probe)
+    }
+
+    #[test]
+    fn masks_that_encrypt_fit_their_types_only() {
+        for column in ["country", "note"] {
+            let mask = masked(column, &Mask::Reversible);
+            assert!(!mask.mismatch && mask.total && mask.rank == rank::REVERSIBLE, "{column}");
+        }
+        // Eleven and five characters hold no token.
+        for column in ["ssn", "code", "id", "raw", "born", "mood", "labels", "active"] {
+            assert!(masked(column, &Mask::Reversible).mismatch, "{column}");
+        }
+        for column in ["ssn", "code", "country", "note", "id", "big", "free"] {
+            let mask = masked(column, &Mask::FormatPreserving);
+            assert!(!mask.mismatch && mask.total && mask.rank == rank::FORMAT_PRESERVING, "{column}");
+        }
+        for column in ["small", "salary", "raw", "born", "mood", "rate", "labels", "ref"] {
+            assert!(masked(column, &Mask::FormatPreserving).mismatch, "{column}");
+        }
+    }
+
+    #[test]
+    fn without_pgcrypto_only_what_needs_it_is_refused() {
+        let (source, mut catalog) = (source(), catalog());
+        catalog.pgcrypto = None;
+        let around = Around { source: &source, catalog: &catalog, together: None };
+        let of = |name: &str, mask: &Mask| {
+            let column = source.columns.iter().find(|c| c.name == name).unwrap();
+            compile(mask, column, &around)
+        };
+        let refused = of("ssn", &Mask::FormatPreserving).err().unwrap();
+        assert!(refused.message.contains("pgcrypto") && refused.help.contains("CREATE EXTENSION pgcrypto"));
+        assert!(of("born", &Mask::FormatPreserving).is_ok_and(|m| m.mismatch));
+        assert!(of("country", &Mask::Reversible).is_ok());
     }
 
     #[test]

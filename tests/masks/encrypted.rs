@@ -1,11 +1,7 @@
 //! The masks that encrypt, on a real PostgreSQL: FF1 against NIST's samples and an implementation by others, SIV against HMAC by others,
 //! values of every shape, and no error on any.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::unreachable)]
-
-#[path = "support/mod.rs"]
-mod support;
-
+use crate::support::{ANYONE, Running, Stage};
 use base64::Engine as _;
 use fpe::ff1::{FF1, FlexibleNumeralString};
 use hmac::{Hmac, Mac};
@@ -15,7 +11,6 @@ use sqlveil::policy::decision::Access;
 use sqlveil::types::QualifiedName;
 use std::collections::BTreeSet;
 use std::time::SystemTime;
-use support::{ANYONE, Running, Stage};
 
 const TABLE: &str = "CREATE TABLE wide (t text, v varchar(30), c char(30), n name, i int, b bigint, s smallint, d numeric, p numeric(20,0), f numeric(9,2))";
 

@@ -1,0 +1,135 @@
+//! A column of every type, with values at its ends.
+
+/// Columns: name, type, values of the rows; NULL behind them.
+pub const COLUMNS: &[(&str, &str, &[&str])] = &[
+    ("c_text", "text", &["abc1", "", "ü€'\\", "line\nline 2"]),
+    ("c_varchar", "varchar(11)", &["123-45-6789", "", "ü", "x"]),
+    ("c_free", "varchar", &["123-45-6789", "", "ü", "x"]),
+    ("c_bpchar", "char(5)", &["ab", "", "12345", "  x"]),
+    ("c_bpchar1", "char", &["a", "", "1", " "]),
+    ("c_name", "name", &["pg_class", "", "1", "x"]),
+    ("c_bool", "bool", &["t", "f"]),
+    ("c_int2", "int2", &["17", "-32768", "32767", "-1"]),
+    ("c_int4", "int4", &["17", "-2147483648", "2147483647", "-1"]),
+    ("c_int8", "int8", &["17", "-9223372036854775808", "9223372036854775807", "-1"]),
+    ("c_numeric", "numeric(4,2)", &["17.25", "-99.99", "99.99", "NaN", "-0.01"]),
+    (
+        "c_big",
+        "numeric(40,0)",
+        &["17", "-9999999999999999999999999999999999999999", "9999999999999999999999999999999999999999"],
+    ),
+    ("c_unbound", "numeric", &["17.25", "Infinity", "-Infinity", "NaN", "-0.0000000000000000000000000000000001"]),
+    (
+        "c_float4",
+        "float4",
+        &["17.25", "-3.4028235e38", "3.4028235e38", "NaN", "Infinity", "-Infinity", "1e-45", "-1e-45"],
+    ),
+    (
+        "c_float8",
+        "float8",
+        &[
+            "17.25",
+            "-1.7976931348623157e308",
+            "1.7976931348623157e308",
+            "NaN",
+            "Infinity",
+            "-Infinity",
+            "5e-324",
+            "-5e-324",
+        ],
+    ),
+    ("c_money", "money", &["17.25", "-92233720368547758.08"]),
+    ("c_date", "date", &["2024-02-29", "4714-11-24 BC", "5874897-12-31", "infinity", "-infinity"]),
+    ("c_time", "time(2)", &["13:14:15.16", "00:00", "24:00"]),
+    ("c_timetz", "timetz", &["13:14:15+02", "00:00+15:59", "24:00-15:59"]),
+    (
+        "c_timestamp",
+        "timestamp(3)",
+        &["2024-02-29 13:14:15.161", "4714-11-24 00:00:00 BC", "294276-12-31 23:59:59.999", "infinity", "-infinity"],
+    ),
+    (
+        "c_timestamptz",
+        "timestamptz",
+        &[
+            "2024-02-29 13:14:15.16+02",
+            "4714-11-24 00:00:00+00 BC",
+            "294276-12-31 23:59:59+00",
+            "infinity",
+            "-infinity",
+        ],
+    ),
+    ("c_interval", "interval day to second(2)", &["1 day 02:03:04.05", "-178000000 years"]),
+    ("c_uuid", "uuid", &["00000000-0000-0000-0000-000000000000", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"]),
+    ("c_bytea", "bytea", &["\\x00ff", "\\x"]),
+    ("c_bit", "bit(3)", &["101"]),
+    ("c_varbit", "varbit(7)", &["101", ""]),
+    ("c_json", "json", &["{\"a\": 1}"]),
+    ("c_jsonb", "jsonb", &["{\"a\": 1}"]),
+    ("c_inet", "inet", &["10.0.0.1/8"]),
+    ("c_point", "point", &["(1,2)"]),
+    ("c_range", "int4range", &["[1,5)"]),
+    ("c_array", "varchar(3)[]", &["{ab,NULL}", "{}"]),
+    ("c_enum", "mood", &["sad", "ok"]),
+    ("c_domain", "positive", &["3"]),
+    ("c_filled", "filled", &["x"; 9]),
+    ("c_composite", "pair", &["(1,x)"]),
+    ("c_char", "\"char\"", &["a"]),
+    ("c_label", "label", &["abc", "", "ü€"]),
+    ("c_code", "code", &["123-45-6789", "x"]),
+    ("c_count", "counted", &["17", "-2147483648", "2147483647"]),
+    ("c_nested", "nested", &["3"]),
+    ("c_moods", "mood[]", &["{sad,ok}"]),
+    ("c_pairs", "pair[]", &["{\"(1,x)\"}"]),
+    ("c_int_array", "int[]", &["{{1,2},{3,4}}", "[0:1]={1,2}"]),
+    ("c_matrix", "numeric(4,2)[]", &["{1.25}"]),
+    ("c_int8range", "int8range", &["[1,5)", "empty"]),
+    ("c_numrange", "numrange", &["[1.5,)"]),
+    ("c_tsrange", "tsrange", &["[2024-01-01,infinity]"]),
+    ("c_tstzrange", "tstzrange", &["(,)"]),
+    ("c_daterange", "daterange", &["[2024-01-01,2024-02-01)"]),
+    ("c_own_range", "span", &["[1,2]"]),
+    ("c_multirange", "int4multirange", &["{[1,3),[5,7)}", "{}"]),
+    ("c_int8multirange", "int8multirange", &["{[1,3)}"]),
+    ("c_nummultirange", "nummultirange", &["{[1.5,3)}"]),
+    ("c_tsmultirange", "tsmultirange", &["{}"]),
+    ("c_tstzmultirange", "tstzmultirange", &["{}"]),
+    ("c_datemultirange", "datemultirange", &["{}"]),
+    ("c_cidr", "cidr", &["10.0.0.0/8", "::/0"]),
+    ("c_macaddr", "macaddr", &["08:00:2b:01:02:03"]),
+    ("c_macaddr8", "macaddr8", &["08:00:2b:01:02:03:04:05"]),
+    ("c_line", "line", &["{1,2,3}"]),
+    ("c_lseg", "lseg", &["[(1,2),(3,4)]"]),
+    ("c_box", "box", &["(3,4),(1,2)"]),
+    ("c_path", "path", &["((1,2),(3,4))"]),
+    ("c_polygon", "polygon", &["((1,2),(3,4))"]),
+    ("c_circle", "circle", &["<(1,2),3>"]),
+    ("c_tsvector", "tsvector", &["'a':1 'b':2"]),
+    ("c_tsquery", "tsquery", &["'a' & 'b'"]),
+    ("c_xml", "xml", &["<a>1</a>", "x"]),
+    ("c_jsonpath", "jsonpath", &["$.a"]),
+    ("c_oid", "oid", &["17", "4294967295"]),
+    ("c_oidvector", "oidvector", &["1 2"]),
+    ("c_int2vector", "int2vector", &["1 2"]),
+    ("c_tid", "tid", &["(0,1)"]),
+    ("c_xid", "xid", &["17"]),
+    ("c_xid8", "xid8", &["17"]),
+    ("c_cid", "cid", &["17"]),
+    ("c_lsn", "pg_lsn", &["16/B374D848"]),
+    ("c_snapshot", "pg_snapshot", &["10:20:10,14"]),
+    ("c_txid_snapshot", "txid_snapshot", &["10:20:10,14"]),
+    ("c_refcursor", "refcursor", &["c"]),
+];
+
+/// Types made for the tests.
+pub const TYPES: &str = "
+    CREATE EXTENSION IF NOT EXISTS pgcrypto;
+    CREATE TYPE mood AS ENUM ('sad', 'ok');
+    CREATE DOMAIN positive AS int CHECK (VALUE > 0);
+    CREATE DOMAIN filled AS text CHECK (VALUE IS NOT NULL);
+    CREATE DOMAIN label AS text;
+    CREATE DOMAIN code AS varchar(11);
+    CREATE DOMAIN counted AS int;
+    CREATE DOMAIN nested AS positive;
+    CREATE TYPE span AS RANGE (subtype = float8);
+    CREATE TYPE pair AS (a int, b text);
+";
