@@ -270,6 +270,15 @@ async fn callers_see_the_masks_as_they_are() {
     let world = world(&running).await;
     running.admin().batch_execute("SET search_path = pg_catalog; SET TimeZone = 'UTC'").await.expect("settings");
     let names: Vec<String> = COLUMNS.iter().map(|(name, _, _)| format!("{name}::text")).collect();
+    let described = async |client: &tokio_postgres::Client| -> Vec<(String, u32, i32)> {
+        let statement = client.prepare("SELECT * FROM wide").await.expect("a description");
+        statement.columns().iter().map(|c| (c.name().into(), c.type_().oid(), c.type_modifier())).collect()
+    };
+    let unmasked = described(&running.client("raw").await).await;
+    assert!(unmasked.iter().any(|(_, _, modifier)| *modifier > 0));
+    for (user, _) in MASKS.iter().chain([&COUNTED]) {
+        assert_eq!(described(&running.client(user).await).await, unmasked, "{user}");
+    }
     for (user, _) in MASKS {
         let decision = decision(&world, user, "wide");
         let masks: Vec<String> =
