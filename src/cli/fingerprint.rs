@@ -209,7 +209,7 @@ fn document(source: &str, taken: &Taken, instant: jiff::Timestamp) -> String {
 /// A file for each data source; names that no file may have get a digest.
 fn file_name(source: &str) -> String {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '_' | '-');
-    if source.chars().all(plain) && !source.starts_with('.') && source.len() <= 100 {
+    if source.chars().all(plain) && !source.is_empty() && !source.starts_with('.') && source.len() <= 100 {
         return format!("{source}.yaml");
     }
     let kept: String = source.chars().map(|c| if plain(c) { c } else { '_' }).take(60).collect();

@@ -14,6 +14,7 @@ use super::sqltype::{is_number, is_temporal, is_text};
 use super::subscription::{Subscribed, subscribed};
 use super::template::{Filling, Sql, acts_under};
 use crate::identity::Caller;
+use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -81,9 +82,14 @@ struct Candidate<'a> {
 }
 
 impl Candidate<'_> {
+    /// Whether it is known to mask some rows only.
+    fn is_conditional(&self) -> bool {
+        self.conditional.is_some() || self.mask.shown.is_some()
+    }
+
     /// Whether nothing below it is ever seen.
     fn masks_every_row(&self) -> bool {
-        self.conditional.is_none() && self.mask.shown.is_none() && !self.mask.may_leave()
+        !self.is_conditional() && !self.mask.may_leave()
     }
 }
 
@@ -199,7 +205,9 @@ impl<'a> Deciding<'a> {
         for (index, column) in source.columns.iter().enumerate() {
             let mut candidates: Vec<&Candidate<'_>> = self.candidates.iter().filter(|c| c.column == index).collect();
             // A local mask beats a global one that is not more restrictive: adding a policy, local ones included, never widens.
-            candidates.sort_by_key(|c| (c.mask.rank, c.conditional.is_some(), !c.local, c.policy, c.entry));
+            candidates.sort_by_key(|c| {
+                (c.mask.rank, Reverse(c.mask.strength), c.is_conditional(), !c.local, c.policy, c.entry)
+            });
             let taken = candidates.iter().position(|c| c.masks_every_row()).map_or(candidates.len(), |p| p + 1);
             let (layers, losers) = candidates.split_at_checked(taken).unwrap_or((&[], &[]));
             for winner in layers {

@@ -305,7 +305,7 @@ impl Binder<'_> {
         let source = &bound.source;
         let effect = match &rule.kind {
             RuleKind::Masking { fields, mask, conditional } => {
-                let masks = self.masks(rule, fields, mask, source, target)?;
+                let masks = self.masks(rule, fields, mask, source)?;
                 // A rule that masks nothing here needs no predicate, and cannot be invalid for lack of a tag.
                 let conditional = match conditional.as_ref().filter(|_| !masks.is_empty()) {
                     None => None,
@@ -349,7 +349,6 @@ impl Binder<'_> {
         fields: &[FieldSelector],
         mask: &Mask,
         source: &DataSource,
-        target: Target,
     ) -> Option<Vec<(usize, MaskSql)>> {
         let mut masks = Vec::new();
         let selected: Vec<(usize, &DictColumn)> = source
@@ -361,7 +360,7 @@ impl Binder<'_> {
         let together = match mask {
             Mask::KAnonymization(k) => {
                 let columns: Vec<&DictColumn> = selected.iter().map(|(_, column)| *column).collect();
-                mask::together(*k, &columns, source, self.catalog, &format!("{}_{}", target.chain, target.rule))
+                mask::together(*k, &columns, source, self.catalog)
             }
             _ => None,
         };

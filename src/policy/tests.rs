@@ -506,15 +506,31 @@ fn masks() -> Vec<Mask> {
         Mask::Hash,
         regex_mask(),
         Mask::GroupingNumber("10".into()),
+        Mask::GroupingNumber("1000".into()),
         Mask::GroupingTime(TimePrecision::Year),
+        Mask::GroupingTime(TimePrecision::Month),
+        Mask::RandomizedNumber { stddev: 2.0, clip: false },
+        Mask::RandomizedNumber { stddev: 20.0, clip: false },
+        Mask::KAnonymization(3),
+        Mask::KAnonymization(9),
     ]
 }
 
-/// Restrictiveness of the raw value.
-const RAW: u8 = u8::MAX;
+/// How much a cell shows: rank, then strength reversed.
+type Shows = (u8, std::cmp::Reverse<u64>);
 
-/// How restrictive a cell is where the predicates have these values (`None` = NULL), read off the decision's SQL.
-fn cell(sql: &str, column: &str, truth: [Option<bool>; 2]) -> u8 {
+/// What the raw value shows.
+const RAW: Shows = (u8::MAX, std::cmp::Reverse(0));
+
+/// What is so of a row: the predicates (`None` = NULL), and whether its combinations reach k = 3 and k = 9.
+#[derive(Debug, Clone, Copy)]
+struct Truth {
+    predicates: [Option<bool>; 2],
+    frequent: [bool; 2],
+}
+
+/// How much a cell shows, read off the decision's SQL.
+fn cell(decision: &RelationDecision, column: &str, truth: Truth) -> Shows {
     let source = source();
     let catalog = catalog();
     let around = mask::Around { source: &source, catalog: &catalog, together: None };
@@ -522,18 +538,43 @@ fn cell(sql: &str, column: &str, truth: [Option<bool>; 2]) -> u8 {
     let salt = Salts::new(b"secret").source("hr.person");
     let ann = caller("ann");
     let filling = template::Filling::For { caller: &ann, mask: &salt, source: &salt };
-    let known: Vec<(String, u8)> = masks()
+    let known: Vec<(String, Shows)> = masks()
         .iter()
         .map(|m| mask::compile(m, dict, &around).unwrap())
-        .map(|m| (m.sql.fill(filling), m.rank))
+        .map(|m| (m.sql.fill(filling), (m.rank, std::cmp::Reverse(m.strength))))
         .collect();
-    let mut rest = sql;
+    let null = &known[0];
+    // Which k a companion counts.
+    let frequent = |alias: &str| {
+        let companion = decision.companions.iter().find(|c| &*c.alias == alias).expect("a companion");
+        truth.frequent[usize::from(companion.sql.contains("LEAST('9'"))]
+    };
+    let Some(mask) = mask_of(decision, column) else { return RAW };
+    let mut rest: &str = &mask.sql;
     loop {
         if rest == mask::column_sql(dict) {
             return RAW;
         }
-        if let Some((_, rank)) = known.iter().find(|(text, _)| text == rest) {
-            return *rank;
+        if let Some((_, shows)) = known.iter().find(|(text, _)| text == rest) {
+            return *shows;
+        }
+        // K-Anonymization, with a predicate or without.
+        let mut condition = rest.strip_prefix("CASE WHEN ").unwrap_or_else(|| panic!("{rest}"));
+        let mut excused = false;
+        for (i, (_, p)) in PREDICATES.iter().enumerate() {
+            if let Some(after) = condition.strip_prefix(&format!("(({p}) IS FALSE OR ")) {
+                excused = truth.predicates[i] == Some(false);
+                condition = after;
+            }
+        }
+        if let Some(after) = condition.strip_prefix("\"_sk") {
+            let (number, after) = after.split_once("\".\"shown\"").unwrap();
+            let below = after.trim_start_matches(')').strip_prefix(" THEN ").unwrap();
+            if !excused && !frequent(&format!("_sk{number}")) {
+                return null.1;
+            }
+            rest = below.strip_suffix(&format!(" ELSE {} END", null.0)).unwrap();
+            continue;
         }
         // A mask that may leave a value: here it does not.
         let left = known.iter().find_map(|(text, rank)| {
@@ -547,7 +588,7 @@ fn cell(sql: &str, column: &str, truth: [Option<bool>; 2]) -> u8 {
             })
         });
         if let Some((rank, index, below)) = left {
-            if index.is_none_or(|index| truth[index] != Some(false)) {
+            if index.is_none_or(|index| truth.predicates[index] != Some(false)) {
                 return rank;
             }
             rest = below;
@@ -558,9 +599,9 @@ fn cell(sql: &str, column: &str, truth: [Option<bool>; 2]) -> u8 {
             .enumerate()
             .find_map(|(i, (_, p))| Some((i, rest.strip_prefix(&format!("CASE WHEN ({p}) IS NOT FALSE THEN "))?)))
             .unwrap_or_else(|| panic!("{rest}"));
-        let (text, rank) = known.iter().find(|(text, _)| after.starts_with(&format!("{text} ELSE "))).unwrap();
-        if truth[index] != Some(false) {
-            return *rank;
+        let (text, shows) = known.iter().find(|(text, _)| after.starts_with(&format!("{text} ELSE "))).unwrap();
+        if truth.predicates[index] != Some(false) {
+            return *shows;
         }
         rest = after.strip_prefix(&format!("{text} ELSE ")).unwrap().strip_suffix(" END").unwrap();
     }
@@ -590,7 +631,7 @@ fn audience() -> impl Strategy<Value = Option<Audience>> {
 }
 
 fn any_rule() -> impl Strategy<Value = Rule> {
-    let mask = (0..3usize, 0..6usize, proptest::option::of(0..2usize)).prop_map(|(column, mask, predicate)| {
+    let mask = (0..3usize, 0..masks().len(), proptest::option::of(0..2usize)).prop_map(|(column, mask, predicate)| {
         mask_column(COLUMNS[column], masks()[mask].clone(), predicate.map(|p| PREDICATES[p].0))
     });
     let rows = (0..2usize).prop_map(|p| RuleKind::RowByWhere(PREDICATES[p].0.into()));
@@ -643,11 +684,12 @@ proptest! {
                 if !shown_after {
                     continue;
                 }
-                for column in COLUMNS {
-                    let rank = |d: &RelationDecision| {
-                        mask_of(d, column).map_or(RAW, |m| cell(&m.sql, column, truth))
-                    };
-                    prop_assert!(rank(&after) <= rank(&before), "{column} shows more");
+                for (column, frequent) in
+                    COLUMNS.iter().flat_map(|c| [[true, true], [true, false], [false, false]].map(|f| (*c, f)))
+                {
+                    let truth = Truth { predicates: truth, frequent };
+                    let (before, after) = (cell(&before, column, truth), cell(&after, column, truth));
+                    prop_assert!(after <= before, "{column} shows more: {before:?} became {after:?} where {truth:?}");
                 }
             }
         }

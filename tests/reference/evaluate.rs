@@ -11,6 +11,7 @@ use crate::spec::{
 };
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Who asks.
@@ -370,7 +371,10 @@ fn masked_row(
                 conditional: None,
             });
         }
-        candidates.sort_by_key(|c| (c.rank, c.conditional.is_some(), c.key.to_owned(), c.order));
+        candidates.sort_by_key(|c| {
+            let coarse = if c.rank == 0 { 0 } else { coarse(c.mask) };
+            (c.rank, Reverse(coarse), c.conditional.is_some(), c.key.to_owned(), c.order)
+        });
         let mut cell = (row[at].clone(), false);
         for candidate in candidates {
             if candidate.conditional.is_some_and(|p| p.holds(table, source, row, caller) == Some(false)) {
@@ -399,6 +403,18 @@ fn masked_row(
 /// Whether a mask may leave a value as it is.
 fn leaves(mask: &Mask) -> bool {
     matches!(mask, Mask::Regex { .. } | Mask::Bucket(_) | Mask::Truncate(_))
+}
+
+/// Which of two groupings shows less: larger buckets, longer units.
+fn coarse(mask: &Mask) -> u64 {
+    match mask {
+        Mask::Bucket(size) => size.parse::<f64>().map_or(0, f64::to_bits),
+        Mask::Truncate(unit) => {
+            let units = ["MIN", "HOUR", "DAY", "WEEK", "MONTH", "QUARTER", "YEAR"];
+            1 + units.iter().position(|u| u == unit).unwrap_or(0) as u64
+        }
+        _ => 0,
+    }
 }
 
 /// Restrictiveness; a mask that does not fit the type is NULL.

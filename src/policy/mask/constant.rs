@@ -26,6 +26,7 @@ impl Masking<'_> {
             total: true,
             constant: self.column.not_null,
             mismatch: false,
+            strength: 0,
             shown: None,
             lacks: None,
             check: Some(Check::Constant { sql: format!("SELECT {cast}"), null: Sql::text(self.null_text()) }),

@@ -22,7 +22,8 @@ impl Masking<'_> {
             FLOAT4 if (1e-30..=1e37).contains(&number) => Some(self.bucket_float(number, true)),
             _ => None,
         };
-        Ok(fitted.and_then(|(sql, total)| self.fitted("Grouping", rank::GROUPING, sql, total)))
+        let mask = fitted.and_then(|(sql, total)| self.fitted("Grouping", rank::GROUPING, sql, total));
+        Ok(mask.map(|mask| Self::stronger_by(mask, number)))
     }
 
     /// Buckets of the size, or the precision, that the column's fingerprint suggests; NULL without one.
@@ -123,14 +124,14 @@ impl Masking<'_> {
     }
 
     pub(super) fn truncated(&self, precision: TimePrecision) -> Option<MaskSql> {
-        let unit = match precision {
-            TimePrecision::Minute => "minute",
-            TimePrecision::Hour => "hour",
-            TimePrecision::Day => "day",
-            TimePrecision::Week => "week",
-            TimePrecision::Month => "month",
-            TimePrecision::Quarter => "quarter",
-            TimePrecision::Year => "year",
+        let (unit, strength) = match precision {
+            TimePrecision::Minute => ("minute", 1.0),
+            TimePrecision::Hour => ("hour", 2.0),
+            TimePrecision::Day => ("day", 3.0),
+            TimePrecision::Week => ("week", 4.0),
+            TimePrecision::Month => ("month", 5.0),
+            TimePrecision::Quarter => ("quarter", 6.0),
+            TimePrecision::Year => ("year", 7.0),
         };
         let short = matches!(precision, TimePrecision::Minute | TimePrecision::Hour);
         let value = &self.value;
@@ -161,7 +162,7 @@ impl Masking<'_> {
             }
             _ => return None,
         };
-        self.fitted("Grouping", rank::GROUPING, sql, true)
+        self.fitted("Grouping", rank::GROUPING, sql, true).map(|mask| Self::stronger_by(mask, strength))
     }
 }
 

@@ -5,13 +5,14 @@
 //! rows in an order that tells of hidden values (a join or a window over the combination would sort by it; a hashed sub-plan keeps the
 //! table's own order).
 
-use super::{MaskSql, Masking, Shown, column_sql, rank};
+use super::{MaskSql, Masking, Shown, column_sql};
 use crate::catalog::Catalog;
 use crate::policy::decision::COMPANION_PREFIX;
 use crate::policy::source::{DataSource, DictColumn};
 use crate::policy::sqltype::{array_element, base_type, oids::*, type_sql};
 use crate::policy::template::Sql;
 use crate::types::{Oid, quote_ident};
+use sha2::{Digest, Sha256};
 
 /// What the masks of one rule share.
 pub(crate) struct Together {
@@ -86,14 +87,8 @@ fn is_hashed(ty: Oid, catalog: &Catalog) -> bool {
     HASHED.contains(&ty) || catalog.types.get(&ty).is_some_and(|t| t.kind == 'e')
 }
 
-/// What the masks of a rule's columns share; `None` when no column can be counted. `number` tells rules of one data source apart.
-pub(crate) fn together(
-    k: u64,
-    columns: &[&DictColumn],
-    source: &DataSource,
-    catalog: &Catalog,
-    number: &str,
-) -> Option<Together> {
+/// What the masks of a rule's columns share; `None` when no column can be counted. Rules that count the same share it, too.
+pub(crate) fn together(k: u64, columns: &[&DictColumn], source: &DataSource, catalog: &Catalog) -> Option<Together> {
     let counted: Vec<&&DictColumn> = columns.iter().filter(|c| parts(c, COUNTED, catalog).is_some()).collect();
     if counted.is_empty() {
         return None;
@@ -117,9 +112,10 @@ pub(crate) fn together(
         source.relation_sql(),
         grouped.join(", ")
     );
-    let alias = format!("{COMPANION_PREFIX}{number}");
     // HAVING makes it one row for the planner, too: it does not merge it into the view, and drops it when nothing looks at it.
     let companion = format!("SELECT {here} IN ({frequent}) AS \"shown\" HAVING TRUE");
+    let digest: String = Sha256::digest(&companion).iter().take(6).map(|b| format!("{b:02x}")).collect();
+    let alias = format!("{COMPANION_PREFIX}{digest}");
     let shown = Shown {
         condition: Sql::text(format!("{}.\"shown\"", quote_ident(&alias))),
         alias: alias.into(),
@@ -139,7 +135,9 @@ impl Masking<'_> {
         parts(self.column, COUNTED, self.around.catalog)?;
         let shown = self.around.together.as_ref()?.shown.clone();
         let null = self.null("K-Anonymization", false);
-        Some(MaskSql { rank: rank::K_ANONYMIZATION, constant: false, shown: Some(shown), ..null })
+        // A rare combination is NULL whatever other masks there are, so that no mask beside it shows more of it than it does alone; where
+        // it is frequent the others have their say. That is a Null of some rows, and ranks as one.
+        Some(MaskSql { constant: false, shown: Some(shown), ..null })
     }
 }
 
@@ -166,9 +164,10 @@ mod tests {
     #[test]
     fn the_combination_is_counted_in_the_whole_table_and_null_equals_null() {
         let (source, catalog) = (source(), catalog());
-        let together = together(3, &columns(&source, &["born", "country"]), &source, &catalog, "1_0").unwrap();
+        let together = together(3, &columns(&source, &["born", "country"]), &source, &catalog).unwrap();
         let shown = &together.shown;
-        assert_eq!(shown.condition.fill(Filling::Probe), r#""_sk1_0"."shown""#);
+        assert_eq!(shown.condition.fill(Filling::Probe), format!("\"{}\".\"shown\"", shown.alias));
+        assert!(shown.alias.starts_with(COMPANION_PREFIX) && shown.alias.len() == 15);
         assert_eq!(
             &*shown.companion,
             "SELECT (ARRAY[_sv.\"born\"], ARRAY[_sv.\"country\"]) IN (SELECT ARRAY[_sx.\"born\"], ARRAY[_sx.\"country\"] \
@@ -182,7 +181,7 @@ mod tests {
     fn what_cannot_be_counted_is_null_and_stays_out_of_the_combination() {
         let (source, catalog) = (source(), catalog());
         let all: Vec<&DictColumn> = source.columns.iter().collect();
-        let together = together(5, &all, &source, &catalog, "0_0");
+        let together = together(5, &all, &source, &catalog);
         assert!(together.as_ref().is_some_and(|t| t.shown.companion.contains("COALESCE(_sv.\"labels\", '{}'")));
         let around = Around { source: &source, catalog: &catalog, together };
         for column in &source.columns {
@@ -192,7 +191,7 @@ mod tests {
         let mut bits = source.columns[0].clone();
         bits.type_oid = BIT;
         let mask = compile(&Mask::KAnonymization(5), &bits, &around).unwrap();
-        assert!(mask.mismatch && mask.constant && mask.rank == rank::NULL);
-        assert!(super::together(5, &[&bits], &source, &catalog, "0_0").is_none());
+        assert!(mask.mismatch && mask.constant && mask.shown.is_none());
+        assert!(super::together(5, &[&bits], &source, &catalog).is_none());
     }
 }

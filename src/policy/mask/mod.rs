@@ -33,6 +33,8 @@ pub(crate) struct MaskSql {
     pub(crate) kind: &'static str,
     /// How restrictive it is in effect; 0 = most (semantics 6). A mask that became NULL ranks as Null.
     pub(crate) rank: u8,
+    /// How restrictive among those of its rank; greater = more. Coarser grouping and more noise never give way to finer and less.
+    pub(crate) strength: u64,
     /// The masked value.
     pub(crate) sql: Sql,
     /// Never raises on any row.
@@ -112,11 +114,11 @@ impl From<String> for Refused {
 
 /// Restrictiveness (semantics 6), leaving room for the kinds of later work:
 /// Null > Constant > Hash > K-Anonymization > Reversible > Format Preserving > Regular Expression > Grouping > Randomized Response.
+/// What K-Anonymization masks is NULL and ranks so; what it does not mask is left to the others.
 mod rank {
     pub(super) const NULL: u8 = 0;
     pub(super) const CONSTANT: u8 = 1;
     pub(super) const HASH: u8 = 2;
-    pub(super) const K_ANONYMIZATION: u8 = 3;
     pub(super) const REVERSIBLE: u8 = 4;
     pub(super) const FORMAT_PRESERVING: u8 = 5;
     pub(super) const REGEX: u8 = 6;
@@ -197,6 +199,7 @@ impl MaskSql {
         Self {
             kind,
             rank: rank::NULL,
+            strength: 0,
             sql: null,
             total: true,
             constant: true,
@@ -243,6 +246,12 @@ impl Masking<'_> {
         Some(MaskSql { rank, sql, total, constant: false, ..null })
     }
 
+    /// Among masks of one rank, by a positive number.
+    fn stronger_by(mask: MaskSql, number: f64) -> MaskSql {
+        // The bits of positive doubles are ordered as they are.
+        MaskSql { strength: number.to_bits(), ..mask }
+    }
+
     /// `(expression)::type(typmod)`.
     fn typed(&self, expression: Sql) -> Sql {
         Sql::wrap("(", expression, &format!(")::{}", self.type_name))
@@ -280,7 +289,7 @@ pub(crate) mod tests {
         let column = source.columns.iter().find(|c| c.name == column).unwrap();
         let catalog = catalog();
         let together = match mask {
-            Mask::KAnonymization(k) => together(*k, &[column], &source, &catalog, "0_0"),
+            Mask::KAnonymization(k) => together(*k, &[column], &source, &catalog),
             _ => None,
         };
         compile(mask, column, &Around { source: &source, catalog: &catalog, together }).unwrap()

@@ -83,7 +83,7 @@ impl Masking<'_> {
                 .and(self.typed(drawn))
                 .then(&format!(" ELSE {} END", self.value));
         let mask = self.fitted("Randomized Response", rank::RANDOMIZED, sql, true)?;
-        Some(MaskSql { check, ..mask })
+        Some(Self::stronger_by(MaskSql { check, ..mask }, percent))
     }
 
     pub(super) fn randomized_number(&self, stddev: f64, clip: bool) -> Option<MaskSql> {
@@ -127,7 +127,7 @@ impl Masking<'_> {
             _ => format!("({0} - {0}) = '0'::pg_catalog.numeric", self.value),
         };
         let sql = self.guarded(&finite, &sql);
-        self.fitted("Randomized Response", rank::RANDOMIZED, sql, true)
+        self.fitted("Randomized Response", rank::RANDOMIZED, sql, true).map(|mask| Self::stronger_by(mask, stddev))
     }
 
     /// Digits behind the point that are kept: three below the first of the deviation, and no more than the type has.
