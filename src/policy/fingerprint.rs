@@ -50,7 +50,7 @@ impl Measure {
         let listed = source.columns.iter().filter(|c| has_fixed_text(catalog, c.type_oid) && !own_domain(c.type_oid));
         Self {
             source: Arc::clone(&source.name),
-            relation: source.remote.to_sql(),
+            relation: source.relation_sql(),
             ranged: ranged.collect(),
             listed: listed.map(|c| c.name.clone()).collect(),
         }

@@ -7,7 +7,7 @@
 
 use crate::catalog::total::may_be_guessed;
 use crate::error::Refusal;
-use crate::policy::decision::{ColumnDecision, Companion, ROW_ALIAS, RelationDecision};
+use crate::policy::decision::{ColumnDecision, ROW_ALIAS, RelationDecision};
 use crate::policy::kept::ByDecision;
 use crate::resolve::RelationUse;
 use crate::sql::{NodeEnum, build, parse_expression, parse_query, pb};
@@ -43,17 +43,6 @@ fn accompanied(item: pb::Node, alias: &str, body: pb::Node) -> Result<pb::Node, 
     }))))
 }
 
-/// A companion's SELECT.
-fn companion(companion: &Companion) -> Result<(String, pb::Node), Refusal> {
-    match parse_expression(&format!("({})", companion.sql))?.node {
-        Some(NodeEnum::SubLink(link)) => match link.subselect {
-            Some(body) => Ok((companion.alias.to_string(), *body)),
-            None => Err(Refusal::internal("a companion without a query")),
-        },
-        _ => Err(Refusal::internal("a companion that is not a query")),
-    }
-}
-
 impl Body {
     /// Parses what a decision says; `unguessed` keeps the planner's statistics away from columns whose operators may raise.
     ///
@@ -75,7 +64,11 @@ impl Body {
         Ok(Self {
             targets: decision.columns.iter().map(target).collect::<Result<_, Refusal>>()?,
             conditions: decision.rows.iter().map(|row| parse_expression(&row.sql)).collect::<Result<_, Refusal>>()?,
-            companions: decision.companions.iter().map(companion).collect::<Result<_, Refusal>>()?,
+            companions: decision
+                .companions
+                .iter()
+                .map(|c| Ok((c.alias.to_string(), parse_query(&c.sql)?)))
+                .collect::<Result<_, Refusal>>()?,
             query: decision.query.as_ref().map(|query| parse_query(&query.sql)).transpose()?,
         })
     }

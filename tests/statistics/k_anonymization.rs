@@ -187,3 +187,74 @@ async fn one_pass_for_a_statement() {
     let rows = simple(&client, "SELECT id FROM (SELECT id, a FROM wide) t").await;
     assert!(rows.iter().enumerate().all(|(at, id)| *id == (at + 1).to_string()));
 }
+
+/// A registered query is counted as the relation it stands for, a view and a partitioned table as a whole.
+#[tokio::test]
+async fn whatever_the_relation_is() {
+    let running = Stage::new()
+        .await
+        .sql(
+            "CREATE TABLE base (id int, a text) PARTITION BY LIST (id); CREATE TABLE part_1 PARTITION OF base FOR VALUES IN (1);
+             CREATE TABLE part_2 PARTITION OF base FOR VALUES IN (2);
+             INSERT INTO base VALUES (1, 'x'), (1, 'y'), (1, 'y'), (2, 'x'), (2, 'z'); CREATE VIEW seen AS SELECT * FROM base WHERE id = 1",
+        )
+        .await
+        .source("{table: base, schema: public}")
+        .source("{table: seen, schema: public}")
+        .source("query: SELECT id, a FROM public.base WHERE id = 2\nnaming: {schema: public, table: asked}")
+        .policy(ANYONE)
+        .user("ann", &["k"], &[])
+        .policy(&masking("k", "a", "type: K-Anonymization, kLevel: 2"))
+        .start()
+        .await;
+    let client = running.client("ann").await;
+    for (from, expected) in [
+        ("base", vec!["x", "y", "y", "x", "-"]),
+        ("seen", vec!["-", "y", "y"]),
+        ("asked", vec!["-", "-"]),
+        ("ONLY seen", vec!["-", "y", "y"]),
+    ] {
+        let mut found = simple(&client, &format!("SELECT a FROM {from}")).await;
+        let mut expected: Vec<String> = expected.into_iter().map(str::to_owned).collect();
+        found.sort();
+        expected.sort();
+        assert_eq!(found, expected, "{from}");
+    }
+}
+
+/// Statements of every form over the view, with a join beside it.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_form_of_statement() {
+    let running = stage().await;
+    let client = running.client("filtered").await;
+    for (sql, expected) in [
+        (
+            "SELECT city, count(*) FROM visit GROUP BY city HAVING count(*) > 2 ORDER BY 1",
+            vec!["Bonn|3", "Köln|3", "-|4"],
+        ),
+        (
+            "SELECT a.city FROM visit a JOIN visit b ON a.id = b.id + 1 AND a.city = b.city ORDER BY a.id",
+            vec!["Bonn", "Bonn", "Köln", "Köln", "Ulm"],
+        ),
+        ("SELECT id, city, age FROM visit GROUP BY id ORDER BY id LIMIT 1", vec!["1|Bonn|30"]),
+        ("SELECT 10 / (id - 100) FROM visit WHERE 10 / (id - 100) IS NOT NULL AND city = 'Ulm' LIMIT 1", vec!["0"]),
+        ("SELECT t.city FROM visit t (number, city) ORDER BY number LIMIT 1", vec!["Bonn"]),
+        ("WITH v AS MATERIALIZED (SELECT * FROM visit) SELECT max(age) FROM v", vec!["50"]),
+        ("SELECT (SELECT count(*) FROM visit w WHERE w.city = v.city) FROM visit v WHERE id = 1", vec!["3"]),
+        ("SELECT (visit).city FROM visit WHERE id = 5", vec!["-"]),
+        ("SELECT city FROM visit WHERE id = 1 UNION ALL SELECT city FROM visit WHERE id = 4", vec!["Bonn", "-"]),
+    ] {
+        assert_eq!(simple(&client, sql).await, expected, "{sql}");
+    }
+    let statement = client.prepare("SELECT city::text FROM visit WHERE id = $1 AND city = $2").await.expect("prepared");
+    let rows = client.query(&statement, &[&1i32, &"Bonn"]).await.expect("rows");
+    assert_eq!(rows.len(), 1);
+    let rows = client.query(&statement, &[&4i32, &"Bonn"]).await.expect("rows");
+    assert_eq!(rows.len(), 0, "what is masked matches nothing");
+    client.batch_execute("BEGIN; DECLARE c CURSOR FOR SELECT city FROM visit ORDER BY id").await.expect("a cursor");
+    assert_eq!(simple(&client, "FETCH 4 FROM c").await, ["Bonn", "Bonn", "Bonn", "-"]);
+    client.batch_execute("ROLLBACK").await.expect("the end");
+    let out =
+        running.psql("filtered", &["-c", "COPY (SELECT id, city FROM visit WHERE id IN (3, 4) ORDER BY id) TO STDOUT"]);
+    assert_eq!(out.out, "3\tBonn\n4\t\\N\n", "{}", out.err);
+}
