@@ -4,11 +4,12 @@
 //! In: one document's node. Out: a [`DataDocument`], or problems. Must never: use the credentials of a document; they belong to the
 //! configuration.
 
+use crate::governance::fill::has_template;
 use crate::governance::model::{
     DataDocument, Declared, DeclaredColumn, DeclaredQuery, NameTemplate, Origin, Owner, Source, TableSource,
 };
 use crate::governance::reader::{Fields, Reader};
-use crate::governance::tree::Node;
+use crate::governance::tree::{Node, Value};
 use crate::types::QualifiedName;
 
 /// Reads one `data` document.
@@ -52,25 +53,41 @@ fn connection(reader: &mut Reader, node: &Node) -> Connection {
             reader.unsupported(handler, format!("the handler `{text}`"), help);
         }
     }
-    let host = reader.optional_name(&mut fields, "hostname");
-    let user = reader.optional_name(&mut fields, "username");
-    let database = reader.optional_name(&mut fields, "database");
+    let mut filled = |reader: &mut Reader, name| fields.optional(name).and_then(|node| reader.filled(node));
+    let host = filled(reader, "hostname");
+    let user = filled(reader, "username");
+    let database = filled(reader, "database");
     let schema = reader.optional_name(&mut fields, "schema");
-    let port = fields.optional("port").map(|n| reader.integer(n, "port", 1..=65_535));
+    let port = fields.optional("port").map(|n| port(reader, n));
     for unused in ["password", "ssl", "authenticationMethod", "connectionStringOptions", "userFiles"] {
         if let Some(node) = fields.optional(unused) {
             let help = "how to reach the warehouse, credentials included, belongs to the configuration; remove it here";
             reader.warn(node, format!("`{unused}` of a data document is not used"), help);
+            reader.check_templates(node);
         }
     }
     reader.finish(fields);
     let server = match (user, host, database) {
-        (Some((user, _)), Some((host, _)), Some((database, _))) => {
+        (Some(user), Some(host), Some(database)) => {
             Some(format!("{user}@{host}:{}/{database}", port.flatten().unwrap_or(5432)))
         }
         _ => None,
     };
     Connection { server, schema: schema.map(|(name, _)| name) }
+}
+
+/// A port, perhaps from a template.
+fn port(reader: &mut Reader, node: &Node) -> Option<u64> {
+    match &node.value {
+        Value::Scalar { text, plain: false } if has_template(text) => {
+            let port = reader.filled(node)?.parse().ok().filter(|port| (1..=65_535).contains(port));
+            if port.is_none() {
+                reader.error(node, "the filled value is no port", "set it to a whole number from 1 to 65535");
+            }
+            port
+        }
+        _ => reader.integer(node, "port", 1..=65_535),
+    }
 }
 
 fn name_template(reader: &mut Reader, node: &Node) -> NameTemplate {

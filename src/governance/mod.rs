@@ -10,6 +10,7 @@
 pub mod applied;
 pub mod data;
 pub mod document;
+pub mod fill;
 pub mod fingerprint;
 pub mod grant;
 pub mod local;

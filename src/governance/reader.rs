@@ -3,6 +3,7 @@
 //! In: nodes of one file. Out: values, and in [`Reader::problems`] what is wrong with the rest. Must never: let a key pass that
 //! nobody asked for, or take a number or truth value for text because it looks like it.
 
+use crate::governance::fill::has_template;
 use crate::governance::model::Origin;
 use crate::governance::places::Places;
 use crate::governance::problem::Problem;
@@ -40,6 +41,8 @@ pub type Placed = (String, Origin);
 pub struct Reader {
     file: Arc<PathBuf>,
     text: Arc<str>,
+    /// The directory that files named in documents must not leave.
+    pub root: PathBuf,
     /// What is wrong so far.
     pub problems: Vec<Problem>,
     /// Names used so far.
@@ -79,7 +82,8 @@ impl<'a> Fields<'a> {
 impl Reader {
     /// A reader of one file with this text.
     pub fn new(file: Arc<PathBuf>, text: &str) -> Self {
-        Self { file, text: text.into(), problems: Vec::new(), references: Vec::new() }
+        let root = file.parent().map(std::path::Path::to_path_buf).unwrap_or_default();
+        Self { file, text: text.into(), root, problems: Vec::new(), references: Vec::new() }
     }
 
     /// Where each character of a scalar's text stands.
@@ -161,8 +165,9 @@ impl Reader {
     pub fn scalar(&mut self, node: &Node) -> Option<Placed> {
         match &node.value {
             Value::Scalar { text, plain } if !(*plain && is_null_text(text)) => {
-                if text.contains("{{EnvVar") {
-                    self.unsupported(node, "`{{EnvVar …}}` in governance documents", "write the value itself");
+                if has_template(text) {
+                    let help = "write the value itself: what stands here is shown to people";
+                    self.error(node, "a template outside the `connection` of a data document", help);
                     return None;
                 }
                 Some((text.clone(), self.origin(node)))
@@ -557,6 +562,6 @@ mod tests {
         let found = problems_of("x: '{{EnvVar \"p\"}}'\n", |r, f| {
             assert_eq!(r.required_name(f, "x"), None);
         });
-        assert!(found[0].contains("not supported yet"), "{found:?}");
+        assert!(found[0].contains("a template outside the `connection`"), "{found:?}");
     }
 }

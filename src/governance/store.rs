@@ -43,24 +43,31 @@ pub fn load(directory: &Path) -> Loaded {
     let mut loaded = Loaded::default();
     let mut references = Vec::new();
     for (folder, path) in files(directory, &mut loaded.problems) {
-        load_file(folder, &path, &mut loaded, &mut references);
+        load_file(folder, directory, &path, &mut loaded, &mut references);
     }
     loaded.problems.extend(validate::check(&loaded.declared, &references));
     loaded.declared.policies.sort_by(|a, b| a.key.cmp(&b.key));
     loaded
 }
 
-fn load_file(folder: &'static str, path: &Path, loaded: &mut Loaded, references: &mut Vec<Reference>) {
+fn load_file(
+    folder: &'static str,
+    directory: &Path,
+    path: &Path,
+    loaded: &mut Loaded,
+    references: &mut Vec<Reference>,
+) {
     let text = match document::read(path) {
         Ok(text) => text,
         Err(problem) => return loaded.problems.push(problem),
     };
-    load_text(folder, &Arc::new(path.to_path_buf()), &text, loaded, references);
+    load_text(folder, directory, &Arc::new(path.to_path_buf()), &text, loaded, references);
 }
 
 /// Loads the text of one file of a folder. A document that is a list stands for several documents (JSON has no separator).
 fn load_text(
     folder: &'static str,
+    directory: &Path,
     file: &Arc<PathBuf>,
     text: &str,
     loaded: &mut Loaded,
@@ -76,6 +83,7 @@ fn load_text(
         loaded.problems.push(problem);
     }
     let mut reader = Reader::new(Arc::clone(file), text);
+    reader.root = directory.to_path_buf();
     for node in &nodes {
         let items = match &node.value {
             Value::List(items) => items.as_slice(),
@@ -128,6 +136,23 @@ pub fn files(directory: &Path, problems: &mut Vec<Problem>) -> Vec<(&'static str
         }
     }
     required(directory, problems);
+    found
+}
+
+/// Visible files of a directory that are no documents: those that `{{ReadFile …}}` may name.
+pub fn attachments(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![(directory.to_path_buf(), 0)];
+    while let Some((folder, depth)) = folders.pop() {
+        for path in entries(&folder, &mut Vec::new()) {
+            if path.is_dir() && depth < MAX_FOLDERS {
+                folders.push((path, depth + 1));
+            } else if !is_document(&path) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
     found
 }
 

@@ -659,11 +659,7 @@ fn mistakes_in_data_documents() {
         |rest: &str, expected: &[&str]| wants("data/d.yaml", &format!("connectionKey: main\n{rest}\n"), expected);
     case("connection: {handler: Snowflake}", &["data/d.yaml:2:23: not supported yet: the handler `Snowflake`"]);
     case(
-        "connection: {handler: PostgreSQL, hostname: '{{EnvVar \"h\"}}'}",
-        &["data/d.yaml:2:45: not supported yet: `{{EnvVar"],
-    );
-    case(
-        "connection: {handler: PostgreSQL, password: '{{EnvVar \"p\"}}'}",
+        "connection: {handler: PostgreSQL, password: x}",
         &["data/d.yaml:2:45: `password` of a data document is not used"],
     );
     case("nameTemplate: {tableFormat: <table>}", &["data/d.yaml:2:29: `<table>` is not a placeholder"]);
@@ -713,6 +709,59 @@ fn mistakes_in_data_documents() {
         "data/d.yaml",
         "connectionKey: a\n---\nconnectionKey: a\n",
         &["data/d.yaml:3:1: the connectionKey `a` is declared twice"],
+    );
+}
+
+#[test]
+fn templates_are_filled_where_nobody_sees_them() {
+    let load_one = |connection: &str| {
+        let text = format!("connectionKey: main\nsources: []\nconnection:\n  handler: PostgreSQL\n{connection}");
+        let (loaded, dir) = load(&[
+            ("data/d.yaml", &text),
+            ("data/keys/host.txt", "db.example\n"),
+            ("user.txt", "reader"),
+            ("data/blank.txt", " \n"),
+        ]);
+        let mut found = short(&loaded, dir.path());
+        found.retain(|problem| !problem.contains("`sources` is empty"));
+        (loaded.declared.data.first().and_then(|d| d.server.clone()), found)
+    };
+    let (server, found) = load_one(
+        "  hostname: '{{ReadFile \"keys/host.txt\"}}'\n  username: 'a-{{ ReadFile \"../user.txt\" }}'\n  database: '{{EnvVar \"CARGO_PKG_NAME\"}}'\n  port: 99\n",
+    );
+    assert_eq!((server.as_deref(), found), (Some("a-reader@db.example:99/sqlveil"), Vec::<String>::new()));
+    let (_, found) = load_one("  password: '{{EnvVar \"PATH\"}}'\n");
+    assert_eq!(found, ["data/d.yaml:5:13: `password` of a data document is not used"]);
+    let value = std::env::var("CARGO_PKG_LICENSE").unwrap();
+    for (connection, wanted) in [
+        (
+            "  hostname: '{{EnvVar \"SQLVEIL_NO_SUCH\"}}'\n",
+            "5:14: the environment variable `SQLVEIL_NO_SUCH` is not set",
+        ),
+        ("  hostname: 'a-{{ReadFile \"none\"}}'\n", "5:16: the file `none` cannot be read: No such file"),
+        ("  hostname: '{{ReadFile \"/etc/hostname\"}}'\n", "5:14: the file `/etc/hostname` is outside the governance"),
+        (
+            "  hostname: '{{ReadFile \"../../../../../../../etc/passwd\"}}'\n",
+            "5:14: the file `../../../../../../../etc/passwd` is out",
+        ),
+        ("  hostname: '{{ReadFile \"blank.txt\"}}'\n", "5:13: the filled value is empty"),
+        ("  hostname: '{{ReadFile \"keys\"}}'\n", "5:14: `keys` is not a file of at most 64 kB"),
+        ("  hostname: '{{EnvVar SQLVEIL}}'\n", "5:14: `EnvVar` in a template lacks its argument"),
+        ("  hostname: '{{EnvVar \"PATH\"'\n", "5:14: a `{{` without its `}}`"),
+        ("  port: '{{EnvVar \"CARGO_PKG_LICENSE\"}}'\n", "5:9: the filled value is no port"),
+        ("  schema: '{{EnvVar \"CARGO_PKG_LICENSE\"}}'\n", "5:11: a template outside the `connection`"),
+    ] {
+        let (_, found) = load_one(connection);
+        assert!(found[0].starts_with(&format!("data/d.yaml:{wanted}")), "{connection}: {found:?}");
+        assert!(!found.iter().any(|f| f.contains(&value)), "a value is shown: {found:?}");
+    }
+    let (_, found) =
+        load_one("  password: '{{EnvVar \"SQLVEIL_NO_SUCH\"}}'\n  userFiles: [{content: '{{ReadFile \"none\"}}'}]\n");
+    assert_eq!(found.len(), 4, "{found:?}");
+    wants(
+        "policies/p.yaml",
+        &mask("type: Constant, constant: '{{EnvVar \"PATH\"}}'"),
+        &["policies/p.yaml:9:49: a template outside the `connection`"],
     );
 }
 

@@ -20,6 +20,8 @@ pub type Fingerprint = [u8; 32];
 
 /// How often an unsteady directory is read again, and how long it is left alone in between.
 const ATTEMPTS: usize = 25;
+/// Files beside the documents that are larger cannot be read by them.
+const MAX_ATTACHMENT: u64 = 64 << 10;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// A set of documents without errors.
@@ -159,6 +161,14 @@ pub fn fingerprint(config: &Config) -> Fingerprint {
     let mut unread = Vec::new();
     for (folder, path) in store::files(&config.governance, &mut unread) {
         add(&mut digest, folder, &path);
+    }
+    for path in store::attachments(&config.governance) {
+        match std::fs::metadata(&path) {
+            Ok(metadata) if metadata.len() > MAX_ATTACHMENT => {
+                add_bytes(&mut digest, b"large", path.as_os_str().as_encoded_bytes())
+            }
+            _ => add(&mut digest, "attachment", &path),
+        }
     }
     for problem in unread {
         add_bytes(&mut digest, b"unread", problem.to_string().as_bytes());
