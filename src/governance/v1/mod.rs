@@ -207,6 +207,13 @@ fn subscription_action(reader: &mut Reader, node: &Node) -> Option<Node> {
             reader.error(exceptions, "`exceptions` have a meaning with `subscriptionType: policy` only", help);
         }
     }
+    if v2 == "entitlements" && !fields.has("exceptions") && !fields.has("advanced") {
+        reader.error(
+            given,
+            "`subscriptionType: policy` without `exceptions`",
+            "add `exceptions`: they say who may subscribe",
+        );
+    }
     ignore(&mut fields, &["createdAt", "createdBy", "rules"]);
     reader.finish(fields);
     v1?;
@@ -498,7 +505,7 @@ pub fn matches(reader: &mut Reader, at: &Node, operator: Option<(&Node, bool)>, 
     for item in reader.one_or_many(given, "conditions") {
         let mut fields = reader.fields(item, "a condition")?;
         let kind = condition_kind(reader, &mut fields);
-        let field = reader.required(&mut fields, "field").cloned();
+        let field = reader.required(&mut fields, "field")?.clone();
         let mut out = Vec::new();
         let held = match kind? {
             "groups" => fields.optional("group"),
@@ -526,7 +533,7 @@ pub fn matches(reader: &mut Reader, at: &Node, operator: Option<(&Node, bool)>, 
             _ => "purpose",
         };
         out.push(("type", word(item, kind)));
-        out.push(("column", field?));
+        out.push(("column", field));
         found.push(map(item, out));
     }
     let mut out = vec![("matches", list(given, found))];
@@ -569,3 +576,6 @@ pub fn masking_config(reader: &mut Reader, node: &Node) -> Option<Node> {
     let entries = std::iter::once((key, kind)).chain(kept).collect();
     Some(Node { line: node.line, column: node.column, value: Value::Map(entries) })
 }
+
+#[cfg(test)]
+mod tests;
