@@ -6,6 +6,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod invalid;
 mod local;
 mod published;
 mod rows;

@@ -117,20 +117,28 @@ impl<'a> Compiler<'a> {
             Expr::IsNotUnknown(e) => self.test(e, "IS NOT UNKNOWN"),
             Expr::IsNull(e) => self.null_test(e, "IS NULL"),
             Expr::IsNotNull(e) => self.null_test(e, "IS NOT NULL"),
-            Expr::IsDistinctFrom(l, r) => self.pair(l, r, |c, l, r| c.compare(l, "IS DISTINCT FROM", r, here)),
-            Expr::IsNotDistinctFrom(l, r) => self.pair(l, r, |c, l, r| c.compare(l, "IS NOT DISTINCT FROM", r, here)),
+            Expr::IsDistinctFrom(l, r) => {
+                let blamed = literal_of(l, r);
+                self.pair(l, r, |c, l, r| c.compare(l, "IS DISTINCT FROM", r, blamed))
+            }
+            Expr::IsNotDistinctFrom(l, r) => {
+                let blamed = literal_of(l, r);
+                self.pair(l, r, |c, l, r| c.compare(l, "IS NOT DISTINCT FROM", r, blamed))
+            }
             Expr::InList { expr, list, negated } => {
                 let value = self.expr(expr)?;
-                let items: Result<Vec<Node>, Fault> = list.iter().map(|e| self.expr(e)).collect();
+                let items: Result<Vec<(Node, Location)>, Fault> =
+                    list.iter().map(|e| Ok((self.expr(e)?, at(e)))).collect();
                 Ok(negate(self.among(&value, items?, here)?, *negated))
             }
             Expr::InSubquery { expr, subquery, negated } => self.in_subquery(expr, subquery, *negated, here),
             Expr::Exists { subquery, negated } => self.exists(subquery, *negated),
             Expr::Subquery(query) => self.scalar_subquery(query, here),
             Expr::Between { expr, negated, low, high } => {
+                let blamed = (literal_of(expr, low), literal_of(expr, high));
                 let (value, low, high) = (self.expr(expr)?, self.expr(low)?, self.expr(high)?);
-                let above = self.compare(value.clone(), ">=", low, here)?;
-                let below = self.compare(value, "<=", high, here)?;
+                let above = self.compare(value.clone(), ">=", low, blamed.0)?;
+                let below = self.compare(value, "<=", high, blamed.1)?;
                 let sql = Sql::join([above.sql.clone(), below.sql.clone()], " AND ");
                 let both = Node::over(Sql::wrap("(", sql, ")"), BOOL, true, &[&above, &below]);
                 Ok(negate(both, *negated))
@@ -291,19 +299,20 @@ impl<'a> Compiler<'a> {
     }
 
     fn binary(&mut self, left: &Expr, op: &BinaryOperator, right: &Expr, here: Location) -> Result<Node, Fault> {
+        let blamed = literal_of(left, right);
         match op {
-            BinaryOperator::StringConcat => self.pair(left, right, |c, l, r| c.concatenate(l, r, here)),
-            BinaryOperator::Eq => self.pair(left, right, |c, l, r| c.compare(l, "=", r, here)),
-            BinaryOperator::NotEq => self.pair(left, right, |c, l, r| c.compare(l, "<>", r, here)),
-            BinaryOperator::Lt => self.pair(left, right, |c, l, r| c.compare(l, "<", r, here)),
-            BinaryOperator::LtEq => self.pair(left, right, |c, l, r| c.compare(l, "<=", r, here)),
-            BinaryOperator::Gt => self.pair(left, right, |c, l, r| c.compare(l, ">", r, here)),
-            BinaryOperator::GtEq => self.pair(left, right, |c, l, r| c.compare(l, ">=", r, here)),
-            BinaryOperator::Plus => self.pair(left, right, |c, l, r| c.arithmetic(l, "+", r, here)),
-            BinaryOperator::Minus => self.pair(left, right, |c, l, r| c.arithmetic(l, "-", r, here)),
-            BinaryOperator::Multiply => self.pair(left, right, |c, l, r| c.arithmetic(l, "*", r, here)),
-            BinaryOperator::Divide => self.pair(left, right, |c, l, r| c.arithmetic(l, "/", r, here)),
-            BinaryOperator::Modulo => self.pair(left, right, |c, l, r| c.arithmetic(l, "%", r, here)),
+            BinaryOperator::StringConcat => self.pair(left, right, |c, l, r| c.concatenate(l, r, blamed)),
+            BinaryOperator::Eq => self.pair(left, right, |c, l, r| c.compare(l, "=", r, blamed)),
+            BinaryOperator::NotEq => self.pair(left, right, |c, l, r| c.compare(l, "<>", r, blamed)),
+            BinaryOperator::Lt => self.pair(left, right, |c, l, r| c.compare(l, "<", r, blamed)),
+            BinaryOperator::LtEq => self.pair(left, right, |c, l, r| c.compare(l, "<=", r, blamed)),
+            BinaryOperator::Gt => self.pair(left, right, |c, l, r| c.compare(l, ">", r, blamed)),
+            BinaryOperator::GtEq => self.pair(left, right, |c, l, r| c.compare(l, ">=", r, blamed)),
+            BinaryOperator::Plus => self.pair(left, right, |c, l, r| c.arithmetic(l, "+", r, blamed)),
+            BinaryOperator::Minus => self.pair(left, right, |c, l, r| c.arithmetic(l, "-", r, blamed)),
+            BinaryOperator::Multiply => self.pair(left, right, |c, l, r| c.arithmetic(l, "*", r, blamed)),
+            BinaryOperator::Divide => self.pair(left, right, |c, l, r| c.arithmetic(l, "/", r, blamed)),
+            BinaryOperator::Modulo => self.pair(left, right, |c, l, r| c.arithmetic(l, "%", r, blamed)),
             _ => Err(Fault::new(here, format!("operator {op} is not part of the policy language"), "")),
         }
     }
@@ -357,12 +366,13 @@ impl<'a> Compiler<'a> {
             other => other,
         };
         if let Expr::Array(array) = right {
-            let items: Result<Vec<Node>, Fault> = array.elem.iter().map(|e| self.expr(e)).collect();
+            let items: Result<Vec<(Node, Location)>, Fault> =
+                array.elem.iter().map(|e| Ok((self.expr(e)?, at(e)))).collect();
             return self.among(&value, items?, here);
         }
         let array = self.expr(right)?;
         if array.set.is_some() {
-            return self.among(&value, vec![array], here);
+            return self.among(&value, vec![(array, here)], here);
         }
         let element = self.catalog.types.get(&array.ty).filter(|t| t.category == 'A').map(|t| t.element);
         let Some(element) = element else {
@@ -429,6 +439,15 @@ const VALUES: [&str; 9] = [
 /// Where an expression begins.
 pub(super) fn at(expr: &Expr) -> Location {
     expr.span().start
+}
+
+/// Which of two operands does not fit the other: the literal, else the second.
+fn literal_of(left: &Expr, right: &Expr) -> Location {
+    match (left, right) {
+        (Expr::Value(_), Expr::Value(_)) => at(right),
+        (Expr::Value(_), _) => at(left),
+        _ => at(right),
+    }
 }
 
 /// How deep expressions may nest.

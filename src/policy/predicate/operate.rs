@@ -143,13 +143,13 @@ impl Compiler<'_> {
     }
 
     /// `value IN (items)`: one comparison each, caller's sets by `= ANY`.
-    pub(super) fn among(&self, value: &Node, items: Vec<Node>, at: Location) -> Result<Node, Fault> {
+    pub(super) fn among(&self, value: &Node, items: Vec<(Node, Location)>, at: Location) -> Result<Node, Fault> {
         if items.is_empty() {
             return Err(Fault::new(at, "an empty list", "list at least one value"));
         }
         let mut tests = Vec::new();
         let mut listed: Vec<Node> = Vec::new();
-        for item in items {
+        for (item, at) in items {
             if let Some(set) = &item.set {
                 tests.push(self.contains(value.clone(), set.clone(), at)?);
                 continue;
