@@ -51,6 +51,8 @@ fn connection(reader: &mut Reader, node: &Node) -> Connection {
         if !text.is_empty() && !text.eq_ignore_ascii_case("PostgreSQL") && !text.eq_ignore_ascii_case("Redshift") {
             let help = "this proxy speaks to PostgreSQL; write `handler: PostgreSQL`";
             reader.unsupported(handler, format!("the handler `{text}`"), help);
+            // What else another warehouse needs is no mistake of its own.
+            return Connection::default();
         }
     }
     let mut filled = |reader: &mut Reader, name| fields.optional(name).and_then(|node| reader.filled(node));

@@ -182,6 +182,10 @@ fn hidden(read: &Judgement<'_>, pending: bool) -> Subscribed {
         .unmet
         .iter()
         .filter_map(|s| match &s.subscription.kind {
+            // An expression is policy text, and not for callers.
+            SubscriptionKind::Entitlements(audience) if audience.advanced.is_some() => {
+                Some("other groups or attributes".to_owned())
+            }
             SubscriptionKind::Entitlements(audience) => Some(describe(audience)),
             SubscriptionKind::Approval(approvals) => Some(format!("the approval of {}", approvers(approvals))),
             SubscriptionKind::Anyone | SubscriptionKind::Manual => None,

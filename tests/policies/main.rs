@@ -8,5 +8,7 @@ mod support;
 
 mod invalid;
 mod local;
+mod others;
 mod published;
 mod rows;
+mod subscriptions;
