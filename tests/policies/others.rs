@@ -30,8 +30,15 @@ fn told(purposes: &str, projects: &str, data: &str) -> String {
         (file, parts.next().and_then(|n| n.parse::<usize>().ok()))
     });
     let declared = &loaded.declared;
+    let root = |name: &str| declared.purposes.iter().find(|p| p.name == name).and_then(|p| p.acknowledgement.clone());
     let purposes = declared.purposes.iter().map(|purpose| {
-        format!("purpose {}: {}", purpose.name, purpose.acknowledgement.as_deref().unwrap_or("no acknowledgement"))
+        let parent = purpose.name.rsplit_once('.').and_then(|(parent, _)| root(parent));
+        let text = match (&purpose.acknowledgement, parent) {
+            (None, _) => "no text",
+            (Some(text), Some(parent)) if *text == parent => "the text of its parent",
+            (Some(_), _) => "a text of its own",
+        };
+        format!("purpose {}: {text}", purpose.name)
     });
     let projects = declared.projects.iter().map(|project| {
         let entitled = project.entitlements.is_some();
@@ -44,7 +51,8 @@ fn told(purposes: &str, projects: &str, data: &str) -> String {
     });
     let data = declared.data.iter().map(|document| {
         let sources = document.sources.as_ref().map_or("every table".to_owned(), |s| format!("{} sources", s.len()));
-        format!("data {}: {sources} on {}", document.connection_key, document.server.as_deref().unwrap_or("(unknown)"))
+        let server = if document.server.is_some() { "a server" } else { "an unknown server" };
+        format!("data {}: {sources} on {server}", document.connection_key)
     });
     let all: Vec<String> = purposes.chain(projects).chain(data).chain(lines).collect();
     all.join("\n") + "\n"
