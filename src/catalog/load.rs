@@ -3,6 +3,7 @@
 //! In: an open connection. Out: a snapshot taken in one `REPEATABLE READ READ ONLY` transaction with a dozen set-based queries
 //! (PostgreSQL 13 to 18). Must never: read user data, or hand out a snapshot of a database whose text is not UTF-8.
 
+use super::views;
 use super::{Cast, Catalog, Column, Constraint, Function, Index, Operator, Relation, RelationKind, TypeInfo};
 use crate::types::{Oid, QualifiedName};
 use std::collections::HashMap;
@@ -60,6 +61,10 @@ const TYPES: &str = "SELECT t.oid, t.typnamespace, t.typname::text, t.typtype, t
     t.typtypmod, t.typnotnull OR EXISTS (SELECT FROM pg_constraint c WHERE c.contypid = t.oid) \
     FROM pg_type t";
 
+/// With `search_path` at `pg_catalog` the definition names every other relation with its schema.
+const VIEWS: &str = "SELECT c.oid, pg_get_viewdef(c.oid) FROM pg_class c \
+    WHERE c.relkind = 'v' AND c.relnamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)";
+
 const FUNCTIONS: &str = "SELECT p.proname::text, p.oid, p.proargtypes::oid[], p.pronargdefaults, p.provariadic, p.prorettype, p.provolatile, \
     p.prokind, p.proleakproof, l.lanname::text, p.proretset \
     FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang WHERE p.pronamespace = 'pg_catalog'::regnamespace ORDER BY p.oid";
@@ -99,6 +104,7 @@ async fn read(client: &Client) -> Result<Catalog, LoadError> {
     let schemas = read_schemas(client, &mut catalog).await?;
     let mut relations = read_relations(client, &schemas).await?;
     read_columns(client, &mut relations).await?;
+    read_views(client, &mut relations).await?;
     let index_columns = read_indexes(client, &mut relations).await?;
     read_constraints(client, &mut relations, &index_columns).await?;
     for row in client.query(PARENTS, &[]).await? {
@@ -174,6 +180,23 @@ async fn read_columns(client: &Client, relations: &mut HashMap<Oid, Relation>) -
             collation: oid(&row, 6)?,
             generated: row.try_get(7)?,
         });
+    }
+    Ok(())
+}
+
+async fn read_views(client: &Client, relations: &mut HashMap<Oid, Relation>) -> Result<(), LoadError> {
+    let mut found = Vec::new();
+    for row in client.query(VIEWS, &[]).await? {
+        let id = oid(&row, 0)?;
+        let definition: Option<String> = row.try_get(1)?;
+        if let Some(view) = relations.get(&id) {
+            found.push((id, views::computed(view, definition.as_deref().unwrap_or_default(), relations)));
+        }
+    }
+    for (id, computed) in found {
+        if let Some(view) = relations.get_mut(&id) {
+            view.computed = computed;
+        }
     }
     Ok(())
 }

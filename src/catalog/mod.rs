@@ -13,6 +13,7 @@ pub mod reg;
 pub mod synthetic;
 pub mod system;
 pub mod total;
+mod views;
 pub mod visibility;
 
 pub use functions::{FunctionClass, Identity};
@@ -113,6 +114,8 @@ pub struct Relation {
     pub row_type: Oid,
     /// Live columns in order.
     pub columns: Vec<Column>,
+    /// Of a view: the columns that its definition computes, which may raise when they are read.
+    pub computed: std::collections::BTreeSet<String>,
     /// Column names of the primary key, in key order; empty = none (or deferrable).
     pub primary_key: Vec<String>,
     /// Its indexes.

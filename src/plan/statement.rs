@@ -146,7 +146,9 @@ impl Kind<'_> {
             positions,
             errors: ErrorPolicy {
                 // Schema and table fields name the relation as the warehouse does.
-                hides: decisions.iter().any(|d| d.hides_anything() || d.logical != d.remote),
+                hides: decisions
+                    .iter()
+                    .any(|d| d.hides_anything() || d.logical != d.remote || d.is_view(&self.inputs.world.catalog)),
                 canonical_data_errors: decisions.iter().any(|d| d.may_raise()),
             },
             notices,

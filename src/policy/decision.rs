@@ -1,6 +1,6 @@
 //! The decision for one caller and one relation: the one value that the rewriter, `explain` and the audit record read.
 
-use crate::catalog::{Catalog, Relation};
+use crate::catalog::{Catalog, Relation, RelationKind};
 use crate::types::{Oid, QualifiedName, quote_ident};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -84,6 +84,11 @@ impl RelationDecision {
             Some(query) => Some(&query.relation),
             None => catalog.relations.get(&self.remote).map(Arc::as_ref),
         }
+    }
+    /// Whether the relation is a view that somebody made in the warehouse: its own conditions may hide rows.
+    pub fn is_view(&self, catalog: &Catalog) -> bool {
+        let system = matches!(self.remote.schema.as_str(), "pg_catalog" | "information_schema");
+        !system && self.relation(catalog).is_some_and(|r| r.kind == RelationKind::View)
     }
     /// Whether anything of the relation is hidden: rows, or a column's values. The conditions of a query hide rows.
     pub fn hides_anything(&self) -> bool {

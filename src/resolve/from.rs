@@ -271,6 +271,7 @@ impl Resolver<'_, '_> {
                 .is_some_and(|c| collation_never_conflicts(c.collation))
         };
         let computed = permitted.decision().query.as_ref().is_some_and(|query| !query.total);
+        let computed_by_view = |name: &str| remote.is_some_and(|r| r.computed.contains(name));
         let columns = permitted
             .decision()
             .columns
@@ -278,7 +279,10 @@ impl Resolver<'_, '_> {
             .map(|c| Column {
                 name: c.name.clone(),
                 type_oid: Some(c.type_oid),
-                total: !computed && c.mask.as_ref().is_none_or(|m| m.total) && plain_collation(&c.name),
+                total: !computed
+                    && !computed_by_view(&c.name)
+                    && c.mask.as_ref().is_none_or(|m| m.total)
+                    && plain_collation(&c.name),
                 uses: Rc::clone(&uses),
                 base: c.mask.is_none().then_some(location),
             })

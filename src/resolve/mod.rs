@@ -166,6 +166,7 @@ impl<'a, 's> Resolver<'a, 's> {
     /// A policy predicate with a sub-query may become a join, below which the planner runs scan conditions, expressions below outer joins,
     /// and even the caller's ORDER BY (an early sort under a Gather Merge): such a relation always gets the barrier.
     /// A policy predicate that may itself raise is always evaluated behind a barrier and before everything of the caller's.
+    /// A view of the warehouse hides the rows that its own conditions leave out: it is taken like a row policy.
     /// A query source is both: its own conditions hide rows, may hold anything, and are not looked into. It always gets the barrier and
     /// nothing is copied below.
     fn finish(mut self) -> Resolved {
@@ -173,7 +174,7 @@ impl<'a, 's> Resolver<'a, 's> {
             let decision = relation.permitted.decision();
             let rows = &decision.rows;
             let query = decision.query.is_some();
-            if rows.is_empty() && !query {
+            if rows.is_empty() && !query && !decision.is_view(self.sight.catalog) {
                 continue;
             }
             let own_total = rows.iter().all(|r| r.total);

@@ -1,6 +1,6 @@
 //! What hostile review found, kept as it was found: each test failed before its fix.
 
-use crate::support::{Running, Stage};
+use crate::support::{ANYONE, Running, Stage};
 use tokio_postgres::types::{Kind, Type};
 
 /// `line` (over 8 MB, parallel plans) shows the rows of visible heads through a sub-query; `hidden` is registered and nobody's.
@@ -132,4 +132,44 @@ async fn texts_of_endless_terms_are_refused() {
     let statement = format!("SELECT 1 WHERE {}", vec!["1=1"; 60_000].join(" OR "));
     let error = client.simple_query(&statement).await.unwrap_err();
     assert_eq!(error.code().map(|c| c.code()), Some("54001"), "{error:?}");
+}
+
+/// A view was taken for a table that hides nothing, and the caller's expressions met the rows that its own conditions leave out.
+#[tokio::test(flavor = "multi_thread")]
+async fn expressions_never_meet_rows_that_a_warehouse_view_leaves_out() {
+    let running = Stage::new()
+        .await
+        .sql(
+            "CREATE TABLE account (id int PRIMARY KEY, owner text, note text, n int);
+             INSERT INTO account SELECT i, CASE WHEN i % 10 = 0 THEN 'hidden' ELSE 'open' END,
+                 CASE WHEN i % 10 = 0 THEN 'SECRET-' || i ELSE i::text END, i % 10 FROM generate_series(1, 2000) i;
+             CREATE FUNCTION slow(text) RETURNS boolean LANGUAGE plpgsql COST 100000 AS 'BEGIN RETURN $1 = ''open''; END';
+             CREATE VIEW shown AS SELECT id, note, n, 1000 / n AS share FROM account WHERE slow(owner);
+             CREATE VIEW nested AS SELECT id, note, share FROM shown;
+             ANALYZE;",
+        )
+        .await
+        .sources(&[("shown", "{}"), ("nested", "{}")])
+        .policy(ANYONE)
+        .user("ana", &[], &[])
+        .start()
+        .await;
+    let client = running.client("ana").await;
+    for view in ["shown", "nested"] {
+        for statement in [
+            format!("SELECT id FROM {view} WHERE note::int > 0"),
+            format!("SELECT count(*) FROM {view} WHERE share > 0"),
+            format!("SELECT id FROM {view} WHERE share = 500 AND id = 12"),
+            format!("SELECT count(*) FROM {view} WHERE 1 / (id % 10) >= 0"),
+            format!("SELECT a.id FROM {view} a JOIN {view} b ON a.note::int = b.id WHERE a.id < 50"),
+            format!("SELECT id FROM {view} ORDER BY note::int LIMIT 3"),
+            format!("SELECT id FROM {view} WHERE id BETWEEN 5 AND 15"),
+        ] {
+            if let Err(error) = client.simple_query(&statement).await {
+                panic!("{statement}: {error:?}");
+            }
+        }
+    }
+    let count = client.query_one("SELECT count(*) FROM shown WHERE note::int > 0", &[]).await.unwrap();
+    assert_eq!(count.get::<_, i64>(0), 1800);
 }
