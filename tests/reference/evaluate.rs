@@ -423,10 +423,10 @@ fn rank(mask: &Mask, ty: Type) -> u8 {
         return 0;
     }
     match mask {
-        Mask::Null => 0,
+        // A rare combination is NULL; where it is frequent the others have their say. So a Constant added later shows nothing more.
+        Mask::Null | Mask::Anonymous(..) => 0,
         Mask::Constant(_) => 1,
         Mask::Hash => 2,
-        Mask::Anonymous(..) => 3,
         Mask::Regex { .. } => 6,
         Mask::Bucket(_) | Mask::Truncate(_) => 7,
     }
