@@ -1,12 +1,12 @@
 //! Expressions: every node is walked, every function and type checked, and what the barrier decision needs is worked out: the type,
 //! whether evaluation can raise, and whose rows it looks at.
 
-use super::names::{alias_shown_as, string_constant};
+use super::calls::value_function_type;
+use super::names::string_constant;
 use super::scope::{Found, Scope};
 use super::{Replacement, Resolver};
 use crate::catalog::reg;
 use crate::error::{Family, Refusal, SqlState};
-use crate::sql::tree::Tree;
 use crate::sql::{NodeEnum, names, pb, walk};
 use crate::types::Oid;
 use std::collections::BTreeSet;
@@ -54,12 +54,12 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    fn constant(type_oid: Type) -> Self {
+    pub(super) fn constant(type_oid: Type) -> Self {
         Facts { type_oid, total: true, touches: BTreeSet::new(), aggregates: false, loose: false, pushable: true }
     }
 
     /// Combines the facts of parts into those of a whole that computes nothing itself.
-    fn of_parts(parts: &[Facts], type_oid: Type) -> Self {
+    pub(super) fn of_parts(parts: &[Facts], type_oid: Type) -> Self {
         Facts {
             type_oid,
             total: parts.iter().all(|p| p.total),
@@ -70,7 +70,7 @@ impl Facts {
         }
     }
 
-    fn but(self, total: bool) -> Self {
+    pub(super) fn but(self, total: bool) -> Self {
         Facts { total: self.total && total, pushable: self.pushable && total, loose: self.loose || !total, ..self }
     }
 }
@@ -85,7 +85,7 @@ impl Resolver<'_, '_> {
         node.as_deref_mut().map(|n| self.expression(n, scope)).transpose()
     }
 
-    fn each(&mut self, nodes: &mut [pb::Node], scope: &Scope<'_>) -> Result<Vec<Facts>, Refusal> {
+    pub(super) fn each(&mut self, nodes: &mut [pb::Node], scope: &Scope<'_>) -> Result<Vec<Facts>, Refusal> {
         nodes.iter_mut().map(|n| self.expression(n, scope)).collect()
     }
 
@@ -507,148 +507,6 @@ impl Resolver<'_, '_> {
         }
     }
 
-    /// The argument of a guard may come to stand inside a sub-select, where aggregates, window functions and sets mean something else.
-    fn scalar_argument(&self, argument: &pb::Node, location: i32) -> Result<(), Refusal> {
-        let mut scalar = true;
-        Tree::of(argument)?.each(&mut |t| {
-            if let Tree::Node("FuncCall", _) = t {
-                let name =
-                    t.field("funcname").and_then(|n| n.as_list().last()?.unwrap_node()?.1.field("sval")?.as_text());
-                let overloads = name.and_then(|n| self.sight.catalog.functions.get(n)).map_or(&[][..], Vec::as_slice);
-                scalar &= overloads.iter().all(|f| f.kind == 'f' && !f.returns_set);
-            }
-        });
-        if scalar {
-            return Ok(());
-        }
-        Err(Refusal::unsupported("a catalog function of an aggregate, a window or a set is not supported")
-            .with_hint("Compute the argument in a sub-select first.")
-            .at(location))
-    }
-
-    /// Function calls.
-    fn call(&mut self, call: &mut pb::FuncCall, scope: &Scope<'_>) -> Result<Facts, Refusal> {
-        if let Err(refusal) = self.function(call) {
-            return Err(self.of_arguments(refusal, call, scope)?);
-        }
-        let name = names::parts(&call.funcname).and_then(|p| p.last().map(|n| (*n).to_owned())).unwrap_or_default();
-        let plain = call.agg_order.is_empty()
-            && call.agg_filter.is_none()
-            && call.over.is_none()
-            && !call.agg_star
-            && !call.agg_distinct
-            && !call.func_variadic
-            && !self.resolved.calls.contains_key(&call.location);
-        let overloads = self.sight.catalog.functions.get(&name);
-        let aggregate = call.over.is_none() && overloads.is_some_and(|o| o.iter().any(|f| f.kind == 'a'));
-        if matches!(self.resolved.calls.get(&call.location), Some(Replacement::Guard(text)) if text.contains("SELECT"))
-        {
-            for argument in &call.args {
-                self.scalar_argument(argument, call.location)?;
-            }
-        }
-        let unit = call.args.first().and_then(string_constant).map(str::to_owned);
-        let args = self.each(&mut call.args, scope)?;
-        // `age(xid)` tells how many transactions the warehouse has run.
-        if name == "age"
-            && let [of] = args.as_slice()
-            && !matches!(of.type_oid, Type::Literal | Type::Known(oid::DATE | oid::TIMESTAMP | oid::TIMESTAMPTZ))
-        {
-            return Err(Refusal::denied("permission denied for function age of this argument")
-                .with_hint("Cast the argument to timestamp or timestamptz.")
-                .at(call.location));
-        }
-        let mut rest = self.each(&mut call.agg_order, scope)?;
-        rest.extend(self.optional(&mut call.agg_filter, scope)?);
-        if let Some(over) = &mut call.over {
-            super::names::check_plain(&over.name, "window names", over.location)?;
-            self.window(over, scope, &mut rest)?;
-        }
-        let types: Option<Vec<Oid>> = args
-            .iter()
-            .map(|a| match a.type_oid {
-                Type::Known(oid) => Some(oid),
-                Type::Literal => Some(oid::TEXT),
-                Type::Unclear => None,
-            })
-            .collect();
-        let of_unit = match (&unit, args.as_slice()) {
-            (Some(unit), [_, value]) => match value.type_oid {
-                Type::Known(value) => self.sight.catalog.unit_function_is_total(&name, unit, value),
-                Type::Literal | Type::Unclear => false,
-            },
-            _ => false,
-        };
-        let total =
-            plain && (of_unit || types.as_ref().is_some_and(|t| self.sight.catalog.function_is_total(&name, t)));
-        let exact = types
-            .and_then(|t| overloads?.iter().find(|f| f.args == t && !f.returns_set).map(|f| Type::Known(f.result)));
-        let result = exact.or_else(|| self.only_result(overloads?)).unwrap_or(Type::Unclear);
-        // Replaced by its text or OID (see `function`).
-        let result = match (result, self.resolved.calls.get(&call.location)) {
-            (Type::Known(oid), Some(Replacement::Guard(_))) if is_alias(oid) => {
-                Type::Known(if alias_shown_as(&name) == "text" { oid::TEXT } else { OID })
-            }
-            _ => result,
-        };
-        let parts: Vec<_> = args.into_iter().chain(rest).collect();
-        let mut facts = Facts::of_parts(&parts, result).but(total && !aggregate);
-        facts.aggregates |= aggregate;
-        facts.loose &= !aggregate;
-        facts.pushable = false;
-        Ok(facts)
-    }
-
-    /// 42883 names the types of the arguments, as far as they are known; an argument that is wrong itself is told first.
-    fn of_arguments(
-        &mut self,
-        refusal: Refusal,
-        call: &mut pb::FuncCall,
-        scope: &Scope<'_>,
-    ) -> Result<Refusal, Refusal> {
-        if refusal.code != SqlState::UNDEFINED_FUNCTION {
-            return Ok(refusal);
-        }
-        let catalog = self.sight.catalog;
-        let types: Option<Vec<&str>> = self
-            .each(&mut call.args, scope)?
-            .iter()
-            .map(|a| match a.type_oid {
-                Type::Known(oid) => catalog.types.get(&oid).map(|t| t.sql.as_str()),
-                Type::Literal => Some("unknown"),
-                Type::Unclear => None,
-            })
-            .collect();
-        Ok(match (types, refusal.message.split_once("()")) {
-            (Some(types), Some((before, after))) => {
-                let message = format!("{before}({}){after}", types.join(", "));
-                Refusal { message: message.into(), ..refusal }
-            }
-            _ => refusal,
-        })
-    }
-
-    /// The result type that all overloads of a function share, when it does not depend on the arguments.
-    fn only_result(&self, overloads: &[crate::catalog::Function]) -> Option<Type> {
-        let first = overloads.first()?.result;
-        let fixed = self.sight.catalog.types.get(&first).is_some_and(|t| t.kind != 'p');
-        (fixed && overloads.iter().all(|f| f.result == first)).then_some(Type::Known(first))
-    }
-
-    /// A window definition's expressions.
-    pub(super) fn window(
-        &mut self,
-        window: &mut pb::WindowDef,
-        scope: &Scope<'_>,
-        facts: &mut Vec<Facts>,
-    ) -> Result<(), Refusal> {
-        facts.extend(self.each(&mut window.partition_clause, scope)?);
-        facts.extend(self.each(&mut window.order_clause, scope)?);
-        facts.extend(self.optional(&mut window.start_offset, scope)?);
-        facts.extend(self.optional(&mut window.end_offset, scope)?);
-        Ok(())
-    }
-
     /// Sub-selects in expressions.
     fn sublink(&mut self, link: &mut pb::SubLink, scope: &Scope<'_>) -> Result<Facts, Refusal> {
         use pb::SubLinkType as S;
@@ -703,52 +561,6 @@ impl Resolver<'_, '_> {
             pushable: false,
         })
     }
-
-    /// `current_user` and family answer for the caller.
-    fn value_function(&self, f: &pb::SqlValueFunction) -> Option<Replacement> {
-        use pb::SqlValueFunctionOp as Op;
-        let name = |value: Option<String>| Some(Replacement::Constant { value, type_name: "name", array: false });
-        match Op::try_from(f.op).unwrap_or_default() {
-            Op::SvfopCurrentRole | Op::SvfopCurrentUser | Op::SvfopUser | Op::SvfopSessionUser => {
-                name(Some(self.sight.caller.user.to_string()))
-            }
-            Op::SvfopCurrentCatalog => name(Some(self.sight.session.database.clone())),
-            Op::SvfopCurrentSchema => name(self.current_schema()),
-            Op::SqlvalueFunctionOpUndefined
-            | Op::SvfopCurrentDate
-            | Op::SvfopCurrentTime
-            | Op::SvfopCurrentTimeN
-            | Op::SvfopCurrentTimestamp
-            | Op::SvfopCurrentTimestampN
-            | Op::SvfopLocaltime
-            | Op::SvfopLocaltimeN
-            | Op::SvfopLocaltimestamp
-            | Op::SvfopLocaltimestampN => None,
-        }
-    }
-}
-
-fn value_function_type(op: i32) -> Type {
-    use pb::SqlValueFunctionOp as Op;
-    match Op::try_from(op).unwrap_or_default() {
-        Op::SvfopCurrentDate => Type::Known(oid::DATE),
-        Op::SvfopCurrentTimestamp => Type::Known(oid::TIMESTAMPTZ),
-        Op::SvfopLocaltimestamp => Type::Known(oid::TIMESTAMP),
-        Op::SvfopCurrentTime => Type::Known(oid::TIMETZ),
-        Op::SvfopLocaltime => Type::Known(oid::TIME),
-        Op::SvfopCurrentRole
-        | Op::SvfopCurrentUser
-        | Op::SvfopUser
-        | Op::SvfopSessionUser
-        | Op::SvfopCurrentCatalog
-        | Op::SvfopCurrentSchema => Type::Known(Oid(19)),
-        // With a precision they round, which may overflow.
-        Op::SqlvalueFunctionOpUndefined
-        | Op::SvfopCurrentTimeN
-        | Op::SvfopCurrentTimestampN
-        | Op::SvfopLocaltimeN
-        | Op::SvfopLocaltimestampN => Type::Unclear,
-    }
 }
 
 fn constant_type(c: &pb::AConst) -> Type {
@@ -764,7 +576,7 @@ fn constant_type(c: &pb::AConst) -> Type {
 }
 
 /// `oid` itself.
-const OID: Oid = Oid(26);
+pub(super) const OID: Oid = Oid(26);
 
 /// Types whose input reads the catalog and whose output prints its names (PostgreSQL manual, 8.19; pg_type.dat).
 const ALIAS_OIDS: &[u32] = &[24, 2202, 2203, 2204, 2205, 2206, 3734, 3769, 4089, 4096, 4191];

@@ -4,6 +4,7 @@
 //! In: a parsed SELECT and a [`Sight`]. Out: [`Resolved`], keyed by the byte location of the construct in the caller's text.
 //! Must never: leave a relation, function or type unresolved: that is a refusal, not an `Option`.
 
+mod calls;
 mod expression;
 mod from;
 mod names;
