@@ -190,12 +190,13 @@ async fn read_views(client: &Client, relations: &mut HashMap<Oid, Relation>) -> 
         let id = oid(&row, 0)?;
         let definition: Option<String> = row.try_get(1)?;
         if let Some(view) = relations.get(&id) {
-            found.push((id, views::computed(view, definition.as_deref().unwrap_or_default(), relations)));
+            found.push((id, views::look_into(view, definition.as_deref().unwrap_or_default(), relations)));
         }
     }
-    for (id, computed) in found {
+    for (id, look) in found {
         if let Some(view) = relations.get_mut(&id) {
-            view.computed = computed;
+            view.may_raise = look.may_raise;
+            view.computed = look.computed;
         }
     }
     Ok(())

@@ -4,20 +4,33 @@
 //! when in doubt.
 
 use super::{Relation, RelationKind};
-use crate::sql::{self, NodeEnum, pb};
+use crate::sql::{self, NodeEnum, names, pb};
 use crate::types::{Oid, QualifiedName};
 use std::collections::{BTreeSet, HashMap};
 
-/// The columns of `view` that its definition computes, or takes from something else than a table.
-pub(super) fn computed(view: &Relation, definition: &str, relations: &HashMap<Oid, Relation>) -> BTreeSet<String> {
-    let kinds: HashMap<&QualifiedName, RelationKind> = relations.values().map(|r| (&r.name, r.kind)).collect();
-    let passed = passed_on(definition, &|name| kinds.get(name).copied()).unwrap_or_default();
-    let names = view.columns.iter().enumerate();
-    names.filter(|(at, _)| !passed.contains(at)).map(|(_, column)| column.name.clone()).collect()
+/// What is known of a view.
+pub(super) struct Look {
+    /// The columns that its definition computes, or takes from something else than a table.
+    pub(super) computed: BTreeSet<String>,
+    /// It computes columns, or has conditions that are more than comparisons of columns with each other and with constants.
+    pub(super) may_raise: bool,
 }
 
-/// Positions in the target list that are columns of tables; `None`: the definition is not understood.
-fn passed_on(definition: &str, kind: &dyn Fn(&QualifiedName) -> Option<RelationKind>) -> Option<BTreeSet<usize>> {
+/// Looks into the definition of a view; what is not understood counts as computed.
+pub(super) fn look_into(view: &Relation, definition: &str, relations: &HashMap<Oid, Relation>) -> Look {
+    let kinds: HashMap<&QualifiedName, RelationKind> = relations.values().map(|r| (&r.name, r.kind)).collect();
+    let (passed, compares) = passed_on(definition, &|name| kinds.get(name).copied()).unwrap_or_default();
+    let names = view.columns.iter().enumerate();
+    let computed: BTreeSet<String> =
+        names.filter(|(at, _)| !passed.contains(at)).map(|(_, column)| column.name.clone()).collect();
+    Look { may_raise: !compares || !computed.is_empty(), computed }
+}
+
+/// Positions in the target list that are columns of tables, and whether the conditions only compare; `None`: not understood.
+fn passed_on(
+    definition: &str,
+    kind: &dyn Fn(&QualifiedName) -> Option<RelationKind>,
+) -> Option<(BTreeSet<usize>, bool)> {
     let mut statements = sql::parse(definition).ok()?.statements.into_iter();
     let (Some(NodeEnum::SelectStmt(select)), None) = (statements.next().map(|s| s.node), statements.next()) else {
         return None;
@@ -27,12 +40,75 @@ fn passed_on(definition: &str, kind: &dyn Fn(&QualifiedName) -> Option<RelationK
         return None;
     }
     let is_column = |target: &pb::Node| match &target.node {
-        Some(NodeEnum::ResTarget(target)) => {
-            matches!(target.val.as_deref().and_then(|v| v.node.as_ref()), Some(NodeEnum::ColumnRef(c)) if c.fields.len() <= 3)
-        }
+        Some(NodeEnum::ResTarget(target)) => target.val.as_deref().is_some_and(is_column),
         _ => false,
     };
-    Some(select.target_list.iter().enumerate().filter(|(_, t)| is_column(t)).map(|(at, _)| at).collect())
+    let columns = select.target_list.iter().enumerate().filter(|(_, t)| is_column(t)).map(|(at, _)| at).collect();
+    let compares = select.where_clause.as_deref().is_none_or(|w| compares(w))
+        && select.having_clause.is_none()
+        && select.sort_clause.iter().chain(&select.group_clause).chain(&select.distinct_clause).all(orders)
+        && select.from_clause.iter().all(joins_by_comparing);
+    Some((columns, compares))
+}
+
+fn is_column(node: &pb::Node) -> bool {
+    matches!(&node.node, Some(NodeEnum::ColumnRef(c)) if c.fields.len() <= 3)
+}
+
+/// A key of ORDER BY, GROUP BY or DISTINCT: a column, or nothing at all.
+fn orders(node: &pb::Node) -> bool {
+    match &node.node {
+        None => true,
+        Some(NodeEnum::SortBy(by)) => by.node.as_deref().is_some_and(is_column),
+        _ => is_column(node),
+    }
+}
+
+fn joins_by_comparing(item: &pb::Node) -> bool {
+    match &item.node {
+        Some(NodeEnum::JoinExpr(join)) => {
+            join.quals.as_deref().is_none_or(compares)
+                && [&join.larg, &join.rarg].into_iter().flatten().all(|side| joins_by_comparing(side))
+        }
+        _ => true,
+    }
+}
+
+/// Comparisons of columns and constants, joined by AND, OR and NOT.
+fn compares(node: &pb::Node) -> bool {
+    match &node.node {
+        Some(NodeEnum::BoolExpr(all)) => all.args.iter().all(compares),
+        Some(NodeEnum::NullTest(test)) => test.arg.as_deref().is_some_and(is_column),
+        Some(NodeEnum::BooleanTest(test)) => test.arg.as_deref().is_some_and(is_column),
+        Some(NodeEnum::AExpr(e)) => {
+            let name = names::parts(&e.name).unwrap_or_default();
+            let one_of = matches!(name.as_slice(), ["=" | "<>" | "<" | "<=" | ">" | ">="]);
+            let side = |node: &Option<Box<pb::Node>>| node.as_deref().is_some_and(|n| is_value(n) || is_constant(n));
+            e.kind == pb::AExprKind::AexprOp as i32 && one_of && side(&e.lexpr) && side(&e.rexpr)
+        }
+        _ => is_column(node) || is_constant(node),
+    }
+}
+
+/// A column, or one as text: every value has a text.
+fn is_value(node: &pb::Node) -> bool {
+    match &node.node {
+        Some(NodeEnum::TypeCast(cast)) => {
+            let to = cast.type_name.as_ref().filter(|t| t.array_bounds.is_empty());
+            let to = to.and_then(|t| names::parts(&t.names)).unwrap_or_default();
+            to.last() == Some(&"text") && cast.arg.as_deref().is_some_and(is_column)
+        }
+        _ => is_column(node),
+    }
+}
+
+/// A constant under casts: it raises when the statement is analyzed, or never.
+fn is_constant(node: &pb::Node) -> bool {
+    match &node.node {
+        Some(NodeEnum::AConst(_)) => true,
+        Some(NodeEnum::TypeCast(cast)) => cast.arg.as_deref().is_some_and(is_constant),
+        _ => false,
+    }
 }
 
 fn is_table(item: &pb::Node, kind: &dyn Fn(&QualifiedName) -> Option<RelationKind>) -> bool {
@@ -67,7 +143,7 @@ mod tests {
             "v" => Some(RelationKind::View),
             _ => None,
         };
-        passed_on(definition, &kind).map(|p| p.into_iter().collect())
+        passed_on(definition, &kind).map(|(p, _)| p.into_iter().collect())
     }
 
     #[test]
@@ -86,6 +162,35 @@ mod tests {
             "nonsense",
         ] {
             assert!(passed(doubtful).unwrap_or_default().is_empty(), "{doubtful}");
+        }
+    }
+
+    #[test]
+    fn conditions_that_only_compare_never_raise() {
+        let compares = |rest: &str| {
+            let kind = |_: &QualifiedName| Some(RelationKind::Table);
+            passed_on(&format!("SELECT t.a FROM s.t {rest}"), &kind).is_some_and(|(_, compares)| compares)
+        };
+        for rest in [
+            "",
+            "WHERE t.a = 1 AND (t.b <> 'x'::text OR NOT t.c) AND t.d IS NOT NULL",
+            "JOIN s.u ON t.a = u.a WHERE u.b >= t.b ORDER BY t.a",
+            "GROUP BY t.a",
+            "WHERE t.a::text = 'x'::text",
+        ] {
+            assert!(compares(rest), "{rest}");
+        }
+        for rest in [
+            "WHERE t.a::integer > 5",
+            "WHERE 1 / t.a = 1",
+            "WHERE f(t.a)",
+            "JOIN s.u ON t.a = u.a::integer",
+            "WHERE t.a ~ t.b",
+            "WHERE t.a IN (SELECT u.b::integer FROM s.u)",
+            "GROUP BY t.a HAVING 1 / min(t.b) > 0",
+            "ORDER BY 1 / t.a",
+        ] {
+            assert!(!compares(rest), "{rest}");
         }
     }
 }

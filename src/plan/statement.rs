@@ -149,7 +149,9 @@ impl Kind<'_> {
                 hides: decisions
                     .iter()
                     .any(|d| d.hides_anything() || d.logical != d.remote || d.is_view(&self.inputs.world.catalog)),
-                canonical_data_errors: decisions.iter().any(|d| d.may_raise()),
+                canonical_data_errors: decisions
+                    .iter()
+                    .any(|d| d.may_raise() || d.relation(&self.inputs.world.catalog).is_some_and(|r| r.may_raise)),
             },
             notices,
             sources: sources.into_iter().collect(),

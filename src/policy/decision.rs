@@ -73,6 +73,9 @@ pub struct Query {
     pub total: bool,
 }
 
+/// Bytes from which a mask is long.
+const LONG_MASK: usize = 2_000;
+
 impl RelationDecision {
     /// What stands in FROM, as SQL: the relation, or its query in parentheses.
     pub fn relation_sql(&self) -> String {
@@ -84,6 +87,20 @@ impl RelationDecision {
             Some(query) => Some(&query.relation),
             None => catalog.relations.get(&self.remote).map(Arc::as_ref),
         }
+    }
+    /// Bytes of the expressions that stand for the relation in every statement that reads it; 0 for system catalogs.
+    pub fn weight(&self) -> usize {
+        if matches!(self.remote.schema.as_str(), "pg_catalog" | "information_schema") {
+            return 0;
+        }
+        let masks = self.columns.iter().filter_map(|c| c.mask.as_ref()).map(|m| m.sql.len());
+        let rows = self.rows.iter().map(|r| r.sql.len());
+        let companions = self.companions.iter().map(|c| c.sql.len());
+        masks.chain(rows).chain(companions).sum::<usize>() + self.query.as_ref().map_or(0, |q| q.sql.len())
+    }
+    /// Whether some mask is so long that the planner must not copy it to every place that mentions the column.
+    pub fn masks_at_length(&self) -> bool {
+        self.columns.iter().filter_map(|c| c.mask.as_ref()).any(|m| m.sql.len() > LONG_MASK)
     }
     /// Whether the relation is a view that somebody made in the warehouse: its own conditions may hide rows.
     pub fn is_view(&self, catalog: &Catalog) -> bool {

@@ -47,7 +47,7 @@ pub(crate) struct DataSource {
     /// The `highCardinality` column.
     pub(crate) high_cardinality: Option<DictColumn>,
     /// What tells rows apart: the primary key, else a unique constraint without NULLs, else the `highCardinality` column, else every
-    /// column.
+    /// column; nothing for a query or a view without that role.
     pub(crate) row_key: Vec<DictColumn>,
     /// Salt of its hashes.
     pub(crate) salt: Salt,
@@ -407,6 +407,8 @@ fn row_key(relation: &Relation, high_cardinality: Option<&DictColumn>) -> Vec<Di
     let strict = unique.map(named).find(|columns| !columns.is_empty() && columns.iter().all(|c| c.not_null));
     strict.unwrap_or_else(|| match high_cardinality {
         Some(column) => vec![column.clone()],
+        // The rows of a query or a view come and go, repeat, and change with the session: together they are no key.
+        None if relation.kind == RelationKind::View => Vec::new(),
         None => relation.columns.iter().map(DictColumn::of).collect(),
     })
 }

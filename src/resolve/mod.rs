@@ -167,6 +167,7 @@ impl<'a, 's> Resolver<'a, 's> {
     /// A policy predicate with a sub-query may become a join, below which the planner runs scan conditions, expressions below outer joins,
     /// and even the caller's ORDER BY (an early sort under a Gather Merge): such a relation always gets the barrier.
     /// A policy predicate that may itself raise is always evaluated behind a barrier and before everything of the caller's.
+    /// A long mask gets it so that the planner computes it once a row and does not copy it to every place that mentions the column.
     /// A view of the warehouse hides the rows that its own conditions leave out: it is taken like a row policy.
     /// A query source is both: its own conditions hide rows, may hold anything, and are not looked into. It always gets the barrier and
     /// nothing is copied below.
@@ -175,13 +176,14 @@ impl<'a, 's> Resolver<'a, 's> {
             let decision = relation.permitted.decision();
             let rows = &decision.rows;
             let query = decision.query.is_some();
-            if rows.is_empty() && !query && !decision.is_view(self.sight.catalog) {
+            let long = decision.masks_at_length();
+            if rows.is_empty() && !query && !long && !decision.is_view(self.sight.catalog) {
                 continue;
             }
             let own_total = rows.iter().all(|r| r.total);
             let joined = rows.iter().any(|r| r.has_subquery) || !decision.companions.is_empty();
             let exposed = self.all_exposed || self.exposed.contains(location);
-            relation.barrier = !own_total || joined || exposed || query;
+            relation.barrier = !own_total || joined || exposed || query || long;
             relation.unguessed = exposed;
             if relation.barrier && own_total && !query {
                 relation.pushed = self.pushable.remove(location).unwrap_or_default();

@@ -9,7 +9,7 @@ mod view;
 pub use calls::replacement;
 pub use view::{Body, view};
 
-use crate::error::Refusal;
+use crate::error::{Family, Refusal, SqlState};
 use crate::policy::kept::ByDecision;
 use crate::resolve::Resolved;
 use crate::sql::{NodeEnum, build, names, pb, walk};
@@ -23,9 +23,24 @@ use crate::sql::{NodeEnum, build, names, pb, walk};
 /// 5. *relations*: every relation becomes its policy view.
 ///
 /// # Errors
-/// XX000 when the tree holds something that resolution did not see.
+/// XX000 when the tree holds something that resolution did not see; 54001 when the policy views would be too large.
 pub fn rewrite(select: &mut pb::SelectStmt, resolved: &Resolved, bodies: &ByDecision<Body>) -> Result<(), Refusal> {
+    check_weight(resolved)?;
     Rewriter { resolved, bodies }.select(select)
+}
+
+/// Most bytes of policy expressions in one statement. Trees take some hundred times as much memory.
+const MOST_POLICY: usize = 1 << 20;
+
+/// Refuses a statement whose policy views together are too large.
+fn check_weight(resolved: &Resolved) -> Result<(), Refusal> {
+    let weight: usize = resolved.relations.values().map(|r| r.permitted.decision().weight()).sum();
+    if weight <= MOST_POLICY {
+        return Ok(());
+    }
+    let message = "statement is too complex: its relations carry more policy than can be checked";
+    Err(Refusal::new(Family::Unsupported, SqlState::STATEMENT_TOO_COMPLEX, message)
+        .with_hint("Read fewer relations at once, or each of them once."))
 }
 
 /// Applies the passes to expressions that stand alone (arguments of EXECUTE).

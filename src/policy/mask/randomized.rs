@@ -46,7 +46,21 @@ impl Masking<'_> {
         Sql::wrap("((", head, &format!(")::pg_catalog.\"bit\"({BITS}))::pg_catalog.int8"))
     }
 
+    /// Without a key the noise would be another whenever anything of the row is, and could be averaged out.
+    fn lacks_a_key(&self) -> Option<MaskSql> {
+        let none = self.around.source.row_key.is_empty();
+        none.then(|| {
+            self.lacking(
+                "Randomized Response",
+                "a `highCardinality` column that tells the rows of the query or view apart",
+            )
+        })
+    }
+
     pub(super) fn randomized_category(&self, percent: f64) -> Option<MaskSql> {
+        if let Some(null) = self.lacks_a_key() {
+            return Some(null);
+        }
         // Not the percentage: of two rates the higher replaces what the lower does, and more.
         let hex = self.random("category")?;
         let ty = self.column.type_oid;
@@ -90,6 +104,9 @@ impl Masking<'_> {
         let ty = self.column.type_oid;
         if !is_number(ty) {
             return None;
+        }
+        if let Some(null) = self.lacks_a_key() {
+            return Some(null);
         }
         let clip = match (clip, span(self.column)) {
             (false, _) => None,
