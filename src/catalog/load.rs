@@ -104,7 +104,8 @@ async fn read(client: &Client) -> Result<Catalog, LoadError> {
     let schemas = read_schemas(client, &mut catalog).await?;
     let mut relations = read_relations(client, &schemas).await?;
     read_columns(client, &mut relations).await?;
-    read_views(client, &mut relations).await?;
+    read_functions(client, &mut catalog).await?;
+    read_views(client, &mut relations, &catalog.functions).await?;
     let index_columns = read_indexes(client, &mut relations).await?;
     read_constraints(client, &mut relations, &index_columns).await?;
     for row in client.query(PARENTS, &[]).await? {
@@ -114,7 +115,6 @@ async fn read(client: &Client) -> Result<Catalog, LoadError> {
     }
     catalog.relations = relations.into_values().map(|r| (r.name.clone(), Arc::new(r))).collect();
     read_types(client, &schemas, &mut catalog).await?;
-    read_functions(client, &mut catalog).await?;
     read_operators(client, &mut catalog).await?;
     read_casts(client, &mut catalog).await?;
     if let Some(row) = client.query_opt(PGCRYPTO, &[]).await? {
@@ -184,18 +184,23 @@ async fn read_columns(client: &Client, relations: &mut HashMap<Oid, Relation>) -
     Ok(())
 }
 
-async fn read_views(client: &Client, relations: &mut HashMap<Oid, Relation>) -> Result<(), LoadError> {
+async fn read_views(
+    client: &Client,
+    relations: &mut HashMap<Oid, Relation>,
+    functions: &HashMap<String, Vec<Function>>,
+) -> Result<(), LoadError> {
     let mut found = Vec::new();
     for row in client.query(VIEWS, &[]).await? {
         let id = oid(&row, 0)?;
         let definition: Option<String> = row.try_get(1)?;
         if let Some(view) = relations.get(&id) {
-            found.push((id, views::look_into(view, definition.as_deref().unwrap_or_default(), relations)));
+            found.push((id, views::look_into(view, definition.as_deref().unwrap_or_default(), relations, functions)));
         }
     }
     for (id, look) in found {
         if let Some(view) = relations.get_mut(&id) {
             view.may_raise = look.may_raise;
+            view.session_dependent = look.session_dependent;
             view.computed = look.computed;
         }
     }

@@ -13,7 +13,7 @@ pub mod reg;
 pub mod synthetic;
 pub mod system;
 pub mod total;
-mod views;
+pub mod views;
 pub mod visibility;
 
 pub use functions::{FunctionClass, Identity};
@@ -116,6 +116,8 @@ pub struct Relation {
     pub columns: Vec<Column>,
     /// Of a view: the columns that its definition computes, which may raise when they are read.
     pub computed: std::collections::BTreeSet<String>,
+    /// Of a view: what in its definition may answer differently under a caller's settings.
+    pub session_dependent: std::collections::BTreeSet<String>,
     /// Of a view: its definition may raise on some row, for all that is known.
     pub may_raise: bool,
     /// Column names of the primary key, in key order; empty = none (or deferrable).

@@ -3,7 +3,8 @@
 //! In: the text of a view's definition (`pg_get_viewdef`). Out: which of its columns are passed on. Must never: call a column passed on
 //! when in doubt.
 
-use super::{Relation, RelationKind};
+use super::{Function, Relation, RelationKind};
+use crate::sql::tree::Tree;
 use crate::sql::{self, NodeEnum, names, pb};
 use crate::types::{Oid, QualifiedName};
 use std::collections::{BTreeSet, HashMap};
@@ -14,16 +15,32 @@ pub(super) struct Look {
     pub(super) computed: BTreeSet<String>,
     /// It computes columns, or has conditions that are more than comparisons of columns with each other and with constants.
     pub(super) may_raise: bool,
+    /// What in it may answer differently under a caller's settings.
+    pub(super) session_dependent: BTreeSet<String>,
 }
 
 /// Looks into the definition of a view; what is not understood counts as computed.
-pub(super) fn look_into(view: &Relation, definition: &str, relations: &HashMap<Oid, Relation>) -> Look {
+pub(super) fn look_into(
+    view: &Relation,
+    definition: &str,
+    relations: &HashMap<Oid, Relation>,
+    functions: &HashMap<String, Vec<Function>>,
+) -> Look {
     let kinds: HashMap<&QualifiedName, RelationKind> = relations.values().map(|r| (&r.name, r.kind)).collect();
     let (passed, compares) = passed_on(definition, &|name| kinds.get(name).copied()).unwrap_or_default();
     let names = view.columns.iter().enumerate();
     let computed: BTreeSet<String> =
         names.filter(|(at, _)| !passed.contains(at)).map(|(_, column)| column.name.clone()).collect();
-    Look { may_raise: !compares || !computed.is_empty(), computed }
+    let mut statements = sql::parse(definition).map(|p| p.statements).unwrap_or_default().into_iter();
+    let tree = match statements.next().map(|s| s.node) {
+        Some(NodeEnum::SelectStmt(select)) => Tree::of(&*select).unwrap_or(Tree::Nothing),
+        _ => Tree::Nothing,
+    };
+    Look {
+        may_raise: !compares || !computed.is_empty(),
+        computed,
+        session_dependent: session_dependent(&tree, functions),
+    }
 }
 
 /// Positions in the target list that are columns of tables, and whether the conditions only compare; `None`: not understood.
@@ -111,6 +128,41 @@ fn is_constant(node: &pb::Node) -> bool {
     }
 }
 
+/// What in a SELECT may answer differently under another `TimeZone`, `DateStyle` or the like: functions that are not immutable for some
+/// types of arguments, and casts of computed values to dates and times. By name alone, so it tells of more than there is.
+pub fn session_dependent(select: &Tree, functions: &HashMap<String, Vec<Function>>) -> BTreeSet<String> {
+    const TIMES: [&str; 6] = ["date", "time", "timetz", "timestamp", "timestamptz", "interval"];
+    let mut found = BTreeSet::new();
+    select.each(&mut |tree| {
+        let last = |field: &str| {
+            let list = tree.field(field)?.as_list().last()?;
+            list.unwrap_node()?.1.field("sval")?.as_text().map(str::to_owned)
+        };
+        match tree {
+            Tree::Node("SqlValueFunction", _) => {
+                found.insert("current_date or the like".to_owned());
+            }
+            Tree::Node("FuncCall", _) => {
+                let name = last("funcname");
+                let unsteady =
+                    |name: &String| functions.get(name).is_some_and(|f| f.iter().any(|f| f.volatility == 's'));
+                found.extend(name.filter(unsteady).map(|name| format!("{name}()")));
+            }
+            Tree::Node("TypeCast", _) => {
+                let constant = matches!(tree.field("arg").and_then(Tree::unwrap_node), Some(("AConst", _)));
+                let to = tree.field("type_name").and_then(|t| {
+                    t.field("names")?.as_list().last()?.unwrap_node()?.1.field("sval")?.as_text().map(str::to_owned)
+                });
+                found.extend(
+                    to.filter(|to| !constant && TIMES.contains(&to.as_str())).map(|to| format!("a cast to {to}")),
+                );
+            }
+            _ => {}
+        }
+    });
+    found
+}
+
 fn is_table(item: &pb::Node, kind: &dyn Fn(&QualifiedName) -> Option<RelationKind>) -> bool {
     match &item.node {
         Some(NodeEnum::RangeVar(relation)) => {
@@ -192,5 +244,25 @@ mod tests {
         ] {
             assert!(!compares(rest), "{rest}");
         }
+    }
+
+    #[test]
+    fn what_depends_on_the_session_is_told() {
+        let function = |volatility| Function { volatility, ..Function::default() };
+        let functions = HashMap::from([
+            ("to_char".to_owned(), vec![function('s'), function('i')]),
+            ("lower".to_owned(), vec![function('i')]),
+        ]);
+        let told = |text: &str| {
+            let mut statements = sql::parse(text).unwrap().statements.into_iter();
+            let Some(NodeEnum::SelectStmt(select)) = statements.next().map(|s| s.node) else { panic!("{text}") };
+            session_dependent(&Tree::of(&*select).unwrap(), &functions).into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(told("SELECT lower(a), b::int, '2020-01-01'::date FROM t WHERE c = 1"), Vec::<String>::new());
+        assert_eq!(
+            told("SELECT a FROM t WHERE b::date > current_date"),
+            ["a cast to date", "current_date or the like"]
+        );
+        assert_eq!(told("SELECT pg_catalog.to_char(a, 'TZ') FROM t"), ["to_char()"]);
     }
 }

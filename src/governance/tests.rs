@@ -957,3 +957,23 @@ proptest! {
         super::problem::render(&loaded.problems, false);
     }
 }
+
+#[test]
+fn rules_that_nobody_of_an_equalized_project_meets_are_told() {
+    let policy = "policyKey: strict\nname: n\ntype: data\nactions:\n- rules:\n  - {type: Minimization, config: {percent: 10}, inclusions: {groups: [Interns]}}\n";
+    let warnings = |equalization: &str| {
+        let project = format!("projectKey: eq\nname: n\nequalization: {equalization}\n");
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("data")).unwrap();
+        for (folder, text) in [("policies", policy), ("projects", project.as_str())] {
+            std::fs::create_dir(dir.path().join(folder)).unwrap();
+            std::fs::write(dir.path().join(folder).join("d.yaml"), text).unwrap();
+        }
+        let (_, warnings) = store::load(dir.path()).into_result().unwrap();
+        warnings.into_iter().filter(|w| w.message.contains("equalized")).count()
+    };
+    assert_eq!(warnings("true"), 1);
+    assert_eq!(warnings("{groups: [Staff]}"), 1);
+    assert_eq!(warnings("{groups: [Interns]}"), 0);
+    assert_eq!(warnings("false"), 0);
+}

@@ -4,7 +4,9 @@
 //! attributes live there.
 
 use crate::governance::applied;
-use crate::governance::model::{Circumstances, Declared, Origin, Source, tag_matches};
+use crate::governance::model::{
+    Audience, Circumstances, Declared, Equalization, Origin, PolicyBody, Source, tag_matches,
+};
 use crate::governance::problem::Problem;
 use crate::governance::reader::{Reference, Target, closest};
 use crate::governance::tags;
@@ -28,6 +30,7 @@ pub fn check(declared: &Declared, references: &[Reference]) -> Vec<Problem> {
     unique(&mut problems, "requestKey", declared.unmask_requests.iter().map(|r| (r.key.clone(), &r.origin)));
     let sources = sources(&mut problems, declared);
     grants(&mut problems, declared);
+    equalized(&mut problems, declared);
     names(&mut problems, declared, references, sources.as_ref());
     problems
 }
@@ -90,6 +93,44 @@ fn grants(problems: &mut Vec<Problem>, declared: &Declared) {
         (format!("{access} on {} to {kind} {}{iam}", grant.data_source, grant.grantee.name), &grant.origin)
     });
     unique(problems, "grant of", keys);
+}
+
+/// In an equalized project nobody has groups and attributes beyond the equalized ones, so a rule that is only for those who have them
+/// binds nobody there. That follows from what equalizing is, but hardly from what the author of the rule thought of.
+fn equalized(problems: &mut Vec<Problem>, declared: &Declared) {
+    for project in &declared.projects {
+        let given = |audience: &Audience| match &project.equalization {
+            None => true,
+            Some(Equalization::Common) => audience.groups.is_empty() && audience.attributes.is_empty(),
+            Some(Equalization::Given { groups, attributes }) => {
+                audience.groups.iter().all(|g| groups.iter().any(|h| h.name == g.name))
+                    && audience
+                        .attributes
+                        .iter()
+                        .all(|a| attributes.iter().any(|b| (&b.name, &b.value) == (&a.name, &a.value)))
+            }
+        };
+        let enforced = declared.policies.iter().filter(|p| p.set_aside().is_none());
+        let escaped = enforced.filter(|policy| match &policy.body {
+            PolicyBody::Data(actions) => {
+                let mut inclusions = actions.iter().flat_map(|a| &a.rules).filter_map(|r| r.inclusions.as_ref());
+                inclusions.any(|audience| !given(audience))
+            }
+            PolicyBody::Subscription(_) => false,
+        });
+        let keys: Vec<String> = escaped.map(|p| format!("\"{}\"", p.key)).collect();
+        if !keys.is_empty() {
+            problems.push(Problem::warning(
+                &project.origin,
+                format!(
+                    "rules that are only for some groups or attributes may bind nobody in the equalized project `{}`: {}",
+                    project.key,
+                    keys.join(", ")
+                ),
+                "write `exceptions` instead of `inclusions` there, or list the groups and attributes in `equalization`",
+            ));
+        }
+    }
 }
 
 fn names(

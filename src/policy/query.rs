@@ -8,6 +8,7 @@
 //! like those of a row rule, so neither a policy's predicate nor a caller's condition may run before these conditions did.
 
 use crate::catalog::Catalog;
+use crate::catalog::views::session_dependent;
 use crate::governance::model::{Declared, DeclaredQuery, Source};
 use crate::sql::tree::Tree;
 use crate::sql::{self, NodeEnum, build, pb};
@@ -15,7 +16,7 @@ use crate::types::{QualifiedName, quote_ident};
 use std::collections::BTreeSet;
 
 /// A query that may be registered.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Canonical {
     /// What is sent, in parentheses, where the relation stands.
     pub(crate) sql: String,
@@ -23,6 +24,8 @@ pub(crate) struct Canonical {
     pub(crate) relations: BTreeSet<QualifiedName>,
     /// Functions it calls: schema, when written, and name.
     functions: BTreeSet<(Option<String>, String)>,
+    /// Its picture.
+    tree: Tree,
 }
 
 /// Why a query is refused.
@@ -93,7 +96,7 @@ fn checked(declared: &DeclaredQuery) -> Result<Canonical, Fault> {
     if !picture(&one_select(&sql)?)?.same_but_places(&picture(&select)?) {
         return Err(unprintable());
     }
-    Ok(Canonical { sql, relations, functions: again.functions })
+    Ok(Canonical { sql, relations, functions: again.functions, tree })
 }
 
 fn one_select(text: &str) -> Result<pb::SelectStmt, Fault> {
@@ -198,6 +201,11 @@ fn names(list: &Tree) -> Vec<String> {
 }
 
 impl Canonical {
+    /// What in it may answer differently under a caller's settings.
+    pub(crate) fn session_dependent(&self, catalog: &Catalog) -> BTreeSet<String> {
+        session_dependent(&self.tree, &catalog.functions)
+    }
+
     /// Functions it calls that do not always give the same answer, or of which nothing is known.
     pub(crate) fn volatile(&self, catalog: &Catalog) -> Vec<String> {
         let doubtful = |(schema, name): &&(Option<String>, String)| match schema.as_deref() {

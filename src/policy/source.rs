@@ -206,6 +206,13 @@ impl Expansion<'_> {
             ));
             return;
         }
+        if query.is_none() {
+            self.depends_on_session(
+                &table.origin,
+                &format!("the view \"{}\"", table.remote),
+                &relation.session_dependent,
+            );
+        }
         let columns = self.dictionary(table, &relation);
         let role = |column: &Option<String>, role: &str, problems: &mut Vec<Problem>| {
             let wanted = column.as_ref()?;
@@ -239,6 +246,22 @@ impl Expansion<'_> {
             high_cardinality,
             applied: BTreeSet::new(),
         });
+    }
+
+    /// What a view or query shows may follow the settings of whoever reads it; row rules do not.
+    fn depends_on_session(&mut self, origin: &Origin, what: &str, parts: &BTreeSet<String>) {
+        if parts.is_empty() {
+            return;
+        }
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        self.problems.push(Problem::warning(
+            origin,
+            format!(
+                "{what} may show other rows under other settings (TimeZone, DateStyle): it uses {}",
+                parts.join(", ")
+            ),
+            "fix the setting where rows depend on it, as in `seen AT TIME ZONE 'UTC'`, or use a row rule",
+        ));
     }
 
     fn unknown_table(&mut self, table: &TableSource) {
@@ -294,6 +317,7 @@ impl Expansion<'_> {
                 "make sure that every caller may cause that",
             ));
         }
+        self.depends_on_session(&declared.origin, "the query", &canonical.session_dependent(self.catalog));
         let relation = Relation {
             oid: synthetic::oid("query", &logical.to_string(), &mut self.taken),
             name: logical.clone(),
