@@ -61,7 +61,7 @@ fn passed_on(
         _ => false,
     };
     let columns = select.target_list.iter().enumerate().filter(|(_, t)| is_column(t)).map(|(at, _)| at).collect();
-    let compares = select.where_clause.as_deref().is_none_or(|w| compares(w))
+    let compares = select.where_clause.as_deref().is_none_or(compares)
         && select.having_clause.is_none()
         && select.sort_clause.iter().chain(&select.group_clause).chain(&select.distinct_clause).all(orders)
         && select.from_clause.iter().all(joins_by_comparing);

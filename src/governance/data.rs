@@ -8,7 +8,7 @@ use crate::governance::fill::has_template;
 use crate::governance::model::{
     DataDocument, Declared, DeclaredColumn, DeclaredQuery, NameTemplate, Origin, Owner, Source, TableSource,
 };
-use crate::governance::reader::{Fields, Reader};
+use crate::governance::reader::{Fields, Reader, kind};
 use crate::governance::tree::{Node, Value};
 use crate::types::QualifiedName;
 
@@ -360,6 +360,15 @@ fn naming(reader: &mut Reader, fields: &mut Fields<'_>) -> (Option<String>, Opti
 fn columns(reader: &mut Reader, fields: &mut Fields<'_>) -> Option<Vec<DeclaredColumn>> {
     let node = fields.optional("columns")?;
     let mut out: Vec<DeclaredColumn> = Vec::new();
+    // Said once: the rest of the document cannot be held against such a list.
+    if let Some(bare) = reader.list(node, "columns").iter().find(|item| !matches!(item.value, Value::Map(_))) {
+        reader.error(
+            bare,
+            format!("a column must be an object, found {}", kind(bare)),
+            "write {name: …} for each column",
+        );
+        return None;
+    }
     for item in reader.list(node, "columns") {
         let Some(mut inner) = reader.fields(item, "a column") else { continue };
         let name = reader.required_name(&mut inner, "name");

@@ -977,3 +977,12 @@ fn rules_that_nobody_of_an_equalized_project_meets_are_told() {
     assert_eq!(warnings("{groups: [Interns]}"), 0);
     assert_eq!(warnings("false"), 0);
 }
+
+#[test]
+fn bare_names_as_columns_are_told_once() {
+    wants(
+        "data/d.yaml",
+        "connectionKey: c\nsources:\n- table: t\n  schema: s\n  columns: [id, name]\n  tags: {columns: [{columnName: id, tags: [Discovered.A]}]}\n",
+        &["data/d.yaml:5:13: a column must be an object, found text"],
+    );
+}
