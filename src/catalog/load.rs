@@ -189,20 +189,14 @@ async fn read_views(
     relations: &mut HashMap<Oid, Relation>,
     functions: &HashMap<String, Vec<Function>>,
 ) -> Result<(), LoadError> {
-    let mut found = Vec::new();
+    let kinds: views::Kinds = relations.values().map(|r| (r.name.clone(), r.kind)).collect();
     for row in client.query(VIEWS, &[]).await? {
-        let id = oid(&row, 0)?;
+        let Some(view) = relations.get_mut(&oid(&row, 0)?) else { continue };
         let definition: Option<String> = row.try_get(1)?;
-        if let Some(view) = relations.get(&id) {
-            found.push((id, views::look_into(view, definition.as_deref().unwrap_or_default(), relations, functions)));
-        }
-    }
-    for (id, look) in found {
-        if let Some(view) = relations.get_mut(&id) {
-            view.may_raise = look.may_raise;
-            view.session_dependent = look.session_dependent;
-            view.computed = look.computed;
-        }
+        let look = views::look_into(view, definition.as_deref().unwrap_or_default(), &kinds, functions);
+        view.may_raise = look.may_raise;
+        view.session_dependent = look.session_dependent;
+        view.computed = look.computed;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@
 use super::{Function, Relation, RelationKind};
 use crate::sql::tree::Tree;
 use crate::sql::{self, NodeEnum, names, pb};
-use crate::types::{Oid, QualifiedName};
+use crate::types::QualifiedName;
 use std::collections::{BTreeSet, HashMap};
 
 /// What is known of a view.
@@ -19,41 +19,50 @@ pub(super) struct Look {
     pub(super) session_dependent: BTreeSet<String>,
 }
 
+/// The kinds of a warehouse's relations, by name.
+pub(super) type Kinds = HashMap<QualifiedName, RelationKind>;
+
+/// Stands for what cannot be told.
+const UNREAD: &str = "a definition that cannot be read";
+
 /// Looks into the definition of a view; what is not understood counts as computed.
 pub(super) fn look_into(
     view: &Relation,
     definition: &str,
-    relations: &HashMap<Oid, Relation>,
+    kinds: &Kinds,
     functions: &HashMap<String, Vec<Function>>,
 ) -> Look {
-    let kinds: HashMap<&QualifiedName, RelationKind> = relations.values().map(|r| (&r.name, r.kind)).collect();
-    let (passed, compares) = passed_on(definition, &|name| kinds.get(name).copied()).unwrap_or_default();
+    let Some(select) = only_select(definition) else {
+        return Look {
+            computed: view.columns.iter().map(|c| c.name.clone()).collect(),
+            may_raise: true,
+            session_dependent: BTreeSet::from([UNREAD.to_owned()]),
+        };
+    };
+    let (passed, compares) = passed_on(&select, kinds).unwrap_or_default();
     let names = view.columns.iter().enumerate();
     let computed: BTreeSet<String> =
         names.filter(|(at, _)| !passed.contains(at)).map(|(_, column)| column.name.clone()).collect();
-    let mut statements = sql::parse(definition).map(|p| p.statements).unwrap_or_default().into_iter();
-    let tree = match statements.next().map(|s| s.node) {
-        Some(NodeEnum::SelectStmt(select)) => Tree::of(&*select).unwrap_or(Tree::Nothing),
-        _ => Tree::Nothing,
+    let session_dependent = match Tree::of(&select) {
+        Ok(tree) => session_dependent(&tree, functions),
+        Err(_) => BTreeSet::from([UNREAD.to_owned()]),
     };
-    Look {
-        may_raise: !compares || !computed.is_empty(),
-        computed,
-        session_dependent: session_dependent(&tree, functions),
+    Look { may_raise: !compares || !computed.is_empty(), computed, session_dependent }
+}
+
+/// The statement, when the text is one SELECT.
+fn only_select(definition: &str) -> Option<pb::SelectStmt> {
+    let mut statements = sql::parse(definition).ok()?.statements.into_iter();
+    match (statements.next().map(|s| s.node), statements.next()) {
+        (Some(NodeEnum::SelectStmt(select)), None) => Some(*select),
+        _ => None,
     }
 }
 
 /// Positions in the target list that are columns of tables, and whether the conditions only compare; `None`: not understood.
-fn passed_on(
-    definition: &str,
-    kind: &dyn Fn(&QualifiedName) -> Option<RelationKind>,
-) -> Option<(BTreeSet<usize>, bool)> {
-    let mut statements = sql::parse(definition).ok()?.statements.into_iter();
-    let (Some(NodeEnum::SelectStmt(select)), None) = (statements.next().map(|s| s.node), statements.next()) else {
-        return None;
-    };
+fn passed_on(select: &pb::SelectStmt, kinds: &Kinds) -> Option<(BTreeSet<usize>, bool)> {
     let plain = select.larg.is_none() && select.with_clause.is_none() && select.values_lists.is_empty();
-    if !plain || !select.from_clause.iter().all(|item| is_table(item, kind)) {
+    if !plain || !select.from_clause.iter().all(|item| is_table(item, kinds)) {
         return None;
     }
     let is_column = |target: &pb::Node| match &target.node {
@@ -133,41 +142,30 @@ fn is_constant(node: &pb::Node) -> bool {
 pub fn session_dependent(select: &Tree, functions: &HashMap<String, Vec<Function>>) -> BTreeSet<String> {
     const TIMES: [&str; 6] = ["date", "time", "timetz", "timestamp", "timestamptz", "interval"];
     let mut found = BTreeSet::new();
-    select.each(&mut |tree| {
-        let last = |field: &str| {
-            let list = tree.field(field)?.as_list().last()?;
-            list.unwrap_node()?.1.field("sval")?.as_text().map(str::to_owned)
-        };
-        match tree {
-            Tree::Node("SqlValueFunction", _) => {
-                found.insert("current_date or the like".to_owned());
-            }
-            Tree::Node("FuncCall", _) => {
-                let name = last("funcname");
-                let unsteady =
-                    |name: &String| functions.get(name).is_some_and(|f| f.iter().any(|f| f.volatility == 's'));
-                found.extend(name.filter(unsteady).map(|name| format!("{name}()")));
-            }
-            Tree::Node("TypeCast", _) => {
-                let constant = matches!(tree.field("arg").and_then(Tree::unwrap_node), Some(("AConst", _)));
-                let to = tree.field("type_name").and_then(|t| {
-                    t.field("names")?.as_list().last()?.unwrap_node()?.1.field("sval")?.as_text().map(str::to_owned)
-                });
-                found.extend(
-                    to.filter(|to| !constant && TIMES.contains(&to.as_str())).map(|to| format!("a cast to {to}")),
-                );
-            }
-            _ => {}
+    select.each(&mut |tree| match tree {
+        Tree::Node("SqlValueFunction", _) => {
+            found.insert("current_date or the like".to_owned());
         }
+        Tree::Node("FuncCall", _) => {
+            let name = tree.field("funcname").and_then(|n| n.strings().pop());
+            let unsteady = |name: &&str| functions.get(*name).is_some_and(|f| f.iter().any(|f| f.volatility == 's'));
+            found.extend(name.filter(unsteady).map(|name| format!("{name}()")));
+        }
+        Tree::Node("TypeCast", _) => {
+            let constant = matches!(tree.field("arg").and_then(Tree::unwrap_node), Some(("AConst", _)));
+            let to = tree.field("type_name").and_then(|t| t.field("names")?.strings().pop());
+            found.extend(to.filter(|to| !constant && TIMES.contains(to)).map(|to| format!("a cast to {to}")));
+        }
+        _ => {}
     });
     found
 }
 
-fn is_table(item: &pb::Node, kind: &dyn Fn(&QualifiedName) -> Option<RelationKind>) -> bool {
+fn is_table(item: &pb::Node, kinds: &Kinds) -> bool {
     match &item.node {
         Some(NodeEnum::RangeVar(relation)) => {
             let name = QualifiedName::new(relation.schemaname.clone(), relation.relname.clone());
-            match kind(&name) {
+            match kinds.get(&name) {
                 Some(
                     RelationKind::Table
                     | RelationKind::Partitioned
@@ -178,7 +176,7 @@ fn is_table(item: &pb::Node, kind: &dyn Fn(&QualifiedName) -> Option<RelationKin
             }
         }
         Some(NodeEnum::JoinExpr(join)) => {
-            let side = |node: &Option<Box<pb::Node>>| node.as_deref().is_some_and(|n| is_table(n, kind));
+            let side = |node: &Option<Box<pb::Node>>| node.as_deref().is_some_and(|n| is_table(n, kinds));
             side(&join.larg) && side(&join.rarg)
         }
         _ => false,
@@ -189,13 +187,13 @@ fn is_table(item: &pb::Node, kind: &dyn Fn(&QualifiedName) -> Option<RelationKin
 mod tests {
     use super::*;
 
+    fn kinds() -> Kinds {
+        let known = [("t", RelationKind::Table), ("u", RelationKind::Table), ("v", RelationKind::View)];
+        known.into_iter().map(|(name, kind)| (QualifiedName::new("s", name), kind)).collect()
+    }
+
     fn passed(definition: &str) -> Option<Vec<usize>> {
-        let kind = |name: &QualifiedName| match name.name.as_str() {
-            "t" | "u" => Some(RelationKind::Table),
-            "v" => Some(RelationKind::View),
-            _ => None,
-        };
-        passed_on(definition, &kind).map(|(p, _)| p.into_iter().collect())
+        passed_on(&only_select(definition)?, &kinds()).map(|(p, _)| p.into_iter().collect())
     }
 
     #[test]
@@ -220,8 +218,8 @@ mod tests {
     #[test]
     fn conditions_that_only_compare_never_raise() {
         let compares = |rest: &str| {
-            let kind = |_: &QualifiedName| Some(RelationKind::Table);
-            passed_on(&format!("SELECT t.a FROM s.t {rest}"), &kind).is_some_and(|(_, compares)| compares)
+            let select = only_select(&format!("SELECT t.a FROM s.t {rest}")).unwrap();
+            passed_on(&select, &kinds()).is_some_and(|(_, compares)| compares)
         };
         for rest in [
             "",
@@ -254,9 +252,9 @@ mod tests {
             ("lower".to_owned(), vec![function('i')]),
         ]);
         let told = |text: &str| {
-            let mut statements = sql::parse(text).unwrap().statements.into_iter();
-            let Some(NodeEnum::SelectStmt(select)) = statements.next().map(|s| s.node) else { panic!("{text}") };
-            session_dependent(&Tree::of(&*select).unwrap(), &functions).into_iter().collect::<Vec<_>>()
+            session_dependent(&Tree::of(&only_select(text).unwrap()).unwrap(), &functions)
+                .into_iter()
+                .collect::<Vec<_>>()
         };
         assert_eq!(told("SELECT lower(a), b::int, '2020-01-01'::date FROM t WHERE c = 1"), Vec::<String>::new());
         assert_eq!(

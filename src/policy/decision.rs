@@ -1,5 +1,6 @@
 //! The decision for one caller and one relation: the one value that the rewriter, `explain` and the audit record read.
 
+use crate::catalog::visibility::is_system;
 use crate::catalog::{Catalog, Relation, RelationKind};
 use crate::types::{Oid, QualifiedName, quote_ident};
 use std::sync::Arc;
@@ -90,7 +91,7 @@ impl RelationDecision {
     }
     /// Bytes of the expressions that stand for the relation in every statement that reads it; 0 for system catalogs.
     pub fn weight(&self) -> usize {
-        if matches!(self.remote.schema.as_str(), "pg_catalog" | "information_schema") {
+        if is_system(&self.remote.schema) {
             return 0;
         }
         let masks = self.columns.iter().filter_map(|c| c.mask.as_ref()).map(|m| m.sql.len());
@@ -104,8 +105,7 @@ impl RelationDecision {
     }
     /// Whether the relation is a view that somebody made in the warehouse: its own conditions may hide rows.
     pub fn is_view(&self, catalog: &Catalog) -> bool {
-        let system = matches!(self.remote.schema.as_str(), "pg_catalog" | "information_schema");
-        !system && self.relation(catalog).is_some_and(|r| r.kind == RelationKind::View)
+        !is_system(&self.remote.schema) && self.relation(catalog).is_some_and(|r| r.kind == RelationKind::View)
     }
     /// Whether anything of the relation is hidden: rows, or a column's values. The conditions of a query hide rows.
     pub fn hides_anything(&self) -> bool {

@@ -145,10 +145,10 @@ impl Found {
             Tree::Node("RangeVar", _) => self.relation(tree),
             Tree::Node("CommonTableExpr", _) => self.ctes.extend(text(tree, "ctename")),
             Tree::Node("FuncCall", _) => {
-                let parts: Vec<String> = tree.field("funcname").map(names).unwrap_or_default();
+                let parts = tree.field("funcname").map(Tree::strings).unwrap_or_default();
                 match parts.as_slice() {
-                    [name] => self.functions.insert((None, name.clone())),
-                    [.., schema, name] => self.functions.insert((Some(schema.clone()), name.clone())),
+                    [name] => self.functions.insert((None, (*name).to_owned())),
+                    [.., schema, name] => self.functions.insert((Some((*schema).to_owned()), (*name).to_owned())),
                     [] => false,
                 };
             }
@@ -193,11 +193,6 @@ impl Found {
 /// A text field that is not empty.
 fn text(tree: &Tree, field: &str) -> Option<String> {
     tree.field(field).and_then(Tree::as_text).filter(|t| !t.is_empty()).map(str::to_owned)
-}
-
-fn names(list: &Tree) -> Vec<String> {
-    let name = |n: &Tree| n.unwrap_node().and_then(|(_, s)| s.field("sval")).and_then(Tree::as_text).map(str::to_owned);
-    list.as_list().iter().filter_map(name).collect()
 }
 
 impl Canonical {

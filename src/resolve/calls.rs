@@ -16,8 +16,7 @@ impl Resolver<'_, '_> {
         let mut scalar = true;
         Tree::of(argument)?.each(&mut |t| {
             if let Tree::Node("FuncCall", _) = t {
-                let name =
-                    t.field("funcname").and_then(|n| n.as_list().last()?.unwrap_node()?.1.field("sval")?.as_text());
+                let name = t.field("funcname").and_then(|n| n.strings().pop());
                 let overloads = name.and_then(|n| self.sight.catalog.functions.get(n)).map_or(&[][..], Vec::as_slice);
                 scalar &= overloads.iter().all(|f| f.kind == 'f' && !f.returns_set);
             }

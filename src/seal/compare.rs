@@ -1,7 +1,7 @@
 //! The caller's tree and the sealed tree, side by side.
 
 use super::Broken;
-use super::inventory::{location, strings};
+use super::inventory::location;
 use crate::catalog::total::may_be_guessed;
 use crate::plan::PositionMap;
 use crate::policy::decision::{ROW_ALIAS, RelationDecision};
@@ -129,7 +129,7 @@ impl<'r> Comparison<'r> {
         }
         let extra = s.get(c.len()..).ok_or_else(|| Broken::at("a shorter GROUP BY"))?;
         let plain = extra.iter().all(|e| match e.unwrap_node() {
-            Some(("ColumnRef", column)) => column.field("fields").is_some_and(|f| strings(f).len() == 2),
+            Some(("ColumnRef", column)) => column.field("fields").is_some_and(|f| f.strings().len() == 2),
             _ => false,
         });
         if !plain || (!extra.is_empty() && c.is_empty()) {
@@ -164,7 +164,7 @@ impl<'r> Comparison<'r> {
     fn type_name(&mut self, caller: &Tree, sealed: &Tree) -> Verdict {
         self.fields(caller, sealed, &["names"])?;
         let names = |t: &'_ Tree| {
-            t.field("names").map(|n| strings(n).into_iter().map(str::to_owned).collect::<Vec<_>>()).unwrap_or_default()
+            t.field("names").map(|n| n.strings().into_iter().map(str::to_owned).collect::<Vec<_>>()).unwrap_or_default()
         };
         let (c, s) = (names(caller), names(sealed));
         let found = location(caller).and_then(|l| self.resolved.types.get(&l));
@@ -279,7 +279,7 @@ impl<'r> Comparison<'r> {
         }
         let columns = |t: Option<&Tree>| {
             t.and_then(|a| a.field("colnames"))
-                .map(|n| strings(n).into_iter().map(str::to_owned).collect::<Vec<_>>())
+                .map(|n| n.strings().into_iter().map(str::to_owned).collect::<Vec<_>>())
                 .unwrap_or_default()
         };
         if columns(relation.field("alias")) == columns(Some(alias)) {
@@ -410,7 +410,7 @@ fn harmless(copy: &Tree, decision: &RelationDecision) -> bool {
             | "CoalesceExpr" | "CaseExpr" | "CaseWhen" | "SqlvalueFunction" | "String" | "Ival" | "Fval"
             | "Boolval" | "Sval" | "Bsval" | "Integer" | "AArrayExpr" => {}
             "ColumnRef" => {
-                let parts = inner.field("fields").map(strings).unwrap_or_default();
+                let parts = inner.field("fields").map(Tree::strings).unwrap_or_default();
                 fine &= match parts.as_slice() {
                     [alias, name] => {
                         *alias == ROW_ALIAS && decision.columns.iter().any(|c| c.name == *name && c.mask.is_none())

@@ -101,7 +101,7 @@ fn one(tree: &Tree, resolved: &Resolved, catalog: &Catalog) -> Result<(), Broken
         Tree::Node("RangeVar", _) => range_var(tree, resolved, catalog),
         Tree::Node("TypeName", _) => type_name(tree, catalog),
         Tree::Node("ColumnDef" | "RangeTableFuncCol" | "XmlSerialize", _) => {
-            let parts = tree.field("type_name").and_then(|t| t.field("names")).map(strings).unwrap_or_default();
+            let parts = tree.field("type_name").and_then(|t| t.field("names")).map(Tree::strings).unwrap_or_default();
             let reg = parts.last().is_some_and(|name| crate::catalog::reg::is_reg_type(name));
             if reg { Err(Broken::at("a column that reads the catalog")) } else { Ok(()) }
         }
@@ -128,7 +128,7 @@ fn one(tree: &Tree, resolved: &Resolved, catalog: &Catalog) -> Result<(), Broken
             }
         }
         Tree::Node("TypeCast", _) => {
-            let parts = tree.field("type_name").and_then(|t| t.field("names")).map(strings).unwrap_or_default();
+            let parts = tree.field("type_name").and_then(|t| t.field("names")).map(Tree::strings).unwrap_or_default();
             let reg = parts.last().is_some_and(|name| crate::catalog::reg::is_reg_type(name));
             if reg && !replaced(tree, resolved) { Err(Broken::at("a cast that reads the catalog")) } else { Ok(()) }
         }
@@ -137,7 +137,7 @@ fn one(tree: &Tree, resolved: &Resolved, catalog: &Catalog) -> Result<(), Broken
 }
 
 fn function(tree: &Tree, resolved: &Resolved, catalog: &Catalog) -> Result<(), Broken> {
-    let parts = tree.field("funcname").map(strings).unwrap_or_default();
+    let parts = tree.field("funcname").map(Tree::strings).unwrap_or_default();
     let name = match parts.as_slice() {
         [one] | ["pg_catalog", one] => *one,
         ["information_schema", "_pg_expandarray"] => return Ok(()),
@@ -163,7 +163,7 @@ fn is_system_type(name: &str, catalog: &Catalog) -> bool {
 
 /// A type that reads the catalog may be named only by a cast that is replaced; types that print it, nowhere.
 fn type_name(tree: &Tree, catalog: &Catalog) -> Result<(), Broken> {
-    let parts = tree.field("names").map(strings).unwrap_or_default();
+    let parts = tree.field("names").map(Tree::strings).unwrap_or_default();
     let name = match parts.as_slice() {
         [one] | ["pg_catalog", one] => *one,
         _ => return Ok(()),
@@ -192,7 +192,7 @@ fn range_var(tree: &Tree, resolved: &Resolved, catalog: &Catalog) -> Result<(), 
 }
 
 fn operator(name: Option<&Tree>) -> Result<(), Broken> {
-    match name.map(strings).unwrap_or_default().as_slice() {
+    match name.map(Tree::strings).unwrap_or_default().as_slice() {
         [] | [_] | ["pg_catalog", _] => Ok(()),
         _ => Err(Broken::at("an operator outside pg_catalog")),
     }
@@ -208,12 +208,4 @@ pub(super) fn location(tree: &Tree) -> Option<i32> {
         Some(Tree::Int(at)) => i32::try_from(*at).ok().filter(|at| *at >= 0),
         _ => None,
     }
-}
-
-/// The texts of a list of String nodes.
-pub(super) fn strings(list: &Tree) -> Vec<&str> {
-    list.as_list()
-        .iter()
-        .filter_map(|n| n.unwrap_node().and_then(|(_, s)| s.field("sval")).and_then(Tree::as_text))
-        .collect()
 }

@@ -91,6 +91,11 @@ impl Tree {
         }
     }
 
+    /// The texts of a list of String nodes: the parts of a qualified name.
+    pub fn strings(&self) -> Vec<&str> {
+        self.as_list().iter().filter_map(|n| n.unwrap_node()?.1.field("sval")?.as_text()).collect()
+    }
+
     /// Items of a `List`.
     pub fn as_list(&self) -> &[Tree] {
         match self {
