@@ -270,6 +270,18 @@ async fn copy_out_gives_the_same_bytes() {
 
 const ENDLESS: &str = "SELECT count(*) FROM generate_series(1, 100000) a, generate_series(1, 1000000) b";
 
+/// A cancel request as libpq makes it: over when the server has closed, so that it cannot meet a later statement (`PQcancel`).
+async fn send_cancel(token: &tokio_postgres::CancelToken, stage: &Running) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let (ours, mut theirs) = tokio::io::duplex(64);
+    token.cancel_query_raw(ours, NoTls).await.unwrap();
+    let mut request = Vec::new();
+    theirs.read_to_end(&mut request).await.unwrap();
+    let mut socket = tokio::net::TcpStream::connect(("127.0.0.1", stage.port)).await.unwrap();
+    socket.write_all(&request).await.unwrap();
+    assert_eq!(socket.read(&mut [0; 1]).await.unwrap_or(0), 0, "no answer (manual, 55.2.8)");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn statements_are_cancelled_and_time_out() {
     let stage = points().await;
@@ -278,7 +290,7 @@ async fn statements_are_cancelled_and_time_out() {
     let token = client.cancel_token();
     let cancel = async {
         tokio::time::sleep(Duration::from_millis(300)).await;
-        token.cancel_query(NoTls).await.unwrap();
+        send_cancel(&token, &stage).await;
     };
     let begun = Instant::now();
     let (cancelled, (), untouched) =
@@ -286,7 +298,7 @@ async fn statements_are_cancelled_and_time_out() {
     assert_eq!(code(&cancelled.unwrap_err()), "57014");
     assert!(untouched.is_ok() && begun.elapsed() < Duration::from_secs(10));
     // A cancel that comes when nothing runs, or for nobody, changes nothing.
-    token.cancel_query(NoTls).await.unwrap();
+    send_cancel(&token, &stage).await;
     assert!(client.query("SELECT 1", &[]).await.is_ok());
     client.batch_execute("SET statement_timeout = '200ms'").await.unwrap();
     let error = client.query(ENDLESS, &[]).await.unwrap_err();
