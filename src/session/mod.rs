@@ -11,6 +11,8 @@ pub mod deciding;
 pub mod engine;
 pub mod handshake;
 pub mod login;
+#[cfg(any(test, fuzzing))]
+pub mod model;
 pub mod names;
 mod proxy;
 pub mod pump;
