@@ -8,7 +8,7 @@ PORT ?= 6432
 # Arguments for `make pgbench`, e.g. make pgbench ARGS='--seconds 10 --rounds 5'
 ARGS ?=
 
-.PHONY: help setup build demo test test-long bench pgbench fmt lint ci
+.PHONY: help setup build demo test test-long bench pgbench fuzz fmt lint ci
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -37,6 +37,13 @@ bench: setup ## Time the stages of a statement, decisions, and loading at scale
 
 pgbench: setup-bench build ## Compare direct, PgBouncer and sqlveil with pgbench
 	benches/pgbench/run $(ARGS)
+
+.PHONY: setup-fuzz
+setup-fuzz:
+	@.ci/setup --fuzz
+
+fuzz: setup-fuzz ## Fuzz every target (ARGS='--seconds 1200 pipeline'; installs cargo-fuzz when missing)
+	fuzz/run $(ARGS)
 
 fmt: ## Format the code
 	$(CARGO) fmt --all

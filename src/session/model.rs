@@ -334,3 +334,41 @@ pub fn survive(sent: &[u8], answers: &[u8]) {
     }
     let _ = engine.upstream(&mut BytesMut::from(answers), &mut out.client);
 }
+
+/// One fuzzer's input: the first byte says what is tried, then how things move, then what is sent.
+pub fn run(bytes: &[u8]) {
+    let Some((first, rest)) = bytes.split_first() else { return };
+    if first & 1 == 0 {
+        let (sent, answers) = rest.split_at(rest.len() / 2);
+        return survive(sent, answers);
+    }
+    let (pace, script) = rest.split_at(rest.len().min(8));
+    let turns: Vec<Turn> = pace.iter().map(|b| (usize::from(b >> 3) + 1, b & 1 == 0, usize::from(b & 0x1e))).collect();
+    if turns.is_empty() {
+        return;
+    }
+    let mut sent: Vec<u8> = script.chunks_exact(2).flat_map(|pair| client_message(pair[0], pair[1])).collect();
+    sent.extend(frame(b'S', b""));
+    assert_eq!(through_the_engine(&sent, &turns), directly(&sent));
+}
+
+/// One of the messages the model understands.
+pub fn client_message(kind: u8, names: u8) -> Vec<u8> {
+    const TEXTS: [&str; 10] =
+        ["s", "err", "deny", "begin", "commit", "rollback", "", "s;s", "s;err;s", "begin;s;commit"];
+    let text = TEXTS[usize::from(names >> 4) % TEXTS.len()];
+    let statement = ["", "a", "b", ""][usize::from(names & 3)];
+    let portal = ["", "p", "q", ""][usize::from(names >> 2 & 3)];
+    match kind % 14 {
+        0 | 1 => frame(b'Q', format!("{text}\0").as_bytes()),
+        2 | 3 => frame(b'P', format!("{statement}\0{text}\0\0\0").as_bytes()),
+        4 | 5 => frame(b'B', format!("{portal}\0{statement}\0\0\0\0\0\0\0").as_bytes()),
+        6 | 7 => frame(b'E', format!("{portal}\0\0\0\0\0").as_bytes()),
+        8 => frame(b'D', format!("S{statement}\0").as_bytes()),
+        9 => frame(b'C', format!("S{statement}\0").as_bytes()),
+        10 => frame(b'C', format!("P{portal}\0").as_bytes()),
+        11 => frame(b'F', &[0; 10]),
+        12 => frame(b'H', b""),
+        _ => frame(b'S', b""),
+    }
+}

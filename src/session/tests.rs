@@ -1,40 +1,10 @@
 //! The engine against a model of PostgreSQL: whatever a client sends, in whatever pieces, it hears what it would hear from the model
 //! itself.
 
-use super::model::{directly, engine, frame, survive, through_the_engine};
+use super::model::{client_message, directly, engine, frame, survive, through_the_engine};
 use crate::wire::backend;
 use bytes::BytesMut;
 use proptest::prelude::*;
-
-fn client_message() -> impl Strategy<Value = Vec<u8>> {
-    let text = prop::sample::select(vec![
-        "s",
-        "s",
-        "s",
-        "err",
-        "deny",
-        "begin",
-        "commit",
-        "rollback",
-        "",
-        "s;s",
-        "s;err;s",
-        "begin;s;commit",
-    ]);
-    let statement = prop::sample::select(vec!["", "", "a", "b"]);
-    let portal = prop::sample::select(vec!["", "", "p"]);
-    (0..14_u8, text, statement, portal).prop_map(|(kind, text, statement, portal)| match kind {
-        0 | 1 => frame(b'Q', format!("{text}\0").as_bytes()),
-        2 | 3 => frame(b'P', format!("{statement}\0{text}\0\0\0").as_bytes()),
-        4 | 5 => frame(b'B', format!("{portal}\0{statement}\0\0\0\0\0\0\0").as_bytes()),
-        6 | 7 => frame(b'E', format!("{portal}\0\0\0\0\0").as_bytes()),
-        8 => frame(b'D', format!("S{statement}\0").as_bytes()),
-        9 => frame(b'C', format!("S{statement}\0").as_bytes()),
-        10 => frame(b'C', format!("P{portal}\0").as_bytes()),
-        11 => frame(b'F', &[0; 10]),
-        _ => frame(b'S', b""),
-    })
-}
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(5_000))]
@@ -42,10 +12,10 @@ proptest! {
     /// Any sequence, cut anywhere, with the warehouse as slow as it likes.
     #[test]
     fn a_client_hears_what_it_would_hear_directly(
-        messages in prop::collection::vec(client_message(), 1..24),
+        messages in prop::collection::vec(any::<(u8, u8)>(), 1..24),
         cuts in prop::collection::vec((1..40_usize, any::<bool>(), 0..30_usize), 1..40),
     ) {
-        let mut sent: Vec<u8> = messages.concat();
+        let mut sent: Vec<u8> = messages.into_iter().flat_map(|(kind, names)| client_message(kind, names)).collect();
         sent.extend(frame(b'S', b""));
         prop_assert_eq!(through_the_engine(&sent, &cuts), directly(&sent));
     }
@@ -87,4 +57,13 @@ fn settings_of_the_service_login_are_not_shown_and_pinned_ones_are_watched() {
     assert!(status("standard_conforming_strings", "off").is_err());
     assert!(status("client_encoding", "LATIN1").is_err());
     assert!(status("client_encoding", "UTF8").unwrap() > 0);
+}
+
+/// What once found something.
+#[test]
+fn findings_of_the_fuzzer_stay_mended() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/regressions/session");
+    for file in std::fs::read_dir(folder).expect("regressions") {
+        super::model::run(&std::fs::read(file.expect("a file").path()).expect("its bytes"));
+    }
 }

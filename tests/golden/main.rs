@@ -6,17 +6,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod session;
 #[path = "../support/mod.rs"]
 mod support;
 mod world;
 
-use sqlveil::error::Refusal;
-use sqlveil::identity::Caller;
-use sqlveil::plan::{Plan, PlanInputs, Planner, Progress, SessionView};
-use sqlveil::world::World;
+use session::session;
+use sqlveil::plan::Planner;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 struct Case {
     caller: String,
@@ -49,42 +47,6 @@ fn read(path: &Path) -> (String, Vec<Case>) {
         }
     }
     (head, cases)
-}
-
-struct Session {
-    world: Arc<World>,
-    caller: Arc<Caller>,
-    view: Arc<SessionView>,
-}
-
-impl Progress for Session {
-    fn inputs(&self) -> Result<PlanInputs, Refusal> {
-        Ok(PlanInputs {
-            param_types: Vec::new(),
-            caller: Arc::clone(&self.caller),
-            world: Arc::clone(&self.world),
-            session: Arc::clone(&self.view),
-        })
-    }
-    fn admit(&mut self, _: &Arc<Plan>) -> Result<(), Refusal> {
-        Ok(())
-    }
-}
-
-fn session(world: &Arc<World>, who: &str) -> Session {
-    let (user, project) = who.split_once('+').map_or((who, None), |(u, p)| (u, Some(p)));
-    let caller = world.directory.caller(user, project).expect("a caller");
-    Session {
-        world: Arc::clone(world),
-        caller: Arc::new(caller),
-        view: Arc::new(SessionView {
-            search_path_text: "\"$user\", public".into(),
-            search_path: vec![user.to_owned(), "public".to_owned()],
-            database: "hr".into(),
-            project: project.unwrap_or_default().to_owned(),
-            backend_pid: 42,
-        }),
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,6 @@
 //! The world of the golden cases: one small schema, a handful of policies, callers that they treat differently.
 
-use crate::support::Stage;
+use super::support::{self, Stage};
 use sqlveil::config::Config;
 use sqlveil::world::World;
 use std::sync::Arc;
@@ -67,7 +67,7 @@ pub async fn load(stage: &Stage) -> (Arc<World>, Client) {
     let loaded = sqlveil::world::load(&config).await;
     let (mut worlds, _) = loaded.into_result().unwrap_or_else(|problems| panic!("{problems:#?}"));
     let world = worlds.remove(stage.database.as_str()).expect("the stage's world");
-    let admin = sqlveil::cli::demo::warehouse::admin(crate::support::server(), &stage.database).await.expect("admin");
+    let admin = sqlveil::cli::demo::warehouse::admin(support::server(), &stage.database).await.expect("admin");
     admin.batch_execute("SET search_path = pg_catalog").await.expect("the relay's search path");
     (Arc::new(world), admin)
 }

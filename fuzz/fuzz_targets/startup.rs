@@ -1,0 +1,7 @@
+//! See `entries::startup`.
+#![no_main]
+#![allow(missing_docs)]
+
+#[path = "../entries/mod.rs"]
+mod entries;
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| entries::startup::run(bytes));
