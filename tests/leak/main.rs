@@ -7,6 +7,7 @@ mod support;
 
 mod attacks;
 mod caller;
+mod catalogue;
 mod change;
 mod found;
 mod generator;
