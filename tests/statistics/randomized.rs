@@ -274,3 +274,30 @@ async fn hidden_rows_are_no_source_of_replacements() {
     let raw = [simple(&running[0].client("raw").await, "SELECT count(*) FROM poll").await];
     assert_eq!(raw, [["2001"]], "the filter is for everybody");
 }
+
+/// Where nothing tells a row apart (queries, views), the same value could be asked for under ever new rows and its
+/// noise be averaged out.
+#[tokio::test]
+async fn without_a_key_there_is_no_noise_but_null() {
+    let stage = Stage::new()
+        .await
+        .sql("CREATE TABLE base (id int, yes bool, n int); INSERT INTO base SELECT i, true, i FROM generate_series(1, 50) i; CREATE VIEW seen AS SELECT * FROM base; CREATE VIEW keyed AS SELECT * FROM base")
+        .await
+        .source("{table: base, schema: public}")
+        .source("{table: seen, schema: public}")
+        .source("query: SELECT * FROM public.base\nnaming: {schema: public, table: asked}")
+        .source("{table: keyed, schema: public, highCardinality: id}")
+        .policy(ANYONE)
+        .user("rate", &["rate"], &[])
+        .user("noise", &["noise"], &[])
+        .policy(&masking("rate", "yes", "type: Randomized Response, replacementRatePercent: 50"))
+        .policy(&masking("noise", "n", "type: Randomized Response, stddev: 5"));
+    let running = stage.start().await;
+    for (user, column) in [("rate", "yes"), ("noise", "n")] {
+        let client = running.client(user).await;
+        for (relation, shown) in [("base", 50), ("seen", 0), ("asked", 0), ("keyed", 50)] {
+            let rows = simple(&client, &format!("SELECT count({column}) FROM {relation}")).await;
+            assert_eq!(rows, [shown.to_string()], "{user}: {relation}.{column}");
+        }
+    }
+}
