@@ -39,7 +39,7 @@ const DATABASE: &str = "SELECT current_setting('server_version_num')::int4, d.da
 /// Schemas kept: not TOAST, not temporary ones of sessions. Users cannot make schemas whose name begins with `pg_`.
 const SCHEMAS: &str = "SELECT oid, nspname::text FROM pg_namespace WHERE nspname::text !~ '^pg_(toast|temp_)'";
 
-const RELATIONS: &str = "SELECT c.oid, c.relnamespace, c.relname::text, c.relkind, c.reltype FROM pg_class c \
+const RELATIONS: &str = "SELECT c.oid, c.relnamespace, c.relname::text, c.relkind, c.reltype, c.relrowsecurity FROM pg_class c \
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')";
 
 const COLUMNS: &str = "SELECT a.attrelid, a.attname::text, a.attnum, a.atttypid, a.atttypmod, a.attnotnull, a.attcollation, \
@@ -163,7 +163,17 @@ async fn read_relations(client: &Client, schemas: &HashMap<Oid, String>) -> Resu
         };
         let id = oid(&row, 0)?;
         let name = QualifiedName::new(schema.clone(), row.try_get::<_, String>(2)?);
-        relations.insert(id, Relation { oid: id, name, kind, row_type: oid(&row, 4)?, ..Relation::default() });
+        relations.insert(
+            id,
+            Relation {
+                oid: id,
+                name,
+                kind,
+                row_type: oid(&row, 4)?,
+                row_security: row.try_get(5)?,
+                ..Relation::default()
+            },
+        );
     }
     Ok(relations)
 }

@@ -126,6 +126,8 @@ pub struct Relation {
     pub indexes: Vec<Index>,
     /// Its constraints.
     pub constraints: Vec<Constraint>,
+    /// The warehouse has row-level security of its own on it.
+    pub row_security: bool,
     /// Relations it inherits from or is a partition of.
     pub parents: Vec<Oid>,
 }

@@ -4,6 +4,8 @@
 //! [`PlanInputs`] (INVARIANT complete-key).
 
 mod cache;
+pub mod explain;
+pub mod outline;
 mod planner;
 pub mod settings;
 mod statement;
@@ -62,6 +64,8 @@ pub struct Plan {
     pub errors: ErrorPolicy,
     /// Notices to send once per session and data source: (data source, message).
     pub notices: Vec<(Arc<str>, String)>,
+    /// What the client gets in place of the warehouse's rows.
+    pub instead: Option<Shown>,
     /// Data sources read, for the audit record.
     pub sources: Vec<Arc<str>>,
     /// True when the statement returns rows (Describe answers RowDescription).
@@ -70,6 +74,15 @@ pub struct Plan {
     pub world_version: u64,
     /// The decision holds until this instant (exclusive).
     pub valid_until: Option<SystemTime>,
+}
+
+/// Rows of one column that are said in place of the warehouse's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shown {
+    /// These.
+    Rows(Arc<[String]>),
+    /// The outline of the statement that is executed, in this form.
+    Executed(outline::Form),
 }
 
 /// How errors of the warehouse are shown for a statement.

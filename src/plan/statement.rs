@@ -44,12 +44,12 @@ pub(super) fn plan(
 const PLAIN_TYPES: &[u32] =
     &[16, 17, 20, 21, 23, 25, 700, 701, 1042, 1043, 1082, 1083, 1114, 1184, 1700, 2950, 114, 3802];
 
-struct Kind<'a> {
+pub(super) struct Kind<'a> {
     statement: &'a Statement,
     own_text: &'a str,
-    inputs: &'a PlanInputs,
-    sight: &'a Sight<'a>,
-    kept: &'a Kept,
+    pub(super) inputs: &'a PlanInputs,
+    pub(super) sight: &'a Sight<'a>,
+    pub(super) kept: &'a Kept,
 }
 
 impl Kind<'_> {
@@ -75,6 +75,7 @@ impl Kind<'_> {
                 self.utility(Effect::CloseCursor(name), false)
             }
             N::CopyStmt(copy) => self.copy(copy),
+            N::ExplainStmt(explain) => self.explain(explain),
             N::TransactionStmt(transaction) => self.transaction(transaction),
             N::VariableSetStmt(set) => self.set(set),
             N::VariableShowStmt(show) => self.show(show),
@@ -95,7 +96,7 @@ impl Kind<'_> {
         let kind = names::kind_name(&self.statement.node);
         let at = i32::try_from(self.statement.range.start).unwrap_or(-1);
         Refusal::unsupported(format!("{kind} is not supported"))
-            .with_hint("Supported are SELECT, VALUES, TABLE, COPY … TO STDOUT, cursors, prepared statements, transactions, SHOW and SET of client settings.")
+            .with_hint("Supported are SELECT, VALUES, TABLE, EXPLAIN, COPY … TO STDOUT, cursors, prepared statements, transactions, SHOW and SET of client settings.")
             .at(at)
     }
 
@@ -115,7 +116,7 @@ impl Kind<'_> {
         self.sealed(&caller, hold(tree), &resolved, effect, returns_rows)
     }
 
-    fn sealed(
+    pub(super) fn sealed(
         &self,
         caller: &NodeEnum,
         rewritten: NodeEnum,
@@ -154,6 +155,7 @@ impl Kind<'_> {
                     .any(|d| d.may_raise() || d.relation(&self.inputs.world.catalog).is_some_and(|r| r.may_raise)),
             },
             notices,
+            instead: None,
             sources: sources.into_iter().collect(),
             returns_rows,
             world_version: self.inputs.world.version,
@@ -177,6 +179,7 @@ impl Kind<'_> {
             positions: PositionMap::default(),
             errors: ErrorPolicy::default(),
             notices: Vec::new(),
+            instead: None,
             sources: Vec::new(),
             world_version: self.inputs.world.version,
             valid_until: None,
@@ -341,7 +344,7 @@ impl Kind<'_> {
 }
 
 /// The statement's own data is not known here: errors are treated as if everything were hidden.
-fn cautious(plan: Plan) -> Plan {
+pub(super) fn cautious(plan: Plan) -> Plan {
     Plan { errors: ErrorPolicy { hides: true, canonical_data_errors: true }, ..plan }
 }
 

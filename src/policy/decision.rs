@@ -111,6 +111,21 @@ impl RelationDecision {
     pub fn hides_anything(&self) -> bool {
         self.query.is_some() || !self.rows.is_empty() || self.columns.iter().any(|c| c.mask.is_some())
     }
+    /// Whether the bare relation holds what the caller sees and nothing else, the warehouse's own doings included (views, row-level
+    /// security): then its plan tells nothing more either.
+    pub fn shows_everything(&self, catalog: &Catalog) -> bool {
+        let Some(relation) = self.relation(catalog) else { return false };
+        let kinds = [RelationKind::Table, RelationKind::Partitioned, RelationKind::MaterializedView];
+        !self.hides_anything()
+            && self.companions.is_empty()
+            && self.unmet_purposes.is_empty()
+            && !is_system(&self.remote.schema)
+            && kinds.contains(&relation.kind)
+            && !relation.row_security
+            && relation.columns.iter().map(|c| &c.name).eq(self.columns.iter().map(|c| &c.name))
+            // A cast made for the relation's own row type would be found where the policy view has none.
+            && !catalog.casts.keys().any(|(from, _)| *from == relation.row_type)
+    }
     /// Whether a predicate or mask may itself raise a data error, so that data errors must be canonical. A query may.
     pub fn may_raise(&self) -> bool {
         self.query.as_ref().is_some_and(|query| !query.total)

@@ -139,6 +139,7 @@ mod tests {
             positions: PositionMap { pairs: pairs.to_vec() },
             errors,
             notices: Vec::new(),
+            instead: None,
             sources: Vec::new(),
             returns_rows: true,
             world_version: 1,

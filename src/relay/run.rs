@@ -42,6 +42,13 @@ impl<'a> Run<'a> {
         (bytes, self.to)
     }
 
+    /// Leaves out up to `n` bytes; returns how many of them have not come yet.
+    pub fn drop(&mut self, n: usize) -> usize {
+        let here = n.min(self.from.len() - self.at);
+        self.replace(here);
+        n - here
+    }
+
     /// The client's buffer, in order with what was passed.
     pub fn say(&mut self) -> &mut BytesMut {
         self.flush();

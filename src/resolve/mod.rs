@@ -37,6 +37,8 @@ pub struct Resolved {
     pub calls: BTreeMap<i32, Replacement>,
     /// Types outside `pg_catalog`, by location of the type name.
     pub types: BTreeMap<i32, QualifiedName>,
+    /// EXPLAIN over the relations themselves: every one of them shows everything.
+    pub bare: bool,
     /// Columns to append to a GROUP BY, keyed by the location of its first item: (alias, column).
     pub groups: BTreeMap<i32, Vec<(String, String)>>,
 }

@@ -151,6 +151,9 @@ impl Rewriter<'_> {
                 if self.resolved.ctes.contains(&relation.location) {
                     return Ok(());
                 }
+                if self.resolved.bare {
+                    return self.bare(relation);
+                }
                 let view = self.relation(relation, None)?;
                 *node = view;
                 Ok(())
@@ -220,6 +223,17 @@ impl Rewriter<'_> {
             .get(&relation.location)
             .ok_or_else(|| Refusal::internal("a relation was not resolved"))?;
         view(self.bodies, use_, relation, sample)
+    }
+
+    /// Pass *relations* of an EXPLAIN where nothing is hidden: the relation by its name in the warehouse.
+    fn bare(&self, relation: &mut pb::RangeVar) -> Result<(), Refusal> {
+        let use_ = self.resolved.relations.get(&relation.location);
+        let use_ = use_.ok_or_else(|| Refusal::internal("a relation was not resolved"))?;
+        let remote = &use_.permitted.decision().remote;
+        relation.catalogname = String::new();
+        relation.schemaname.clone_from(&remote.schema);
+        relation.relname.clone_from(&remote.name);
+        Ok(())
     }
 
     fn boxed(&self, node: &mut Option<Box<pb::Node>>) -> Result<(), Refusal> {

@@ -2,6 +2,7 @@
 
 use super::Broken;
 use super::inventory::location;
+use crate::catalog::Catalog;
 use crate::catalog::total::may_be_guessed;
 use crate::plan::PositionMap;
 use crate::policy::decision::{ROW_ALIAS, RelationDecision};
@@ -21,6 +22,7 @@ fn is_place(field: &str) -> bool {
 
 pub(super) struct Comparison<'r> {
     resolved: &'r Resolved,
+    catalog: &'r Catalog,
     expected: &'r ByDecision<Tree>,
     pairs: Vec<(u32, u32)>,
 }
@@ -28,8 +30,8 @@ pub(super) struct Comparison<'r> {
 type Verdict = Result<(), Broken>;
 
 impl<'r> Comparison<'r> {
-    pub fn new(resolved: &'r Resolved, expected: &'r ByDecision<Tree>) -> Self {
-        Self { resolved, expected, pairs: Vec::new() }
+    pub fn new(resolved: &'r Resolved, catalog: &'r Catalog, expected: &'r ByDecision<Tree>) -> Self {
+        Self { resolved, catalog, expected, pairs: Vec::new() }
     }
 
     pub fn positions(mut self) -> PositionMap {
@@ -70,6 +72,7 @@ impl<'r> Comparison<'r> {
             "RangeVar" => {
                 let use_ = location(c).and_then(|l| self.resolved.relations.get(&l));
                 match (use_, sealed_kind) {
+                    (Some(use_), "RangeVar") if self.resolved.bare => self.bare(use_, c, s),
                     (Some(use_), "RangeSubselect") => self.view(use_, c, None, s),
                     (None, "RangeVar") => self.nodes(c, s),
                     _ => Err(Broken::at("a relation that is not behind its view")),
@@ -265,6 +268,20 @@ impl<'r> Comparison<'r> {
             }
         }
         Ok(())
+    }
+
+    /// A relation in an EXPLAIN where nothing is hidden: by its name in the warehouse, else as the caller wrote it.
+    fn bare(&mut self, use_: &RelationUse, c: &Tree, s: &Tree) -> Verdict {
+        let decision = use_.permitted.decision();
+        if !decision.shows_everything(self.catalog) {
+            return Err(Broken::at("a bare relation that hides something"));
+        }
+        let is = |field: &str, name: &str| s.field(field).and_then(Tree::as_text) == Some(name);
+        if !is("catalogname", "") || !is("schemaname", &decision.remote.schema) || !is("relname", &decision.remote.name)
+        {
+            return Err(Broken::at("another relation"));
+        }
+        self.fields(c, s, &["catalogname", "schemaname", "relname"])
     }
 
     fn alias(&mut self, use_: &RelationUse, relation: &Tree, sealed: &Tree) -> Verdict {

@@ -29,6 +29,7 @@ const KINDS: &[&str] = &[
     "DeclareCursorStmt",
     "DefElem",
     "ExecuteStmt",
+    "ExplainStmt",
     "Float",
     "FuncCall",
     "GroupingFunc",

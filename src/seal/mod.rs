@@ -94,10 +94,13 @@ fn check(
     let (Some(sealed), None) = (statements.next(), statements.next()) else {
         return Err(Broken::at("not exactly one statement"));
     };
+    if resolved.bare && !matches!(caller, NodeEnum::ExplainStmt(_)) {
+        return Err(Broken::at("bare relations outside EXPLAIN"));
+    }
     let caller = Tree::of(caller)?;
     let sealed = Tree::of(&sealed.node)?;
     inventory::take(&caller, resolved, catalog)?;
-    let mut comparison = compare::Comparison::new(resolved, expected);
+    let mut comparison = compare::Comparison::new(resolved, catalog, expected);
     comparison.nodes(&caller, &sealed)?;
     Ok(comparison.positions())
 }

@@ -46,12 +46,19 @@ impl<A: Surroundings> Engine<A> {
                     return Ok(());
                 }
             }
+            if self.dropping > 0 {
+                self.dropping = run.drop(self.dropping);
+                if self.dropping > 0 {
+                    return Ok(());
+                }
+            }
             let Some(header) = Header::scan(run.ahead()).map_err(|_| out_of_step())? else { return Ok(()) };
             match header.tag {
                 // DataRow, CopyData.
                 b'D' | b'd' => {
                     self.rows(run)?;
-                    self.passing = header.total();
+                    let dropped = self.queue.front().is_some_and(|front| front.instead().is_some());
+                    *(if dropped { &mut self.dropping } else { &mut self.passing }) = header.total();
                 }
                 b'T' => {
                     self.row_description(run)?;
@@ -162,6 +169,15 @@ impl<A: Surroundings> Engine<A> {
             b'C' => {
                 let tag = Body::new(body).string().map_err(|_| out_of_step())?.to_owned();
                 self.rows(run)?;
+                if let Some(instead) = self.queue.front().and_then(|front| front.instead().cloned()) {
+                    instead.say(run.say());
+                    if instead.suspended {
+                        self.complete(&tag)?;
+                        let (_, out) = run.replace(header.total());
+                        backend::portal_suspended(out);
+                        return Ok(());
+                    }
+                }
                 match self.complete(&tag)? {
                     Some(shown) => {
                         let (_, out) = run.replace(header.total());
@@ -271,6 +287,9 @@ impl<A: Surroundings> Engine<A> {
             Expect::Query(queried) => (queried.effects, queried.failed),
             _ => return Err(out_of_step()),
         };
+        if status == TransactionStatus::Idle && !self.read.is_empty() {
+            self.read.clear();
+        }
         self.deciding.settle(front.batch, status, failed, effects);
         Ok(())
     }

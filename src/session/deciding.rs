@@ -3,13 +3,15 @@
 //! In: a statement's text. Out: plans with what they change, or a refusal. Must never: send anything, or use a decision whose inputs
 //! have changed.
 
+use super::instead::Instead;
 use super::names::{Basis, Book, Change, Decided, Made};
 use super::settings::{Name, Settings, Values, split_search_path};
 use crate::audit::{Record, Who};
 use crate::error::{Family, Refusal, SqlState};
 use crate::identity::Caller;
+use crate::plan::explain::outline_of;
 use crate::plan::settings::ACKNOWLEDGE;
-use crate::plan::{Effect, ErrorPolicy, Plan, PlanInputs, Progress, SessionView};
+use crate::plan::{Effect, ErrorPolicy, Plan, PlanInputs, Progress, SessionView, Shown};
 use crate::sql::NodeEnum;
 use crate::types::Oid;
 use crate::wire::TransactionStatus;
@@ -65,6 +67,8 @@ pub struct Part {
     pub errors: ErrorPolicy,
     /// What it executes or fetches from.
     pub inner: Option<Arc<Decided>>,
+    /// Rows in place of the warehouse's.
+    pub instead: Option<Instead>,
     /// How to undo it.
     pub undo: Vec<Undo>,
     /// Its audit record.
@@ -400,8 +404,9 @@ impl<A: Surroundings> Deciding<A> {
             }
         };
         // A statement with effects of its own is only followed through Bind and Execute.
+        // So is one whose rows are not the warehouse's.
         let plain = held.plan.as_ref().is_none_or(|plan| match plan.effect {
-            Effect::None => true,
+            Effect::None => plan.instead.is_none(),
             Effect::Prepare { .. } => held.made == Made::Prepare,
             Effect::Declare { .. } => held.made == Made::Declare,
             _ => false,
@@ -416,6 +421,18 @@ impl<A: Surroundings> Deciding<A> {
                 Err(Refusal::unsupported(format!("the policy of {kind} \"{name}\" has changed")).with_hint(hint))
             }
         }
+    }
+
+    /// Rows that a statement with this plan answers with in place of the warehouse's.
+    pub fn instead(&self, plan: &Plan, inner: Option<&Arc<Decided>>) -> Result<Option<Arc<[String]>>, Refusal> {
+        Ok(match &plan.instead {
+            None => None,
+            Some(Shown::Rows(rows)) => Some(Arc::clone(rows)),
+            Some(Shown::Executed(form)) => {
+                let inner = inner.ok_or_else(|| Refusal::internal("nothing is executed"))?;
+                Some(outline_of(&inner.sql, &self.around.world().catalog, *form)?)
+            }
+        })
     }
 
     /// Room for one more prepared statement.
@@ -605,9 +622,10 @@ impl<A: Surroundings> Progress for Outlook<'_, A> {
         let Some(parts) = &mut self.parts else { return Ok(()) };
         let inner = self.deciding.check(&plan.effect)?;
         let errors = errors_of(plan, inner.as_ref());
+        let instead = self.deciding.instead(plan, inner.as_ref())?.map(Instead::all);
         let undo = self.deciding.apply(plan, &Arc::from([]), &self.under.0);
         let changed = !undo.is_empty();
-        parts.push(Part { plan: Arc::clone(plan), errors, inner, undo, record: None });
+        parts.push(Part { plan: Arc::clone(plan), errors, inner, instead, undo, record: None });
         if changed {
             self.under = self.deciding.basis_of(self.sql)?;
         }

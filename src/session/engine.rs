@@ -5,6 +5,7 @@
 //! was not decided just now, or speak out of turn.
 
 use super::deciding::{Deciding, Found, Recheck, Surroundings, Undo, errors_of};
+use super::instead::Instead;
 use super::names::{Decided, Made};
 use super::queue::{Execution, Expect, Expected, Queried, Queue};
 use crate::audit::Record;
@@ -16,7 +17,7 @@ use crate::upstream::message;
 use crate::wire::errors::{Severity, error_response};
 use crate::wire::{Frontend, Header, Limits, Target, TransactionStatus, backend};
 use bytes::{Buf, BytesMut};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Above this many bytes waiting to be written to one side, nothing more is taken from the other.
@@ -93,6 +94,10 @@ pub struct Engine<A> {
     pub(super) noticed: HashSet<Arc<str>>,
     /// Bytes of a message of the warehouse that still pass.
     pub(super) passing: usize,
+    /// Bytes of a message of the warehouse that nobody gets.
+    pub(super) dropping: usize,
+    /// How far portals were read whose rows are not the warehouse's.
+    pub(super) read: HashMap<Box<str>, usize>,
     /// Bytes needed before the warehouse's next message can be looked at.
     pub(super) upstream_wants: usize,
     limits: Limits,
@@ -116,6 +121,8 @@ impl<A: Surroundings> Engine<A> {
             queue: Queue::default(),
             noticed: HashSet::new(),
             passing: 0,
+            dropping: 0,
+            read: HashMap::new(),
             upstream_wants: 0,
             limits,
             skip: Skip::No,
@@ -139,7 +146,7 @@ impl<A: Surroundings> Engine<A> {
 
     /// Whether the warehouse owes nothing and no batch is open.
     pub fn at_rest(&self) -> bool {
-        self.queue.is_empty() && !self.open && self.passing == 0
+        self.queue.is_empty() && !self.open && self.passing == 0 && self.dropping == 0
     }
 
     /// Whether the client has got whole messages only: something may be said to it that is not the warehouse's.
@@ -448,6 +455,9 @@ impl<A: Surroundings> Engine<A> {
         self.deciding.room_for_portal(portal)?;
         let decided = self.statement(statement, out)?;
         message::bind_raw(portal, statement, rest, &mut out.upstream)?;
+        if !self.read.is_empty() {
+            self.read.remove(portal);
+        }
         let batch = self.deciding.batch;
         let undo = vec![Undo::Portal(self.deciding.portals.put(portal, Some(Arc::clone(&decided)), batch))];
         self.expect(Expect::Bind, Some(decided), undo);
@@ -487,8 +497,14 @@ impl<A: Surroundings> Engine<A> {
 
     fn execute(&mut self, portal: &str, max_rows: i32, out: &mut Outgoing) -> Result<(), Refused> {
         let decided = self.portal(portal)?;
-        let mut execution =
-            Execution { errors: Default::default(), inner: None, effects: false, noticed: false, record: None };
+        let mut execution = Execution {
+            errors: Default::default(),
+            inner: None,
+            instead: None,
+            effects: false,
+            noticed: false,
+            record: None,
+        };
         let mut undo = Vec::new();
         if let Some(plan) = &decided.plan {
             if decided.made == Made::Parse && plan.effect != Effect::None {
@@ -502,6 +518,9 @@ impl<A: Surroundings> Engine<A> {
             execution.errors = errors_of(plan, execution.inner.as_ref());
             let (who, project) = (self.deciding.who(), self.deciding.project());
             execution.record = Some(Record::allowed(who, project, &decided.sql, Some(plan)));
+            let rows = self.deciding.instead(plan, execution.inner.as_ref())?;
+            execution.instead = rows.map(|rows| self.share(portal, rows, max_rows));
+            let max_rows = if execution.instead.is_some() { 0 } else { max_rows };
             message::execute(portal, max_rows, &mut out.upstream)?;
             if execution.effects {
                 undo = self.deciding.apply(plan, &decided.params, &decided.basis);
@@ -512,6 +531,13 @@ impl<A: Surroundings> Engine<A> {
         }
         self.expect(Expect::Execute(Box::new(execution)), Some(decided), undo);
         Ok(())
+    }
+
+    /// The rows of one Execute of a portal, and where the next one begins. The warehouse runs such a portal to its end at once.
+    fn share(&mut self, portal: &str, rows: Arc<[String]>, max_rows: i32) -> Instead {
+        let share = Instead::some(rows, self.read.get(portal).copied().unwrap_or(0), max_rows);
+        self.read.insert(portal.into(), share.next());
+        share
     }
 
     fn close(&mut self, target: Target, name: &str, out: &mut Outgoing) -> Result<(), Refused> {

@@ -10,6 +10,7 @@ pub mod connection;
 pub mod deciding;
 pub mod engine;
 pub mod handshake;
+pub mod instead;
 pub mod login;
 #[cfg(any(test, fuzzing))]
 pub mod model;

@@ -62,6 +62,7 @@ impl Surroundings for Fake {
                 positions: PositionMap::default(),
                 errors: ErrorPolicy::default(),
                 notices: Vec::new(),
+                instead: None,
                 sources: Vec::new(),
                 returns_rows: true,
                 world_version: 1,

@@ -4,6 +4,7 @@
 //! the session.
 
 use super::deciding::{Part, Undo};
+use super::instead::Instead;
 use super::names::Decided;
 use crate::audit::Record;
 use crate::plan::{ErrorPolicy, Plan};
@@ -73,6 +74,8 @@ pub struct Execution {
     pub errors: ErrorPolicy,
     /// What it executes or fetches from.
     pub inner: Option<Arc<Decided>>,
+    /// Rows in place of the warehouse's.
+    pub instead: Option<Instead>,
     /// Whether the plan's own effect belongs to it.
     pub effects: bool,
     /// Its notices were sent.
@@ -113,6 +116,15 @@ impl Queried {
 }
 
 impl Expected {
+    /// Rows that its statement answers with in place of the warehouse's.
+    pub fn instead(&self) -> Option<&Instead> {
+        match &self.what {
+            Expect::Query(queried) => queried.parts.get(queried.at)?.instead.as_ref(),
+            Expect::Execute(execution) => execution.instead.as_ref(),
+            _ => None,
+        }
+    }
+
     /// What an error of it is about; `None` when it belongs to no statement.
     pub fn about(&self) -> Option<About<'_>> {
         match &self.what {

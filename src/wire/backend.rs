@@ -123,6 +123,11 @@ pub fn command_complete(out: &mut BytesMut, tag: &str) {
     message(out, b'C', |b| string(b, tag));
 }
 
+/// `s`: PortalSuspended.
+pub fn portal_suspended(out: &mut BytesMut) {
+    message(out, b's', |_| {});
+}
+
 /// `3`: CloseComplete.
 pub fn close_complete(out: &mut BytesMut) {
     message(out, b'3', |_| {});

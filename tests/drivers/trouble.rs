@@ -125,7 +125,7 @@ async fn what_the_readme_calls_refused_is_refused() {
         "GRANT SELECT ON t TO PUBLIC",
         "DO $$ BEGIN END $$",
         "CALL x()",
-        "EXPLAIN SELECT * FROM t",
+        "EXPLAIN DECLARE c CURSOR FOR SELECT * FROM t",
         "LISTEN x",
         "NOTIFY x",
         "LOCK TABLE t",

@@ -217,6 +217,26 @@ fn fixed_statements() {
     assert!(answered * 3 > attacks::count() * 2, "only {answered} of {} statements were executed", attacks::count());
 }
 
+/// Plans follow statistics of all rows; what is shown of them must not.
+#[test]
+fn fixed_statements_explained() {
+    let forms = [
+        "EXPLAIN ",
+        "EXPLAIN (VERBOSE, FORMAT JSON) ",
+        "EXPLAIN (COSTS, FORMAT YAML) ",
+        "EXPLAIN (ANALYZE, TIMING OFF, SUMMARY OFF, FORMAT XML) ",
+    ];
+    let statements: Vec<String> = fixed()
+        .into_iter()
+        .filter(|sql| sql.starts_with("SELECT") || sql.starts_with("WITH"))
+        .zip(forms.into_iter().cycle())
+        .map(|(sql, explain)| format!("{explain}{sql}"))
+        .collect();
+    let twins = Twins::new(ANA, &[]);
+    let answered = compare(twins, &[Way::Simple, Way::Extended(0), Way::Portal], statements.iter().map(String::as_str));
+    assert!(answered * 2 > statements.len(), "only {answered} of {} statements were explained", statements.len());
+}
+
 #[test]
 fn fixed_statements_of_an_outsider() {
     compare(Twins::new(EVE, &[]), &[Way::Simple, Way::Extended(0)], fixed());
