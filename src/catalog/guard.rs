@@ -326,6 +326,10 @@ fn to_regclass(_: usize, v: &Visibility<'_>) -> String {
     };
     v.system_relations().for_each(|r| add(&r.name.schema, &r.name.name));
     v.relations.iter().for_each(|r| add(&r.logical.schema, &r.logical.name));
+    v.temporaries().for_each(|name| {
+        add(&name.schema, &name.name);
+        add(super::scratch::SCHEMA, &name.name);
+    });
     let key = "pg_catalog.array_to_json(pg_catalog.parse_ident($1))::pg_catalog.text";
     format!("{}::pg_catalog.oid::pg_catalog.regclass", names.find(key))
 }

@@ -160,6 +160,9 @@ pub(crate) fn relation_spellings(v: &Visibility<'_>) -> Map {
                 map.add(format!("{schema}.{name}"), value.clone());
             }
         }
+        if v.own_schema().is_some_and(|(own, _)| own == logical.schema) {
+            spellings(&logical.name).into_iter().for_each(|n| map.add(format!("pg_temp.{n}"), value.clone()));
+        }
         if path.contains(&logical.schema.as_str()) && v.find_relation(None, &logical.name) == Some(oid) {
             spellings(&logical.name).into_iter().for_each(|n| map.add(n, value.clone()));
         }
@@ -264,7 +267,8 @@ pub(crate) fn schema_spellings(v: &Visibility<'_>) -> Map {
         .schemas
         .iter()
         .filter(|(name, oid)| is_system(name) || v.scope().schemas.get(name.as_str()).is_some_and(|o| o == *oid));
-    for (name, oid) in shown {
+    let own = v.own_schema().into_iter().flat_map(|(name, oid)| [(name, oid), ("pg_temp", oid)]);
+    for (name, oid) in shown.map(|(name, oid)| (name.as_str(), *oid)).chain(own) {
         map.add_oid(oid.0);
         spellings(name).into_iter().for_each(|n| map.add(n, oid.to_string()));
     }

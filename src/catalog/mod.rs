@@ -10,6 +10,7 @@ pub mod guard;
 pub mod load;
 mod lookup;
 pub mod reg;
+pub mod scratch;
 pub mod synthetic;
 pub mod system;
 pub mod total;

@@ -3,6 +3,7 @@
 //! In: the decisions of the relations the caller may see. Out: sets of OIDs and names. Must never: hold a hidden object.
 
 use super::functions::FIRST_NORMAL_OID;
+use super::scratch::Scratch;
 use super::{Catalog, Column, Constraint, Index, Relation, synthetic};
 use crate::policy::decision::RelationDecision;
 use crate::types::{Oid, QualifiedName};
@@ -28,6 +29,8 @@ pub struct Visibility<'a> {
     pub search_path: &'a [String],
     /// Every registered relation the caller may see.
     pub relations: &'a [Arc<RelationDecision>],
+    /// The session's own temporary tables.
+    scratch: Option<&'a Scratch>,
     scope: OnceLock<Scope<'a>>,
 }
 
@@ -93,7 +96,24 @@ impl<'a> Visibility<'a> {
         search_path: &'a [String],
         relations: &'a [Arc<RelationDecision>],
     ) -> Self {
-        Self { catalog, user, database, search_path, relations, scope: OnceLock::new() }
+        Self { catalog, user, database, search_path, relations, scratch: None, scope: OnceLock::new() }
+    }
+
+    /// The same with the session's own temporary tables.
+    #[must_use]
+    pub fn with_scratch(mut self, scratch: &'a Scratch) -> Self {
+        self.scratch = Some(scratch).filter(|s| s.shown().next().is_some());
+        self
+    }
+
+    /// Names of the session's own temporary tables.
+    pub(crate) fn temporaries(&self) -> impl Iterator<Item = &'a QualifiedName> + use<'a> {
+        self.scratch.into_iter().flat_map(Scratch::shown).map(|(decision, _)| &decision.logical)
+    }
+
+    /// Name and OID of the session's own temporary schema, when it holds anything.
+    pub(crate) fn own_schema(&self) -> Option<(&'a str, Oid)> {
+        self.scratch.and_then(|s| s.schema.as_ref()).map(|(name, oid)| (name.as_str(), *oid))
     }
 
     /// Whether the caller may name a type: the system's own ones, types of visible columns, row types of visible relations.
@@ -103,14 +123,25 @@ impl<'a> Visibility<'a> {
 
     /// Whether a schema exists for the caller.
     pub fn schema_is_visible(&self, name: &str) -> bool {
-        is_system(name) || self.scope().schemas.contains_key(name)
+        is_system(name) || self.scope().schemas.contains_key(name) || self.is_own_schema(name)
     }
 
-    /// The search path with `pg_catalog` where PostgreSQL searches it: first, unless named (manual, 5.9.5).
+    fn is_own_schema(&self, name: &str) -> bool {
+        self.scratch.is_some_and(|s| s.is_schema(name))
+    }
+
+    /// The search path with `pg_catalog` where PostgreSQL searches it: first, unless named (manual, 5.9.5); and before that the session's
+    /// own temporary schema, unless named (20.11.1).
     pub fn effective_path(&self) -> Vec<&'a str> {
         let mut path: Vec<&str> = self.search_path.iter().map(String::as_str).collect();
         if !path.contains(&"pg_catalog") {
             path.insert(0, "pg_catalog");
+        }
+        if let Some((own, _)) = self.own_schema() {
+            match path.iter_mut().find(|s| self.is_own_schema(s)) {
+                Some(named) => *named = own,
+                None => path.insert(0, own),
+            }
         }
         path
     }
@@ -124,6 +155,10 @@ impl<'a> Visibility<'a> {
     }
 
     fn find_qualified(&self, schema: &str, name: &str) -> Option<Oid> {
+        let schema = match self.own_schema() {
+            Some((own, _)) if self.is_own_schema(schema) => own,
+            _ => schema,
+        };
         let key = QualifiedName::new(schema, name);
         if is_system(schema) {
             return self.catalog.relations.get(&key).map(|r| r.oid);
@@ -159,7 +194,7 @@ impl<'a> Visibility<'a> {
     }
 
     pub(crate) fn scope(&self) -> &Scope<'a> {
-        self.scope.get_or_init(|| Scope::new(self.catalog, self.relations))
+        self.scope.get_or_init(|| Scope::new(self.catalog, self.relations, self.scratch))
     }
 }
 
@@ -169,9 +204,15 @@ pub(crate) fn is_system(schema: &str) -> bool {
 }
 
 impl<'a> Scope<'a> {
-    fn new(catalog: &'a Catalog, decisions: &'a [Arc<RelationDecision>]) -> Self {
+    fn new(catalog: &'a Catalog, decisions: &'a [Arc<RelationDecision>], scratch: Option<&'a Scratch>) -> Self {
         let mut relations: Vec<Seen<'a>> =
             decisions.iter().filter_map(|d| seen(catalog, d)).filter(|s| !is_system(&s.relation.name.schema)).collect();
+        let own = scratch.into_iter().flat_map(Scratch::shown);
+        relations.extend(own.map(|(decision, relation)| Seen {
+            decision,
+            relation,
+            columns: relation.columns.iter().collect(),
+        }));
         let by_name = relations.iter().map(|s| (&s.decision.logical, s.relation.oid)).collect();
         relations.sort_by(|a, b| (a.relation.oid, &a.decision.logical).cmp(&(b.relation.oid, &b.decision.logical)));
         // One remote relation under two logical names has one row in pg_class: the first name.
@@ -190,7 +231,7 @@ impl<'a> Scope<'a> {
                 scope.add_type(catalog, column.type_oid, &row_types);
             }
         }
-        scope.add_schemas(catalog, &relations);
+        scope.add_schemas(catalog, &relations, scratch);
         scope.relations = relations;
         scope
     }
@@ -220,14 +261,15 @@ impl<'a> Scope<'a> {
     }
 
     /// Gives every logical schema a row of `pg_namespace`: its own when the warehouse has one of that name, else a synthetic one.
-    fn add_schemas(&mut self, catalog: &'a Catalog, relations: &[Seen<'a>]) {
+    fn add_schemas(&mut self, catalog: &'a Catalog, relations: &[Seen<'a>], scratch: Option<&'a Scratch>) {
         let mut wanted: BTreeSet<&'a str> = relations.iter().map(|s| s.decision.logical.schema.as_str()).collect();
         let types = self.types.iter().filter_map(|oid| catalog.types.get(&Oid(*oid)));
         wanted.extend(types.filter(|t| t.relation == Oid(0) && t.element == Oid(0)).map(|t| t.name.schema.as_str()));
         wanted.extend(catalog.schemas.get_key_value("public").map(|(name, _)| name.as_str()));
         let mut taken: HashSet<Oid> = catalog.schemas.values().copied().collect();
         for name in wanted {
-            let own = catalog.schemas.get(name).copied();
+            let temporary = scratch.and_then(|s| s.schema.as_ref()).filter(|(own, _)| own == name).map(|(_, oid)| *oid);
+            let own = temporary.or_else(|| catalog.schemas.get(name).copied());
             self.schemas.insert(name, own.unwrap_or_else(|| synthetic::oid("schema", name, &mut taken)));
         }
     }

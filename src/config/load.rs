@@ -205,6 +205,8 @@ impl Context<'_> {
         let pool = reader.optional(&mut entries, "pool").map_or(Some(PoolLimits::default()), |node| pool(reader, node));
         let connect_timeout = reader.optional(&mut entries, "connect_timeout");
         let connect_timeout = connect_timeout.map_or(Some(Duration::from_secs(5)), |node| reader.some_duration(node));
+        let temporary_tables = reader.optional(&mut entries, "temporary_tables");
+        let temporary_tables = temporary_tables.and_then(|node| reader.boolean(node)).unwrap_or(true);
         let query_timeout = reader.optional(&mut entries, "query_timeout");
         let query_timeout = query_timeout.map_or(Some(Duration::ZERO), |node| reader.duration(node));
         if let (Some(timeout), origin) = (query_timeout, entries.origin.clone())
@@ -224,6 +226,7 @@ impl Context<'_> {
             pool: pool?,
             connect_timeout: connect_timeout?,
             query_timeout: query_timeout.map(|t| Some(t).filter(|t| !t.is_zero()))?,
+            temporary_tables,
         })
     }
 

@@ -84,6 +84,8 @@ pub struct Connection {
     pub connect_timeout: Duration,
     /// `statement_timeout` every session starts with; `None` = off.
     pub query_timeout: Option<Duration>,
+    /// Whether callers may make temporary tables, for their own session alone.
+    pub temporary_tables: bool,
 }
 
 /// Where a warehouse listens.

@@ -7,11 +7,13 @@ mod cache;
 pub mod explain;
 pub mod outline;
 mod planner;
+mod scratch;
 pub mod settings;
 mod statement;
 
 pub use planner::Planner;
 
+use crate::catalog::scratch::{Change, Scratch};
 use crate::error::Refusal;
 use crate::identity::Caller;
 use crate::seal::Sealed;
@@ -34,7 +36,7 @@ pub struct PlanInputs {
 }
 
 /// What of a session changes the meaning of a statement. The proxy holds these settings itself; upstream's own
-/// `search_path` stays pinned to `pg_catalog`.
+/// `search_path` stays pinned to `pg_catalog, pg_temp`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SessionView {
     /// `search_path` as set (text for SHOW).
@@ -47,6 +49,8 @@ pub struct SessionView {
     pub project: String,
     /// Process id given in BackendKeyData (for `pg_backend_pid()`).
     pub backend_pid: i32,
+    /// The session's own temporary tables.
+    pub scratch: Arc<Scratch>,
 }
 
 /// What is sent for one statement and how its answer is treated.
@@ -168,6 +172,8 @@ pub enum Effect {
     },
     /// CLOSE one cursor, or all.
     CloseCursor(Option<String>),
+    /// Temporary tables of the session are made, changed or dropped.
+    Scratch(Change),
 }
 
 /// The session's side while a string of several statements is planned: what each statement sees, and a chance to refuse.

@@ -15,6 +15,7 @@ const SETTABLE: &[&str] = &[
     "deadlock_timeout",
     "default_transaction_deferrable",
     "default_transaction_isolation",
+    "default_transaction_read_only",
     "enable_bitmapscan",
     "enable_hashagg",
     "enable_hashjoin",
@@ -43,6 +44,7 @@ const SETTABLE: &[&str] = &[
     "timezone",
     "transaction_deferrable",
     "transaction_isolation",
+    "transaction_read_only",
     "work_mem",
     "xmlbinary",
 ];
@@ -53,8 +55,6 @@ const PINNED: &[(&str, &[&str])] = &[
     ("names", &["utf8", "utf-8", "unicode"]),
     ("standard_conforming_strings", &["on", "true", "yes", "1"]),
     ("row_security", &["on", "true", "yes", "1"]),
-    ("transaction_read_only", &["on", "true", "yes", "1"]),
-    ("default_transaction_read_only", &["on", "true", "yes", "1"]),
 ];
 
 /// Settings whose values are limited: below `notice` the server tells every client the text of the statements it executes.
@@ -65,7 +65,6 @@ const SHOWABLE: &[&str] = &[
     "array_nulls",
     "block_size",
     "client_encoding",
-    "default_transaction_read_only",
     "in_hot_standby",
     "integer_datetimes",
     "is_superuser",
@@ -79,7 +78,6 @@ const SHOWABLE: &[&str] = &[
     "server_version",
     "server_version_num",
     "standard_conforming_strings",
-    "transaction_read_only",
 ];
 
 /// What SET of a value comes to.

@@ -36,7 +36,9 @@ pub(super) fn plan(
         ));
     }
     let own_text = text.get(statement.range.clone()).unwrap_or(text);
-    Kind { statement, own_text, inputs, sight: &sight, kept }.plan()
+    // A look at the catalog that comes too early may have found too little.
+    let plan = Kind { statement, own_text, inputs, sight: &sight, kept }.plan();
+    plan.map_err(|refusal| sight.catalog_is_current().err().unwrap_or(refusal))
 }
 
 /// Parameter types that drivers declare most: bool, bytea, int8, int2, int4, text, float4, float8, bpchar, varchar, date, time, timestamp,
@@ -45,7 +47,7 @@ const PLAIN_TYPES: &[u32] =
     &[16, 17, 20, 21, 23, 25, 700, 701, 1042, 1043, 1082, 1083, 1114, 1184, 1700, 2950, 114, 3802];
 
 pub(super) struct Kind<'a> {
-    statement: &'a Statement,
+    pub(super) statement: &'a Statement,
     own_text: &'a str,
     pub(super) inputs: &'a PlanInputs,
     pub(super) sight: &'a Sight<'a>,
@@ -57,6 +59,9 @@ impl Kind<'_> {
         use NodeEnum as N;
         match &self.statement.node {
             N::SelectStmt(select) => {
+                if let Some(plan) = self.select_into(select)? {
+                    return Ok(plan);
+                }
                 self.query(select, &self.inputs.param_types, Effect::None, true, |s| N::SelectStmt(Box::new(s)))
             }
             N::PrepareStmt(prepare) => self.prepare(prepare),
@@ -82,17 +87,23 @@ impl Kind<'_> {
             N::DiscardStmt(discard) => match pb::DiscardMode::try_from(discard.target).unwrap_or_default() {
                 pb::DiscardMode::DiscardAll => self.utility(Effect::DiscardAll, false),
                 pb::DiscardMode::DiscardPlans => self.utility(Effect::None, false),
-                pb::DiscardMode::DiscardSequences | pb::DiscardMode::DiscardTemp | pb::DiscardMode::Undefined => {
-                    Err(self.refused())
-                }
+                pb::DiscardMode::DiscardTemp => self.discard_temp(),
+                pb::DiscardMode::DiscardSequences | pb::DiscardMode::Undefined => Err(self.refused()),
             },
+            N::CreateStmt(create) => self.create_table(create),
+            N::CreateTableAsStmt(create) => self.create_table_as(create),
+            N::IndexStmt(index) => self.create_index(index),
+            N::AlterTableStmt(alter) => self.alter_table(alter),
+            N::RenameStmt(rename) => self.rename(rename),
+            N::DropStmt(drop) => self.drop_table(drop),
+            N::VacuumStmt(analyze) => self.analyze(analyze),
             // Nobody can LISTEN, so this changes nothing; drivers send it when they reset a session.
             N::UnlistenStmt(_) => self.utility(Effect::None, false),
             _ => Err(self.refused()),
         }
     }
 
-    fn refused(&self) -> Refusal {
+    pub(super) fn refused(&self) -> Refusal {
         let kind = names::kind_name(&self.statement.node);
         let at = i32::try_from(self.statement.range.start).unwrap_or(-1);
         Refusal::unsupported(format!("{kind} is not supported"))
@@ -124,6 +135,7 @@ impl Kind<'_> {
         effect: Effect,
         returns_rows: bool,
     ) -> Result<Plan, Refusal> {
+        self.sight.catalog_is_current()?;
         let (sealed, positions) =
             seal::seal(caller, rewritten, resolved, &self.inputs.world.catalog, &self.kept.expected)?;
         let decisions: Vec<_> = resolved.relations.values().map(|r| r.permitted.decision()).collect();
@@ -164,7 +176,7 @@ impl Kind<'_> {
     }
 
     /// A statement without anything to rewrite.
-    fn utility(&self, effect: Effect, returns_rows: bool) -> Result<Plan, Refusal> {
+    pub(super) fn utility(&self, effect: Effect, returns_rows: bool) -> Result<Plan, Refusal> {
         let node = &self.statement.node;
         self.sealed(node, node.clone(), &Resolved::default(), effect, returns_rows)
     }

@@ -271,6 +271,14 @@ impl Resolver<'_, '_> {
             [item, name] => scope.qualified(item, name),
             _ => Found::Unknown,
         };
+        // Policy views have no system columns; temporary tables stand bare.
+        if !self.resolved.temporaries.is_empty()
+            && !matches!(found, Found::Column { .. })
+            && let Some(name) = path.last().filter(|name| super::scratch::is_system_column(name))
+        {
+            let text = format!("column \"{name}\" does not exist");
+            return Err(Refusal::new(Family::Caller, SqlState("42703"), text).at(c.location));
+        }
         Ok(match found {
             Found::Column { column, depth, .. } => Facts {
                 type_oid: column.type_oid.map_or(Type::Unclear, Type::Known),
@@ -469,7 +477,7 @@ impl Resolver<'_, '_> {
     fn reg_cast(&mut self, alias: &str, cast: &mut pb::TypeCast, scope: &Scope<'_>) -> Result<Facts, Refusal> {
         let literal = cast.arg.as_deref().and_then(string_constant).map(str::to_owned);
         let inner = self.optional(&mut cast.arg, scope)?.unwrap_or_else(|| Facts::constant(Type::Unclear));
-        let visibility = self.sight.visibility();
+        let visibility = self.sight.told();
         let alias_oid =
             self.sight.catalog.type_names.get(&crate::types::QualifiedName::new("pg_catalog", alias)).copied();
         let type_oid = alias_oid.map_or(Type::Unclear, Type::Known);

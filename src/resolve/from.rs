@@ -5,6 +5,7 @@ use super::names::{check_plain, check_reserved};
 use super::scope::{Column, Item, Scope};
 use super::select::{Clause, rename};
 use super::{RelationUse, Replacement, Resolver};
+use crate::catalog::scratch::SCHEMA;
 use crate::catalog::total::collation_never_conflicts;
 use crate::error::{Family, Refusal, SqlState};
 use crate::sql::{NodeEnum, names, parse_expression, pb, walk};
@@ -184,6 +185,7 @@ impl Resolver<'_, '_> {
                         return Err(Refusal::new(Family::Caller, SqlState("42809"), text).at(use_));
                     }
                     Some(relation) => !relation.permitted.decision().rows.is_empty(),
+                    None if self.resolved.temporaries.contains(&use_) => false,
                     None => return Err(Refusal::unsupported("TABLESAMPLE is supported on tables").at(location)),
                 };
                 if filtered && (method == "system" || sample.repeatable.is_some()) {
@@ -256,8 +258,23 @@ impl Resolver<'_, '_> {
             let item = Item { name, schema: None, columns, uses, nullable };
             return Ok(From { items: vec![item], tame: false, ..From::default() });
         }
-        if relation.location < 0 || self.resolved.relations.contains_key(&relation.location) {
+        if relation.location < 0
+            || self.resolved.relations.contains_key(&relation.location)
+            || self.resolved.temporaries.contains(&relation.location)
+        {
             return Err(Refusal::internal("a relation without a place of its own"));
+        }
+        if let Some(table) = self.sight.temporary(relation)? {
+            self.sight.usable(table, relation)?;
+            let columns = table.columns.as_ref().map(|columns| rename(super::scratch::columns(columns), aliases));
+            let schema = alias.is_none().then(|| match relation.schemaname.as_str() {
+                "" => SCHEMA.to_owned(),
+                written => written.to_owned(),
+            });
+            self.resolved.temporaries.insert(relation.location);
+            let tame = columns.is_some();
+            let item = Item { name, schema, columns, uses: Rc::default(), nullable };
+            return Ok(From { items: vec![item], tame, ..From::default() });
         }
         let permitted = self.sight.relation(relation)?;
         let location = relation.location;

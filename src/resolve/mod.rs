@@ -9,11 +9,13 @@ mod expression;
 mod from;
 mod names;
 mod scope;
+mod scratch;
 mod select;
 mod sight;
 
 pub use expression::is_alias;
 pub use names::relation_written;
+pub use scratch::{UNKNOWN_COLLATION, resolve_alter, resolve_index, resolve_table};
 pub use select::group_location;
 pub use sight::{Sight, Visible};
 
@@ -31,6 +33,9 @@ pub struct Resolved {
     pub relations: BTreeMap<i32, RelationUse>,
     /// RangeVars that name a CTE.
     pub ctes: BTreeSet<i32>,
+    /// RangeVars that name one of the session's own temporary tables, those that a statement makes or changes included: they stand
+    /// bare, in `pg_temp` and nowhere else.
+    pub temporaries: BTreeSet<i32>,
     /// Column references that named a schema, by location: the reference without it.
     pub columns: BTreeMap<i32, Vec<String>>,
     /// Calls and casts that are replaced, by location.
@@ -80,10 +85,23 @@ pub enum Replacement {
 /// # Errors
 /// 42P01, 42501, 42883, 42704 for names; 0A000 for constructs that are not supported; all with the caller's position.
 pub fn resolve(select: &mut pb::SelectStmt, sight: &Sight<'_>, params: &[Oid]) -> Result<Resolved, Refusal> {
+    resolve_with_output(select, sight, params).map(|(resolved, _)| resolved)
+}
+
+/// As [`resolve`], with the columns that the query gives: name and type, as far as they are known.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn resolve_with_output(
+    select: &mut pb::SelectStmt,
+    sight: &Sight<'_>,
+    params: &[Oid],
+) -> Result<(Resolved, Option<Vec<(String, Option<Oid>)>>), Refusal> {
     let mut resolver = Resolver::new(sight, params);
     resolver.repeated = repeated_params(select)?;
-    resolver.select(select, None, None)?;
-    Ok(resolver.finish())
+    let output = resolver.select(select, None, None)?;
+    let columns = output.columns.map(|c| c.into_iter().map(|c| (c.name, c.type_oid)).collect());
+    Ok((resolver.finish(), columns))
 }
 
 /// Parameters that are mentioned more than once: the first mention in PostgreSQL's own order fixes the type for all.

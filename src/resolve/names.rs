@@ -1,9 +1,11 @@
 //! Names of relations, functions, operators and types, as PostgreSQL resolves them on the caller's search path.
 
 use super::{Replacement, Resolver, Sight};
-use crate::catalog::functions::{FunctionClass, Identity};
-use crate::catalog::{guard, reg};
+use crate::catalog::functions::{FIRST_NORMAL_OID, FunctionClass, Identity};
+use crate::catalog::scratch::ScratchTable;
+use crate::catalog::{RelationKind, guard, reg};
 use crate::error::{Family, Refusal, SqlState};
+use crate::policy::decision::Access;
 use crate::policy::permit::Permitted;
 use crate::sql::{NodeEnum, names, pb};
 use crate::types::{Oid, QualifiedName};
@@ -54,6 +56,85 @@ impl Sight<'_> {
             && self.visibility().type_is_visible(element.oid)
     }
 
+    /// The session's own temporary table that a name stands for, if it does: looked for before every other schema unless the search
+    /// path names `pg_temp` (PostgreSQL manual, 20.11.1).
+    ///
+    /// # Errors
+    /// 42P01 for a name in `pg_temp` that is not there; 0A000 when it is not known what a name stands for.
+    pub fn temporary(&self, relation: &pb::RangeVar) -> Result<Option<&ScratchTable>, Refusal> {
+        let scratch = &self.session.scratch;
+        let elsewhere = !relation.catalogname.is_empty() && relation.catalogname != self.session.database;
+        if scratch.is_empty() || elsewhere {
+            return Ok(None);
+        }
+        if !relation.schemaname.is_empty() && !scratch.is_schema(&relation.schemaname) {
+            return Ok(None);
+        }
+        if !scratch.is_certain() {
+            return Err(Refusal::unsupported(
+                "after the end of a transaction that made or dropped temporary tables, names are not known in the same query string",
+            )
+            .with_hint("Send what follows as a query of its own.")
+            .at(relation.location));
+        }
+        let found = scratch.table(&relation.relname);
+        if !relation.schemaname.is_empty() {
+            let missing = || Refusal::undefined_table(&relation_written(relation)).at(relation.location);
+            return found.map(Some).ok_or_else(missing);
+        }
+        let Some(table) = found else { return Ok(None) };
+        let path = &self.session.search_path;
+        let Some(at) = path.iter().position(|s| scratch.is_schema(s)) else { return Ok(Some(table)) };
+        let implicit = (!path.iter().any(|s| s == "pg_catalog")).then_some("pg_catalog");
+        let before = path.iter().take(at).map(String::as_str);
+        let hidden = implicit.into_iter().chain(before).all(|schema| {
+            matches!(self.access(&QualifiedName::new(schema, relation.relname.as_str())), Access::Hidden)
+        });
+        Ok(hidden.then_some(table))
+    }
+
+    /// Whether a new relation of this name is made in the session's own temporary schema.
+    ///
+    /// # Errors
+    /// 42P16 for a temporary relation elsewhere, as PostgreSQL says it.
+    pub fn makes_temporary(&self, relation: &pb::RangeVar) -> Result<bool, Refusal> {
+        let scratch = &self.session.scratch;
+        let own = scratch.is_schema(&relation.schemaname);
+        if relation.relpersistence == "t" && !relation.schemaname.is_empty() && !own {
+            return Err(Refusal::new(
+                Family::Caller,
+                SqlState("42P16"),
+                "cannot create temporary relation in non-temporary schema",
+            )
+            .at(relation.location));
+        }
+        let first = self.session.search_path.first().is_some_and(|s| scratch.is_schema(s));
+        Ok(relation.relpersistence == "t"
+            || (relation.relpersistence == "p" && (own || (relation.schemaname.is_empty() && first))))
+    }
+
+    /// Refuses a temporary table with a column of a type that reads or prints the catalog, or that is not known: what a policy hides
+    /// could be printed by it.
+    pub(super) fn usable(&self, table: &ScratchTable, relation: &pb::RangeVar) -> Result<(), Refusal> {
+        let odd = table.columns.iter().flatten().find(|c| {
+            // The system's scalar types need no look at what the caller sees.
+            let plain = |oid: Oid| {
+                let info = self.catalog.types.get(&oid).filter(|t| oid.0 < FIRST_NORMAL_OID && t.kind == 'b');
+                info.is_some_and(|t| t.category != 'A' && !super::is_alias(oid) && !reg::cast_is_refused(oid))
+            };
+            c.type_oid.is_some_and(|oid| !plain(oid) && !self.parameter_type_is_fine(oid))
+        });
+        match odd {
+            None => Ok(()),
+            Some(column) => Err(Refusal::unsupported(format!(
+                "temporary table \"{}\" cannot be read: the type of its column \"{}\" is not supported",
+                relation.relname, column.name
+            ))
+            .with_hint("Drop it, and cast the column to text or oid where the table is made.")
+            .at(relation.location)),
+        }
+    }
+
     /// Resolves a relation name on the search path and decides it.
     ///
     /// # Errors
@@ -67,9 +148,13 @@ impl Sight<'_> {
             ))
             .at(relation.location));
         }
-        use crate::policy::decision::Access;
+        Permitted::decide(self.found(relation), &written).map_err(|refusal| refusal.at(relation.location))
+    }
+
+    /// What a name on the search path stands for, temporary tables left aside.
+    pub fn found(&self, relation: &pb::RangeVar) -> Access {
         let decide = |schema: &str| self.access(&QualifiedName::new(schema, relation.relname.as_str()));
-        let access = if relation.schemaname.is_empty() {
+        if relation.schemaname.is_empty() {
             let path = self.session.search_path.iter().map(String::as_str);
             let implicit = (!self.session.search_path.iter().any(|s| s == "pg_catalog")).then_some("pg_catalog");
             implicit
@@ -83,33 +168,40 @@ impl Sight<'_> {
                 .unwrap_or(Access::Hidden)
         } else {
             decide(&relation.schemaname)
-        };
-        Permitted::decide(access, &written).map_err(|refusal| refusal.at(relation.location))
+        }
     }
 
     /// What kind of relation COPY would copy these columns of.
     ///
     /// # Errors
     /// As for reading it; 42703 and 42701 for the columns. COPY points to nothing.
-    pub fn copied(
-        &self,
-        relation: &pb::RangeVar,
-        columns: &[&str],
-    ) -> Result<Option<crate::catalog::RelationKind>, Refusal> {
-        let permitted = self.relation(relation).map_err(|refusal| Refusal { position: None, ..refusal })?;
-        let decision = permitted.decision();
-        let wrong = |code, text: String| Err(Refusal::new(Family::Caller, SqlState(code), text));
-        for (at, column) in columns.iter().enumerate() {
-            if !decision.columns.iter().any(|c| c.name == *column) {
-                let name = &relation.relname;
-                return wrong("42703", format!("column \"{column}\" of relation \"{name}\" does not exist"));
-            }
-            if columns.iter().take(at).any(|c| c == column) {
-                return wrong("42701", format!("column \"{column}\" specified more than once"));
-            }
+    pub fn copied(&self, relation: &pb::RangeVar, columns: &[&str]) -> Result<Option<RelationKind>, Refusal> {
+        let nowhere = |refusal| Refusal { position: None, ..refusal };
+        if let Some(table) = self.temporary(relation).map_err(nowhere)? {
+            self.usable(table, relation).map_err(nowhere)?;
+            let own: Option<Vec<&str>> = table.columns.as_ref().map(|c| c.iter().map(|c| c.name.as_str()).collect());
+            return named_once(&relation.relname, columns, own.as_deref()).map(|()| Some(RelationKind::Table));
         }
+        let permitted = self.relation(relation).map_err(nowhere)?;
+        let decision = permitted.decision();
+        let own: Vec<&str> = decision.columns.iter().map(|c| c.name.as_str()).collect();
+        named_once(&relation.relname, columns, Some(&own))?;
         Ok(decision.relation(self.catalog).map(|r| r.kind))
     }
+}
+
+/// Refuses columns that are not there (as far as those that are there are known), or named twice.
+fn named_once(relation: &str, columns: &[&str], own: Option<&[&str]>) -> Result<(), Refusal> {
+    let wrong = |code, text: String| Err(Refusal::new(Family::Caller, SqlState(code), text));
+    for (at, column) in columns.iter().enumerate() {
+        if own.is_some_and(|own| !own.contains(column)) {
+            return wrong("42703", format!("column \"{column}\" of relation \"{relation}\" does not exist"));
+        }
+        if columns.iter().take(at).any(|c| c == column) {
+            return wrong("42701", format!("column \"{column}\" specified more than once"));
+        }
+    }
+    Ok(())
 }
 
 impl Resolver<'_, '_> {
@@ -256,7 +348,7 @@ impl Resolver<'_, '_> {
                 let plain = !call.agg_star && !call.func_variadic && call.over.is_none() && call.agg_filter.is_none();
                 let named = call.args.iter().any(|a| matches!(a.node, Some(NodeEnum::NamedArgExpr(_))));
                 let text = (plain && !named)
-                    .then(|| guard::guard(name, call.args.len(), self.sight.visibility()))
+                    .then(|| guard::guard(name, call.args.len(), self.sight.told()))
                     .flatten()
                     .ok_or_else(|| {
                         Refusal::denied(format!("permission denied for function {name}")).at(call.location)

@@ -2,6 +2,7 @@
 
 use crate::catalog::system::system_access;
 use crate::catalog::{Catalog, Visibility};
+use crate::error::Refusal;
 use crate::identity::Caller;
 use crate::policy::Ruleset;
 use crate::policy::decision::{Access, RelationDecision};
@@ -26,6 +27,8 @@ pub struct Sight<'a> {
     pub now: SystemTime,
     visible: &'a Visible,
     view: OnceLock<Visibility<'a>>,
+    /// An answer about the catalog was given.
+    told: OnceLock<()>,
 }
 
 impl<'a> Sight<'a> {
@@ -38,15 +41,35 @@ impl<'a> Sight<'a> {
         now: SystemTime,
         visible: &'a Visible,
     ) -> Self {
-        Self { catalog, ruleset, caller, session, now, visible, view: OnceLock::new() }
+        Self { catalog, ruleset, caller, session, now, visible, view: OnceLock::new(), told: OnceLock::new() }
     }
 
     /// How the caller may see a relation; unregistered ones are hidden.
     pub fn access(&self, name: &QualifiedName) -> Access {
         match name.schema.as_str() {
-            "pg_catalog" | "information_schema" => system_access(name, self.visibility()),
+            "pg_catalog" | "information_schema" => system_access(name, self.told()),
             _ => self.ruleset.access(self.caller, name, self.now),
         }
+    }
+
+    /// As [`Self::visibility`], for an answer that tells what there is.
+    pub fn told(&self) -> &Visibility<'a> {
+        self.told.get_or_init(|| ());
+        self.visibility()
+    }
+
+    /// Refuses a statement that reads the catalog behind one that changes it, before the warehouse was asked what came of that.
+    ///
+    /// # Errors
+    /// 0A000.
+    pub fn catalog_is_current(&self) -> Result<(), Refusal> {
+        if self.session.scratch.is_exact() || self.told.get().is_none() {
+            return Ok(());
+        }
+        Err(Refusal::unsupported(
+            "the catalog cannot be read in the same query string behind a statement that makes or drops temporary tables",
+        )
+        .with_hint("Send it as a query of its own."))
     }
 
     /// Every relation the caller may see: the input of the virtual catalog.
@@ -60,7 +83,9 @@ impl<'a> Sight<'a> {
             seen.collect()
         });
         self.view.get_or_init(|| {
-            Visibility::new(self.catalog, &self.caller.user, &self.session.database, &self.session.search_path, visible)
+            let session = self.session;
+            Visibility::new(self.catalog, &self.caller.user, &session.database, &session.search_path, visible)
+                .with_scratch(&session.scratch)
         })
     }
 

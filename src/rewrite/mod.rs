@@ -4,9 +4,11 @@
 //! relation; change anything that no pass is named for.
 
 mod calls;
+mod scratch;
 mod view;
 
 pub use calls::replacement;
+pub use scratch::{own_schema, rewrite_alter, rewrite_index, rewrite_table};
 pub use view::{Body, view};
 
 use crate::error::{Family, Refusal, SqlState};
@@ -20,7 +22,8 @@ use crate::sql::{NodeEnum, build, names, pb, walk};
 /// 2. *types*: types outside `pg_catalog` get theirs;
 /// 3. *calls*: identity functions become constants, catalog look-ups become their guarded forms; targets keep their names;
 /// 4. *groups*: GROUP BY of a primary key gets the mentioned columns that depend on it;
-/// 5. *relations*: every relation becomes its policy view.
+/// 5. *relations*: every relation becomes its policy view;
+/// 6. *temporaries*: the session's own temporary tables are named in `pg_temp`, which reaches nothing else.
 ///
 /// # Errors
 /// XX000 when the tree holds something that resolution did not see; 54001 when the policy views would be too large.
@@ -151,6 +154,11 @@ impl Rewriter<'_> {
                 if self.resolved.ctes.contains(&relation.location) {
                     return Ok(());
                 }
+                // Pass *temporaries*.
+                if self.resolved.temporaries.contains(&relation.location) {
+                    own_schema(relation);
+                    return Ok(());
+                }
                 if self.resolved.bare {
                     return self.bare(relation);
                 }
@@ -163,10 +171,15 @@ impl Rewriter<'_> {
                     self.expression(arg)?;
                 }
                 self.boxed(&mut sample.repeatable)?;
-                let Some(N::RangeVar(relation)) = sample.relation.as_deref().and_then(|n| n.node.as_ref()) else {
+                let Some(N::RangeVar(relation)) = sample.relation.as_deref_mut().and_then(|n| n.node.as_mut()) else {
                     return Err(Refusal::internal("a sample of something other than a relation"));
                 };
-                let view = self.relation(relation, Some(sample))?;
+                if self.resolved.temporaries.contains(&relation.location) {
+                    own_schema(relation);
+                    return Ok(());
+                }
+                let relation = relation.clone();
+                let view = self.relation(&relation, Some(sample))?;
                 *node = view;
                 Ok(())
             }

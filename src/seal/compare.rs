@@ -21,13 +21,13 @@ fn is_place(field: &str) -> bool {
 }
 
 pub(super) struct Comparison<'r> {
-    resolved: &'r Resolved,
+    pub(super) resolved: &'r Resolved,
     catalog: &'r Catalog,
     expected: &'r ByDecision<Tree>,
     pairs: Vec<(u32, u32)>,
 }
 
-type Verdict = Result<(), Broken>;
+pub(super) type Verdict = Result<(), Broken>;
 
 impl<'r> Comparison<'r> {
     pub fn new(resolved: &'r Resolved, catalog: &'r Catalog, expected: &'r ByDecision<Tree>) -> Self {
@@ -51,6 +51,8 @@ impl<'r> Comparison<'r> {
                 "ResTarget" => self.target(caller, sealed),
                 "ColumnRef" => self.column(caller, sealed),
                 "TypeName" => self.type_name(caller, sealed),
+                "RangeVar" => self.unwrapped(caller, sealed),
+                "DropStmt" => self.dropped(caller, sealed),
                 _ => self.fields(caller, sealed, &[]),
             },
             (Tree::List(c), Tree::List(s)) if c.len() == s.len() => {
@@ -81,7 +83,9 @@ impl<'r> Comparison<'r> {
             "RangeTableSample" => {
                 let relation = c.field("relation").and_then(Tree::unwrap_node).map(|(_, r)| r);
                 let use_ = relation.and_then(location).and_then(|l| self.resolved.relations.get(&l));
+                let temporary = relation.and_then(location).is_some_and(|l| self.resolved.temporaries.contains(&l));
                 match (relation, use_, sealed_kind) {
+                    (Some(_), None, "RangeTableSample") if temporary => self.nodes(c, s),
                     (Some(relation), Some(use_), "RangeSubselect") => self.view(use_, relation, Some(c), s),
                     _ => Err(Broken::at("a sample that is not behind its view")),
                 }
@@ -100,7 +104,7 @@ impl<'r> Comparison<'r> {
     }
 
     /// All fields in order, but those in `except`; places are noted, not compared.
-    fn fields(&mut self, caller: &Tree, sealed: &Tree, except: &[&str]) -> Verdict {
+    pub(super) fn fields(&mut self, caller: &Tree, sealed: &Tree, except: &[&str]) -> Verdict {
         let (Tree::Node(name, c), Tree::Node(_, s)) = (caller, sealed) else {
             return Err(Broken::at("not a node"));
         };

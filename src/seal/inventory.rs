@@ -72,6 +72,19 @@ const KINDS: &[&str] = &[
     "VariableShowStmt",
     "Boolean",
     "BitString",
+    // Temporary tables: what of these may be said is looked at one by one.
+    "AlterTableCmd",
+    "AlterTableStmt",
+    "Constraint",
+    "CreateStmt",
+    "CreateTableAsStmt",
+    "DropStmt",
+    "IndexElem",
+    "IndexStmt",
+    "RenameStmt",
+    "TableLikeClause",
+    "VacuumRelation",
+    "VacuumStmt",
 ];
 
 /// Checks every node of the caller's tree.
@@ -86,6 +99,9 @@ pub(super) fn take(tree: &Tree, resolved: &Resolved, catalog: &Catalog) -> Resul
 }
 
 fn one(tree: &Tree, resolved: &Resolved, catalog: &Catalog) -> Result<(), Broken> {
+    if let Some(verdict) = super::scratch::take(tree, resolved) {
+        return verdict;
+    }
     match tree {
         Tree::Variant(kind, _) => {
             // Constants' values are variants too: Ival, Fval, Boolval, Sval, Bsval.
@@ -96,7 +112,7 @@ fn one(tree: &Tree, resolved: &Resolved, catalog: &Catalog) -> Result<(), Broken
         Tree::Node("AExpr", _) => operator(tree.field("name")),
         Tree::Node("SubLink", _) => operator(tree.field("oper_name")),
         Tree::Node("SortBy", _) => operator(tree.field("use_op")),
-        Tree::Node("IntoClause" | "LockingClause" | "InferClause" | "OnConflictClause", _) => {
+        Tree::Node("LockingClause" | "InferClause" | "OnConflictClause", _) => {
             Err(Broken::at("a clause that writes or locks"))
         }
         Tree::Node("RangeVar", _) => range_var(tree, resolved, catalog),
@@ -180,7 +196,7 @@ fn type_name(tree: &Tree, catalog: &Catalog) -> Result<(), Broken> {
 /// unqualified name reaches nothing on the warehouse's path should scopes ever be read differently there.
 fn range_var(tree: &Tree, resolved: &Resolved, catalog: &Catalog) -> Result<(), Broken> {
     let Some(location) = location(tree) else { return Err(Broken::at("a relation without a place")) };
-    if resolved.relations.contains_key(&location) {
+    if resolved.relations.contains_key(&location) || resolved.temporaries.contains(&location) {
         return Ok(());
     }
     let bare = ["schemaname", "catalogname"].iter().all(|f| tree.field(f).and_then(Tree::as_text) == Some(""));

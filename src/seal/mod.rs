@@ -7,6 +7,7 @@
 mod compare;
 mod inventory;
 mod own;
+mod scratch;
 
 use crate::catalog::Catalog;
 use crate::error::Refusal;

@@ -53,6 +53,13 @@ impl<A: Surroundings> Engine<A> {
                 }
             }
             let Some(header) = Header::scan(run.ahead()).map_err(|_| out_of_step())? else { return Ok(()) };
+            if self.probing.under_way {
+                match self.probe_answered(header, run, MAX_HELD)? {
+                    Some(true) => continue,
+                    Some(false) => {}
+                    None => return Ok(()),
+                }
+            }
             match header.tag {
                 // DataRow, CopyData.
                 b'D' | b'd' => {
@@ -343,14 +350,17 @@ impl<A: Surroundings> Engine<A> {
             | Expect::Bind
             | Expect::Close { .. }
             | Expect::DescribeStatement { .. }
-            | Expect::DescribePortal => {
+            | Expect::DescribePortal
+            | Expect::Probe(_) => {
                 self.skip();
                 Ok(())
             }
         }
     }
 
-    fn skip(&mut self) {
+    pub(super) fn skip(&mut self) {
+        // A question inside the batch is skipped with it.
+        self.probing.under_way = false;
         let skipped = self.queue.skip_to_sync();
         self.deciding.undo(skipped.undo, &mut self.queue.undo_lists());
         if !skipped.synced {

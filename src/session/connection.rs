@@ -10,6 +10,7 @@ use super::engine::{End, Engine, Outgoing};
 use super::handshake::{Broken, Greeted, Hello, greet};
 use super::login::{Failed, Wish, authenticate};
 use super::pump::{self, Control, Ended, Side};
+use super::scratch::Scratching;
 use super::settings::Settings;
 use crate::audit::{self, Who};
 use crate::config::{self, Config};
@@ -361,7 +362,8 @@ async fn begin(shared: &Shared, entry: &mut Entry) -> Result<Begun, Refusal> {
         statements: limits.prepared_statements,
         portals: limits.portals,
     };
-    let deciding = Deciding::new(around, entry.who.clone(), settings, holding);
+    let deciding =
+        Deciding::new(around, entry.who.clone(), settings, holding, Scratching::new(connection.temporary_tables));
     let mut engine = Engine::new(deciding, Limits { large: limits.message_bytes });
 
     let mut parameters: Vec<(String, String)> = upstream.parameters().to_vec();

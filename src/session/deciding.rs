@@ -5,6 +5,7 @@
 
 use super::instead::Instead;
 use super::names::{Basis, Book, Change, Decided, Made};
+use super::scratch::Scratching;
 use super::settings::{Name, Settings, Values, split_search_path};
 use crate::audit::{Record, Who};
 use crate::error::{Family, Refusal, SqlState};
@@ -56,6 +57,8 @@ pub enum Undo {
     Portal(Change),
     /// A cursor's name.
     Cursor(Change),
+    /// The temporary tables as they were known.
+    Scratch(Box<Scratching>),
 }
 
 /// One statement of a simple Query, planned and its consequences taken for granted.
@@ -111,6 +114,10 @@ pub struct Deciding<A> {
     pub portals: Book,
     /// Cursors made by DECLARE.
     pub cursors: Book,
+    /// The session's own temporary tables.
+    pub scratch: Scratching,
+    /// A statement was sent that ends or rewinds the failed transaction.
+    pub(super) revived: bool,
     /// Transaction status of the last ReadyForQuery.
     pub status: TransactionStatus,
     /// The batch being sent; a batch ends with Sync or Query.
@@ -133,7 +140,7 @@ struct Known {
 
 impl<A: Surroundings> Deciding<A> {
     /// A session's state at its start.
-    pub fn new(around: Arc<A>, who: Who, settings: Settings, holding: Holding) -> Self {
+    pub fn new(around: Arc<A>, who: Who, settings: Settings, holding: Holding, scratch: Scratching) -> Self {
         Self {
             around,
             backend_pid: who.session,
@@ -143,6 +150,8 @@ impl<A: Surroundings> Deciding<A> {
             statements: Book::default(),
             portals: Book::default(),
             cursors: Book::default(),
+            scratch,
+            revived: false,
             status: TransactionStatus::Idle,
             batch: 1,
             settled: 0,
@@ -166,6 +175,7 @@ impl<A: Surroundings> Deciding<A> {
         let now = self.settings.current();
         if let Some((values, view)) = &self.view
             && values == now
+            && Arc::ptr_eq(&view.scratch, self.scratch.now())
         {
             return Ok(Arc::clone(view));
         }
@@ -177,6 +187,7 @@ impl<A: Surroundings> Deciding<A> {
             database: self.who.database.as_ref().to_owned(),
             project: values.project.as_ref().to_owned(),
             backend_pid: self.backend_pid,
+            scratch: Arc::clone(self.scratch.now()),
         });
         self.view = Some((values, Arc::clone(&view)));
         Ok(view)
@@ -354,7 +365,8 @@ impl<A: Surroundings> Deciding<A> {
             | Effect::Prepare { .. }
             | Effect::Deallocate(_)
             | Effect::Declare { .. }
-            | Effect::CloseCursor(_) => Ok(None),
+            | Effect::CloseCursor(_)
+            | Effect::Scratch(_) => Ok(None),
         }
     }
 
@@ -466,8 +478,12 @@ impl<A: Surroundings> Deciding<A> {
                 present: true,
             }))
         };
+        let failed = self.status == TransactionStatus::Failed;
+        if let Some(scratch) = self.scratch.after(&plan.effect, failed) {
+            undo.push(Undo::Scratch(Box::new(std::mem::replace(&mut self.scratch, scratch))));
+        }
         match &plan.effect {
-            Effect::None | Effect::Execute { .. } | Effect::Fetch { .. } => return undo,
+            Effect::None | Effect::Execute { .. } | Effect::Fetch { .. } | Effect::Scratch(_) => return undo,
             Effect::Prepare { name, sql } => {
                 undo.push(Undo::Statement(self.statements.put(name, named(sql, Made::Prepare), batch)));
                 return undo;
@@ -515,6 +531,7 @@ impl<A: Surroundings> Deciding<A> {
             Effect::RollbackTo(name) => self.settings.rollback_to(name),
             Effect::Release(name) => self.settings.release(name),
         }
+        self.revived |= failed && matches!(plan.effect, Effect::Commit | Effect::Rollback | Effect::RollbackTo(_));
         undo.push(Undo::Settings(Box::new(before)));
         undo
     }
@@ -534,6 +551,7 @@ impl<A: Surroundings> Deciding<A> {
             let later = waiting.iter_mut();
             match one {
                 Undo::Settings(before) => self.settings = *before,
+                Undo::Scratch(before) => self.scratch = *before,
                 Undo::Statement(change) => self
                     .statements
                     .undo(change, later.filter_map(|u| if let Undo::Statement(c) = &mut **u { Some(c) } else { None })),
@@ -551,7 +569,9 @@ impl<A: Surroundings> Deciding<A> {
     pub fn settle(&mut self, batch: u64, status: TransactionStatus, failed: bool, effects: bool) {
         self.settled = batch;
         self.status = status;
+        self.revived = false;
         if status == TransactionStatus::Idle {
+            self.scratch.settled();
             if effects && failed {
                 self.settings.rollback();
             } else if effects {

@@ -8,6 +8,7 @@ use super::deciding::{Deciding, Found, Recheck, Surroundings, Undo, errors_of};
 use super::instead::Instead;
 use super::names::{Decided, Made};
 use super::queue::{Execution, Expect, Expected, Queried, Queue};
+use super::scratch::Probing;
 use crate::audit::Record;
 use crate::error::{Family, Refusal, SqlState};
 use crate::plan::Effect;
@@ -58,6 +59,8 @@ enum Wait {
     Drained,
     /// The batches before this one are answered.
     Settled,
+    /// The session's temporary tables are known.
+    Probed,
 }
 
 enum Handled {
@@ -98,6 +101,7 @@ pub struct Engine<A> {
     pub(super) dropping: usize,
     /// How far portals were read whose rows are not the warehouse's.
     pub(super) read: HashMap<Box<str>, usize>,
+    pub(super) probing: Probing,
     /// Bytes needed before the warehouse's next message can be looked at.
     pub(super) upstream_wants: usize,
     limits: Limits,
@@ -123,6 +127,7 @@ impl<A: Surroundings> Engine<A> {
             passing: 0,
             dropping: 0,
             read: HashMap::new(),
+            probing: Probing::default(),
             upstream_wants: 0,
             limits,
             skip: Skip::No,
@@ -177,6 +182,7 @@ impl<A: Surroundings> Engine<A> {
             Wait::Nothing => false,
             Wait::Drained => !self.queue.is_empty(),
             Wait::Settled => self.deciding.settled + 1 < self.deciding.batch,
+            Wait::Probed => self.probing.under_way,
         };
         if !still {
             self.wait = Wait::Nothing;
@@ -217,6 +223,17 @@ impl<A: Surroundings> Engine<A> {
     }
 
     fn message(&mut self, tag: u8, body: &[u8], out: &mut Outgoing) -> Result<Handled, End> {
+        if self.deciding.scratch.is_stale() && matches!(tag, b'Q' | b'P' | b'B' | b'D' | b'E') {
+            match self.probing.failed.take() {
+                Some(refusal) if tag == b'Q' => return self.simple_refused(&refusal, None, out),
+                Some(refusal) => return self.extended(Err(refusal.into()), None, out),
+                None if self.deciding.must_ask() => {
+                    self.probe(out)?;
+                    return Ok(Handled::Later(Wait::Probed));
+                }
+                None => {}
+            }
+        }
         match Frontend::parse(tag, body) {
             Ok(Frontend::Query { sql }) => self.query(sql, out),
             Ok(Frontend::Parse { name, sql, param_types }) => {
@@ -315,6 +332,11 @@ impl<A: Surroundings> Engine<A> {
             message::flush(&mut out.upstream);
         }
         true
+    }
+
+    /// Whether a batch of the extended protocol is under way.
+    pub(super) fn is_open(&self) -> bool {
+        self.open
     }
 
     fn end_batch(&mut self) {

@@ -18,6 +18,7 @@ pub mod names;
 mod proxy;
 pub mod pump;
 pub mod queue;
+pub mod scratch;
 pub mod settings;
 
 pub use proxy::Proxy;

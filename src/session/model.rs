@@ -7,6 +7,7 @@
 
 use super::deciding::{Deciding, Holding, Surroundings};
 use super::engine::{Engine, Outgoing};
+use super::scratch::Scratching;
 use super::settings::Settings;
 use crate::audit::Who;
 use crate::error::Refusal;
@@ -259,7 +260,7 @@ impl Model {
 pub fn engine() -> Engine<Fake> {
     let who = Who { user: "u".into(), database: "d".into(), application: "a".into(), session: 1 };
     let holding = Holding { statement_bytes: 1 << 20, statements: 100, portals: 100 };
-    Engine::new(Deciding::new(Arc::new(Fake), who, Settings::new(None, None), holding), Limits::default())
+    Engine::new(Deciding::new(Arc::new(Fake), who, Settings::new(None, None), holding, Scratching::new(true)), Limits::default())
 }
 
 pub fn frame(tag: u8, body: &[u8]) -> Vec<u8> {

@@ -6,6 +6,7 @@
 use super::deciding::{Part, Undo};
 use super::instead::Instead;
 use super::names::Decided;
+use super::scratch::Probe;
 use crate::audit::Record;
 use crate::plan::{ErrorPolicy, Plan};
 use crate::relay::errors::About;
@@ -65,6 +66,8 @@ pub enum Expect {
         /// The whole ErrorResponse.
         instead: BytesMut,
     },
+    /// The session's temporary tables: nothing of it is for the client.
+    Probe(Box<Probe>),
 }
 
 /// An Execute under way.
@@ -207,7 +210,11 @@ impl Queue {
 
     /// Whether the last thing sent ends a batch, so that everything will be answered.
     pub fn complete(&self) -> bool {
-        self.list.back().is_none_or(|e| matches!(e.what, Expect::Sync { .. } | Expect::Query(_)))
+        self.list.back().is_none_or(|e| match &e.what {
+            Expect::Sync { .. } | Expect::Query(_) => true,
+            Expect::Probe(probe) => !probe.in_batch(),
+            _ => false,
+        })
     }
 
     /// The undo lists of what is under way.

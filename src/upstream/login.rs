@@ -32,7 +32,8 @@ pub(super) enum Leg {
 /// `RESET ALL` nor `DISCARD ALL` undoes them (manual, 20.1.3, and `RESET`).
 fn startup_parameters(connection: &Connection, leg: Leg) -> Vec<(&'static str, String)> {
     let search_path = match leg {
-        Leg::Relay => "pg_catalog",
+        // The temporary schema last: a caller's temporary table must stand for nothing that a definition in the warehouse names.
+        Leg::Relay => "pg_catalog, pg_temp",
         // Empty: every name the catalog reader uses and every definition it is shown is qualified.
         Leg::Catalog => "",
     };
@@ -44,7 +45,8 @@ fn startup_parameters(connection: &Connection, leg: Leg) -> Vec<(&'static str, S
         ("client_encoding", "UTF8".to_owned()),
         ("search_path", search_path.to_owned()),
         ("standard_conforming_strings", "on".to_owned()),
-        ("default_transaction_read_only", "on".to_owned()),
+        // Temporary tables cannot be made in a read-only transaction; what else may be written is not decided here.
+        ("default_transaction_read_only", if leg == Leg::Relay { "off" } else { "on" }.to_owned()),
         ("row_security", "on".to_owned()),
         ("transform_null_equals", "off".to_owned()),
         ("array_nulls", "on".to_owned()),

@@ -19,6 +19,8 @@ pub enum Fixed {
     Rollback,
     /// `SELECT`: nothing, to see that the session answers.
     Nothing,
+    /// The session's own temporary tables.
+    Scratch,
 }
 
 impl Fixed {
@@ -27,12 +29,19 @@ impl Fixed {
             Self::DiscardAll => "DISCARD ALL",
             Self::Rollback => "ROLLBACK",
             Self::Nothing => "SELECT",
+            Self::Scratch => crate::catalog::scratch::PROBE,
         }
     }
 }
 
-/// A portal of this name is never bound, because [`bind_raw`] refuses it.
+/// How names begin that are not for clients: [`parse`] and [`bind_raw`] refuse them.
+pub const OWN_NAMES: &str = "sqlveil: ";
+
+/// A portal of this name is never bound.
 const NO_PORTAL: &str = "sqlveil: no such portal";
+
+/// Statement and portal of [`fixed_in_batch`].
+const OWN: &str = "sqlveil: own";
 
 fn refused(error: &std::io::Error) -> Refusal {
     // The builders fail on a NUL inside a name and on a length over 2^31: both come from the client.
@@ -68,16 +77,39 @@ pub fn fixed(statement: Fixed, out: &mut BytesMut) -> Result<(), Refusal> {
     append(out, |out| frontend::query(statement.text(), out))
 }
 
+/// A statement of our own inside a batch of the extended protocol, which goes on behind it: Parse, Bind, Execute, Close of both, Flush.
+pub fn fixed_in_batch(statement: Fixed, out: &mut BytesMut) -> Result<(), Refusal> {
+    append(out, |out| {
+        frontend::parse(OWN, statement.text(), [], out)?;
+        Ok(())
+    })?;
+    bind(OWN, OWN, &[0; 6], out)?;
+    append(out, |out| {
+        frontend::execute(OWN, 0, out)?;
+        frontend::close(b'P', OWN, out)?;
+        frontend::close(b'S', OWN, out)
+    })?;
+    frontend::flush(out);
+    Ok(())
+}
+
 /// Parse.
 pub fn parse(name: &str, sql: &Sealed, param_types: &[Oid], out: &mut BytesMut) -> Result<(), Refusal> {
+    if name.starts_with(OWN_NAMES) {
+        return Err(Refusal::protocol("invalid name in parse message"));
+    }
     append(out, |out| frontend::parse(name, sql.as_str(), param_types.iter().map(|oid| oid.0), out))
 }
 
 /// Bind: `rest` is everything behind the two names (formats, values, result formats) as `wire` checked it, passed on untouched.
 pub fn bind_raw(portal: &str, statement: &str, rest: &[u8], out: &mut BytesMut) -> Result<(), Refusal> {
-    if portal == NO_PORTAL || portal.contains('\0') || statement.contains('\0') {
+    if portal.starts_with(OWN_NAMES) || portal.contains('\0') || statement.contains('\0') {
         return Err(Refusal::protocol("invalid name in bind message"));
     }
+    bind(portal, statement, rest, out)
+}
+
+fn bind(portal: &str, statement: &str, rest: &[u8], out: &mut BytesMut) -> Result<(), Refusal> {
     let length = 4 + portal.len() + 1 + statement.len() + 1 + rest.len();
     let length = i32::try_from(length).map_err(|_| Refusal::protocol("bind message is too long"))?;
     out.put_u8(b'B');

@@ -266,6 +266,7 @@ mod tests {
             },
             connect_timeout: Duration::from_secs(5),
             query_timeout: None,
+            temporary_tables: true,
         })
     }
 

