@@ -8,13 +8,10 @@ use super::{Effect, Plan};
 use crate::catalog::scratch::{Change, ScratchColumn, ScratchTable};
 use crate::error::{Family, Refusal, SqlState};
 use crate::policy::decision::Access;
-use crate::resolve::{self, Resolved, UNKNOWN_COLLATION};
+use crate::resolve::{self, Output, Resolved, UNKNOWN_COLLATION};
 use crate::rewrite;
 use crate::sql::{NodeEnum, build, names, pb};
 use crate::types::Oid;
-
-/// What a query gives: names and types.
-type Output = Option<Vec<(String, Option<Oid>)>>;
 
 impl Kind<'_> {
     /// CREATE TABLE.

@@ -107,7 +107,7 @@ impl Kind<'_> {
         let kind = names::kind_name(&self.statement.node);
         let at = i32::try_from(self.statement.range.start).unwrap_or(-1);
         Refusal::unsupported(format!("{kind} is not supported"))
-            .with_hint("Supported are SELECT, VALUES, TABLE, EXPLAIN, COPY … TO STDOUT, cursors, prepared statements, transactions, SHOW and SET of client settings.")
+            .with_hint("Supported are SELECT, VALUES, TABLE, EXPLAIN, COPY … TO STDOUT, cursors, prepared statements, temporary tables, transactions, SHOW and SET of client settings.")
             .at(at)
     }
 

@@ -88,6 +88,9 @@ pub fn resolve(select: &mut pb::SelectStmt, sight: &Sight<'_>, params: &[Oid]) -
     resolve_with_output(select, sight, params).map(|(resolved, _)| resolved)
 }
 
+/// Columns that a query gives, by name and type; `None` for what is not known.
+pub type Output = Option<Vec<(String, Option<Oid>)>>;
+
 /// As [`resolve`], with the columns that the query gives: name and type, as far as they are known.
 ///
 /// # Errors
@@ -96,7 +99,7 @@ pub fn resolve_with_output(
     select: &mut pb::SelectStmt,
     sight: &Sight<'_>,
     params: &[Oid],
-) -> Result<(Resolved, Option<Vec<(String, Option<Oid>)>>), Refusal> {
+) -> Result<(Resolved, Output), Refusal> {
     let mut resolver = Resolver::new(sight, params);
     resolver.repeated = repeated_params(select)?;
     let output = resolver.select(select, None, None)?;

@@ -47,6 +47,7 @@ impl<'a> Sight<'a> {
     /// How the caller may see a relation; unregistered ones are hidden.
     pub fn access(&self, name: &QualifiedName) -> Access {
         match name.schema.as_str() {
+            "pg_catalog" | "information_schema" if !self.catalog.relations.contains_key(name) => Access::Hidden,
             "pg_catalog" | "information_schema" => system_access(name, self.told()),
             _ => self.ruleset.access(self.caller, name, self.now),
         }

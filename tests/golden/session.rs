@@ -2,7 +2,7 @@
 
 use sqlveil::error::Refusal;
 use sqlveil::identity::Caller;
-use sqlveil::plan::{Plan, PlanInputs, Progress, SessionView};
+use sqlveil::plan::{Effect, Plan, PlanInputs, Progress, SessionView};
 use sqlveil::world::World;
 use std::sync::Arc;
 
@@ -22,7 +22,11 @@ impl Progress for Session {
             session: Arc::clone(&self.view),
         })
     }
-    fn admit(&mut self, _: &Arc<Plan>) -> Result<(), Refusal> {
+    fn admit(&mut self, plan: &Arc<Plan>) -> Result<(), Refusal> {
+        if let Effect::Scratch(change) = &plan.effect {
+            let scratch = Arc::new(self.view.scratch.after(change));
+            self.view = Arc::new(SessionView { scratch, ..(*self.view).clone() });
+        }
         Ok(())
     }
 }

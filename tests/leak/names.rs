@@ -270,8 +270,6 @@ fn dangerous_settings_cannot_be_set() {
             ("standard_conforming_strings", "off"),
             ("client_encoding", "LATIN1"),
             ("row_security", "off"),
-            ("default_transaction_read_only", "off"),
-            ("transaction_read_only", "off"),
             ("log_statement", "all"),
             ("log_min_messages", "debug5"),
             ("debug_print_plan", "on"),
