@@ -4,11 +4,11 @@ use super::expression::{Facts, Type, is_alias};
 use super::from::Left;
 use super::names::check_reserved;
 use super::scope::{Column, Cte, Found, Scope};
-use super::{RelationUse, Resolver};
+use super::{RelationUse, Replacement, Resolver};
 use crate::error::Refusal;
 use crate::policy::decision::ROW_ALIAS;
-use crate::sql::{NodeEnum, build, names, pb, walk};
-use crate::types::Oid;
+use crate::sql::{NodeEnum, build, names, parse_expression, pb, walk};
+use crate::types::{Oid, quote_literal};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -348,11 +348,57 @@ impl Resolver<'_, '_> {
             && matches!(clause, Clause::Filter { copyable: true })
             && facts.pushable
             && scope.items.iter().any(|i| i.uses.contains(use_) && !i.nullable)
-            && let Some(copy) = below_barrier(condition)
+            && let Some(copy) = self.below_barrier(condition)
         {
             self.pushable.entry(*use_).or_default().push(copy);
         }
         Ok(true)
+    }
+
+    /// A copy of a conjunct with every column reference on [`ROW_ALIAS`], names of types and objects as they were resolved; `None` when
+    /// something in it is more than a constant of its own.
+    fn below_barrier(&self, condition: &pb::Node) -> Option<pb::Node> {
+        let mut copy = condition.clone();
+        self.requalify(&mut copy).ok()?;
+        Some(copy)
+    }
+
+    fn requalify(&self, node: &mut pb::Node) -> Result<(), Refusal> {
+        let replacement = match &node.node {
+            Some(NodeEnum::TypeCast(t)) => self.resolved.calls.get(&t.location),
+            Some(NodeEnum::SqlvalueFunction(f)) => self.resolved.calls.get(&f.location),
+            Some(NodeEnum::FuncCall(f)) => self.resolved.calls.get(&f.location),
+            _ => None,
+        };
+        match replacement {
+            Some(Replacement::Constant { value, type_name, array }) => {
+                *node = constant(value.as_deref(), type_name, *array)?;
+                return Ok(());
+            }
+            Some(Replacement::Guard(_)) => return Err(Refusal::internal("a guard is not copied")),
+            None => {}
+        }
+        match &mut node.node {
+            Some(NodeEnum::ColumnRef(c)) => {
+                if let Some(last) = c.fields.pop() {
+                    c.fields = vec![build::string(ROW_ALIAS), last];
+                }
+                return Ok(());
+            }
+            Some(NodeEnum::TypeCast(cast)) => {
+                if let Some(name) = &mut cast.type_name
+                    && let Some(found) = self.resolved.types.get(&name.location)
+                {
+                    name.names = vec![build::string(&found.schema), build::string(&found.name)];
+                }
+            }
+            Some(_) => {}
+            None => return Ok(()),
+        }
+        match &mut node.node {
+            Some(kind) => walk::children(kind, &mut |child| self.requalify(child)),
+            None => Ok(()),
+        }
     }
 
     /// Marks relations whose rows meet an expression that can raise. An expression that looks at no known relation may still be
@@ -547,24 +593,10 @@ fn star_columns(value: &pb::Node, scope: &Scope<'_>) -> Option<Option<Vec<Column
     })
 }
 
-/// A copy of a conjunct with every column reference on [`ROW_ALIAS`].
-fn below_barrier(condition: &pb::Node) -> Option<pb::Node> {
-    let mut copy = condition.clone();
-    requalify(&mut copy).ok()?;
-    Some(copy)
-}
-
-fn requalify(node: &mut pb::Node) -> Result<(), Refusal> {
-    match &mut node.node {
-        Some(NodeEnum::ColumnRef(c)) => {
-            if let Some(last) = c.fields.pop() {
-                c.fields = vec![build::string(ROW_ALIAS), last];
-            }
-            Ok(())
-        }
-        Some(kind) => walk::children(kind, &mut requalify),
-        None => Ok(()),
-    }
+/// A constant of a type of `pg_catalog`.
+fn constant(value: Option<&str>, type_name: &str, array: bool) -> Result<pb::Node, Refusal> {
+    let literal = value.map_or_else(|| "NULL".to_owned(), quote_literal);
+    parse_expression(&format!("{literal}::pg_catalog.{type_name}{}", if array { "[]" } else { "" }))
 }
 
 pub(super) fn known(ty: Type) -> Option<Oid> {

@@ -427,9 +427,19 @@ fn harmless(copy: &Tree, decision: &RelationDecision) -> bool {
     let mut fine = true;
     copy.each(&mut |t| match t {
         Tree::Variant(kind, inner) => match *kind {
-            "AExpr" | "BoolExpr" | "NullTest" | "BooleanTest" | "AConst" | "ParamRef" | "TypeCast" | "List"
-            | "CoalesceExpr" | "CaseExpr" | "CaseWhen" | "SqlvalueFunction" | "String" | "Ival" | "Fval"
-            | "Boolval" | "Sval" | "Bsval" | "Integer" | "AArrayExpr" => {}
+            "AExpr" | "BoolExpr" | "NullTest" | "BooleanTest" | "AConst" | "ParamRef" | "List" | "CoalesceExpr"
+            | "CaseExpr" | "CaseWhen" | "String" | "Ival" | "Fval" | "Boolval" | "Sval" | "Bsval" | "Integer"
+            | "AArrayExpr" => {}
+            // What a name or a role means is told by the warehouse for its own login: only constants of such types may stand here.
+            "TypeCast" => {
+                let name =
+                    inner.field("type_name").and_then(|t| t.field("names")).map(Tree::strings).unwrap_or_default();
+                fine &= !matches!(
+                    name.last(),
+                    Some(&("regclass" | "regtype" | "regnamespace" | "regproc" | "regprocedure" | "regrole"))
+                );
+            }
+            "SqlvalueFunction" => fine &= super::inventory::tells_time(inner),
             "ColumnRef" => {
                 let parts = inner.field("fields").map(Tree::strings).unwrap_or_default();
                 fine &= match parts.as_slice() {

@@ -122,28 +122,11 @@ fn one(tree: &Tree, resolved: &Resolved, catalog: &Catalog) -> Result<(), Broken
             let reg = parts.last().is_some_and(|name| crate::catalog::reg::is_reg_type(name));
             if reg { Err(Broken::at("a column that reads the catalog")) } else { Ok(()) }
         }
-        Tree::Node("SqlValueFunction", _) => {
-            use crate::sql::pb::SqlValueFunctionOp as Op;
-            let op = match tree.field("op") {
-                Some(Tree::Int(op)) => i32::try_from(*op).ok().and_then(|op| Op::try_from(op).ok()),
-                _ => None,
-            };
-            match op {
-                Some(
-                    Op::SvfopCurrentDate
-                    | Op::SvfopCurrentTime
-                    | Op::SvfopCurrentTimeN
-                    | Op::SvfopCurrentTimestamp
-                    | Op::SvfopCurrentTimestampN
-                    | Op::SvfopLocaltime
-                    | Op::SvfopLocaltimeN
-                    | Op::SvfopLocaltimestamp
-                    | Op::SvfopLocaltimestampN,
-                ) => Ok(()),
-                _ if replaced(tree, resolved) => Ok(()),
-                _ => Err(Broken::at("a value function that tells about the service login")),
-            }
-        }
+        Tree::Node("SqlValueFunction", _) => match tells_time(tree) {
+            true => Ok(()),
+            _ if replaced(tree, resolved) => Ok(()),
+            _ => Err(Broken::at("a value function that tells about the service login")),
+        },
         Tree::Node("TypeCast", _) => {
             let parts = tree.field("type_name").and_then(|t| t.field("names")).map(Tree::strings).unwrap_or_default();
             let reg = parts.last().is_some_and(|name| crate::catalog::reg::is_reg_type(name));
@@ -151,6 +134,29 @@ fn one(tree: &Tree, resolved: &Resolved, catalog: &Catalog) -> Result<(), Broken
         }
         Tree::Node(..) | Tree::Nothing | Tree::Bool(_) | Tree::Int(_) | Tree::Text(_) | Tree::List(_) => Ok(()),
     }
+}
+
+/// Whether a word that is a function (`current_date`) is about the clock and nothing else.
+pub(super) fn tells_time(tree: &Tree) -> bool {
+    use crate::sql::pb::SqlValueFunctionOp as Op;
+    let op = match tree.field("op") {
+        Some(Tree::Int(op)) => i32::try_from(*op).ok().and_then(|op| Op::try_from(op).ok()),
+        _ => None,
+    };
+    matches!(
+        op,
+        Some(
+            Op::SvfopCurrentDate
+                | Op::SvfopCurrentTime
+                | Op::SvfopCurrentTimeN
+                | Op::SvfopCurrentTimestamp
+                | Op::SvfopCurrentTimestampN
+                | Op::SvfopLocaltime
+                | Op::SvfopLocaltimeN
+                | Op::SvfopLocaltimestamp
+                | Op::SvfopLocaltimestampN
+        )
+    )
 }
 
 fn function(tree: &Tree, resolved: &Resolved, catalog: &Catalog) -> Result<(), Broken> {

@@ -213,3 +213,23 @@ async fn long_masks_are_computed_once_a_row() {
     let error = client.simple_query(&format!("WITH {} SELECT 1", many.join(", "))).await.unwrap_err();
     assert_eq!(error.code().map(|c| c.code()), Some("54001"), "{error:?}");
 }
+
+/// Conditions copied below a barrier were copied as written: the warehouse answered `current_user` for its own login there, and looked
+/// names of objects up on its own path.
+#[tokio::test(flavor = "multi_thread")]
+async fn conditions_below_a_barrier_mean_what_they_mean_above() {
+    let running = stage().await;
+    let client = running.client("ana").await;
+    for user in ["current_user", "session_user", "user", "current_role"] {
+        let sql = format!("SELECT count(*) FROM line WHERE {user} = 'ana' OR number < 0");
+        let seen: i64 = client.query_one(&sql, &[]).await.unwrap().get(0);
+        assert_eq!(seen, 30_000, "{user}");
+        let service = format!("service_{}", running.database());
+        let sql = format!("SELECT count(*) FROM line WHERE {user} <> '{service}' OR number < 0");
+        let seen: i64 = client.query_one(&sql, &[]).await.unwrap().get(0);
+        assert_eq!(seen, 30_000, "{user}");
+    }
+    let sql =
+        "SELECT relname FROM pg_class WHERE oid = 'line'::regclass AND relname::text ~ 'l' AND 1 / relnatts::int < 2";
+    assert_eq!(client.query_one(sql, &[]).await.unwrap().get::<_, String>(0), "line");
+}

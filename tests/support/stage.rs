@@ -103,6 +103,16 @@ impl Stage {
         self
     }
 
+    /// Runs a statement as the superuser, directly; whether it worked.
+    pub async fn try_sql(&self, statement: &str) -> bool {
+        self.admin.batch_execute(statement).await.is_ok()
+    }
+
+    /// The superuser, directly.
+    pub fn admin(&self) -> &Client {
+        &self.admin
+    }
+
     /// Registers tables of `public`: name, and a flow mapping of column tags such as `{ssn: [Identity.Number]}` (`{}` = none).
     /// A data source has its table's name.
     pub fn sources(mut self, tables: &[(&str, &str)]) -> Self {
@@ -360,6 +370,12 @@ impl Running {
     /// psql through the proxy with another password or database.
     pub fn psql_as(&self, user: &str, password: &str, database: &str, args: &[&str]) -> Output {
         psql::run(self.stage.server.programs(), self.port, user, password, database, args)
+    }
+
+    /// psql as a role of the warehouse with the password [`PASSWORD`], directly.
+    pub fn direct_psql(&self, role: &str, args: &[&str]) -> Output {
+        let server = self.stage.server;
+        psql::run(server.programs(), server.port(), role, PASSWORD, &self.stage.database, args)
     }
 
     /// psql as the superuser, directly.
