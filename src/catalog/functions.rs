@@ -3,7 +3,8 @@
 //! In: a function's name. Out: its [`FunctionClass`], one for all overloads together, because which overload a call means depends on types
 //! the proxy does not infer. Must never: allow a name because it is unknown.
 //!
-//! The result for PostgreSQL 15 is checked in as `manifest/pg15.txt`, so that a reviewer sees the list and not only the rule.
+//! The result for every version is checked in as `manifest/pg15.txt` and its like, so that a reviewer sees the list and not only the rule;
+//! what is on no list is denied ([`super::manifest`]).
 
 use super::guard;
 use super::{Catalog, Function};
@@ -212,6 +213,7 @@ const DENIED: &[&str] = &[
     // Parts of foreign data wrappers, operator classes, typmod input, aggregates.
     "postgresql_fdw_validator",
     "btequalimage",
+    "gist_translate_cmptype_common",
     "btvarstrequalimage",
     "gin_cmp_tslexeme",
     "gin_compare_jsonb",
@@ -277,6 +279,15 @@ impl Catalog {
     /// The class of every overload of `pg_catalog.name` together.
     pub fn function_class(&self, name: &str) -> FunctionClass {
         let Some(overloads) = self.functions.get(name) else { return FunctionClass::Denied };
+        // Nobody has looked at it, or at one of its overloads.
+        if self.unclassified.contains_key(name) {
+            return FunctionClass::Denied;
+        }
+        self.rule(name, overloads)
+    }
+
+    /// What the rule makes of a name.
+    fn rule(&self, name: &str, overloads: &[Function]) -> FunctionClass {
         if let Some(identity) = identity(name) {
             return FunctionClass::Identity(identity);
         }
@@ -315,12 +326,16 @@ fn denied_by_name(name: &str) -> bool {
 }
 
 fn harmless(f: &Function) -> bool {
-    let closed = |t: &Oid| CLOSED_TYPES.contains(&t.0);
     f.oid.0 < FIRST_NORMAL_OID
         && f.kind != 'p'
         && matches!(f.language.as_str(), "internal" | "c" | "sql")
-        && !closed(&f.result)
-        && !f.args.iter().any(|t| closed(t) || CLOSED_ARGUMENTS.contains(&t.0))
+        && takes_and_gives_harmless_types(f)
+}
+
+/// Neither internals of the server nor what reads the catalog by name.
+pub(super) fn takes_and_gives_harmless_types(f: &Function) -> bool {
+    let closed = |t: &Oid| CLOSED_TYPES.contains(&t.0);
+    !closed(&f.result) && !f.args.iter().any(|t| closed(t) || CLOSED_ARGUMENTS.contains(&t.0))
 }
 
 #[cfg(test)]

@@ -115,6 +115,7 @@ async fn read(client: &Client) -> Result<Catalog, LoadError> {
     }
     catalog.relations = relations.into_values().map(|r| (r.name.clone(), Arc::new(r))).collect();
     read_types(client, &schemas, &mut catalog).await?;
+    catalog.unclassified = catalog.find_unclassified();
     read_operators(client, &mut catalog).await?;
     read_casts(client, &mut catalog).await?;
     if let Some(row) = client.query_opt(PGCRYPTO, &[]).await? {

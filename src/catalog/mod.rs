@@ -9,6 +9,7 @@ pub mod functions;
 pub mod guard;
 pub mod load;
 mod lookup;
+pub mod manifest;
 pub mod reg;
 pub mod scratch;
 pub mod synthetic;
@@ -16,6 +17,7 @@ pub mod system;
 pub mod total;
 pub mod views;
 pub mod visibility;
+pub mod vouch;
 
 pub use functions::{FunctionClass, Identity};
 pub use load::LoadError;
@@ -42,6 +44,10 @@ pub struct Catalog {
     pub type_names: HashMap<QualifiedName, Oid>,
     /// Functions of `pg_catalog` by name: all overloads.
     pub functions: HashMap<String, Vec<Function>>,
+    /// Functions of `pg_catalog` that no [`manifest`] holds, by name: their signatures.
+    pub unclassified: BTreeMap<String, Vec<String>>,
+    /// Functions outside `pg_catalog` by name, of the names somebody vouches for; none where an overload is not vouched for.
+    pub vouched: BTreeMap<QualifiedName, Vec<vouch::UserFunction>>,
     /// Operators of `pg_catalog` by name: all overloads.
     pub operators: HashMap<String, Vec<Operator>>,
     /// Schemas by name.
@@ -70,6 +76,8 @@ impl Catalog {
             types,
             type_names,
             functions,
+            unclassified,
+            vouched,
             operators,
             schemas,
             casts,
@@ -85,6 +93,8 @@ impl Catalog {
             && *casts == other.casts
             && *queries == other.queries
             && *functions == other.functions
+            && *unclassified == other.unclassified
+            && *vouched == other.vouched
             && *operators == other.operators
             && *pgcrypto == other.pgcrypto
     }

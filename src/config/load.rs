@@ -5,9 +5,12 @@
 use super::reader::{Entries, Reader};
 use super::tls::{ClientTls, ServerTls, SslMode, TlsError};
 use super::{Config, Connection, Host, Limits, PoolLimits, Secret};
+use crate::catalog::vouch::Vouching;
 use crate::governance::model::Origin;
 use crate::governance::problem::Problem;
 use crate::governance::tree::Node;
+use crate::sql;
+use crate::types::QualifiedName;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -214,6 +217,8 @@ impl Context<'_> {
         {
             reader.error(&origin, "query_timeout is above 24 days", "PostgreSQL's statement_timeout ends there");
         }
+        let functions =
+            reader.optional(&mut entries, "functions").map_or_else(Vec::new, |node| vouchings(reader, node));
         reader.close(entries);
         Some(Connection {
             key: key.into(),
@@ -227,6 +232,7 @@ impl Context<'_> {
             connect_timeout: connect_timeout?,
             query_timeout: query_timeout.map(|t| Some(t).filter(|t| !t.is_zero()))?,
             temporary_tables,
+            functions,
         })
     }
 
@@ -264,6 +270,76 @@ impl Context<'_> {
             },
         };
         tls_result(reader, &origin, ClientTls::load(mode, roots.as_deref()), "name a PEM file of root certificates")
+    }
+}
+
+/// Functions of the warehouse that somebody vouches for.
+fn vouchings(reader: &mut Reader, node: &Node) -> Vec<(Origin, Vouching)> {
+    let mut all = Vec::new();
+    for item in reader.list(node) {
+        let origin = reader.origin(item);
+        let Some(mut entries) = reader.map(item) else { continue };
+        let function = reader.required(&mut entries, "function").and_then(|node| function_name(reader, node));
+        let volatility = reader.required(&mut entries, "volatility").and_then(|node| volatility(reader, node));
+        let vouched_by = reader.required(&mut entries, "vouched_by").and_then(|node| reader.string(node));
+        let total = reader.optional(&mut entries, "total").and_then(|node| reader.boolean(node)).unwrap_or(false);
+        reader.close(entries);
+        if let (Some((function, name)), Some(volatility), Some(vouched_by)) = (function, volatility, vouched_by) {
+            if vouched_by.trim().is_empty() {
+                reader.error(&origin, "nobody vouches for the function", "write who answers for it under `vouched_by`");
+            }
+            all.push((origin, Vouching { function, name, volatility, vouched_by, total }));
+        }
+    }
+    all
+}
+
+/// `schema.name(argument types)`, read by the server's own grammar.
+fn function_name(reader: &mut Reader, node: &Node) -> Option<(String, QualifiedName)> {
+    let text = reader.string(node)?;
+    let parsed = sql::parse(&format!("COMMENT ON FUNCTION {text} IS NULL")).ok();
+    let statements = parsed.map(|p| p.statements).unwrap_or_default();
+    let object = match statements.as_slice() {
+        [one] => match &one.node {
+            sql::NodeEnum::CommentStmt(comment) => comment.object.as_deref().and_then(|n| n.node.as_ref()),
+            _ => None,
+        },
+        _ => None,
+    };
+    let name = match object {
+        Some(sql::NodeEnum::ObjectWithArgs(object)) if !object.args_unspecified => {
+            sql::names::parts(&object.objname).unwrap_or_default()
+        }
+        _ => Vec::new(),
+    };
+    match name.as_slice() {
+        [schema, name] if !schema.starts_with("pg_") && *schema != "information_schema" => {
+            let name = QualifiedName::new(*schema, *name);
+            Some((text, name))
+        }
+        _ => {
+            let origin = reader.origin(node);
+            let help = "write schema.name(argument types), such as analytics.fiscal_year(date)";
+            reader.error(&origin, "not a function of a schema of your own", help);
+            None
+        }
+    }
+}
+
+fn volatility(reader: &mut Reader, node: &Node) -> Option<char> {
+    match reader.string(node)?.as_str() {
+        "immutable" => Some('i'),
+        "stable" => Some('s'),
+        "volatile" => Some('v'),
+        _ => {
+            let origin = reader.origin(node);
+            reader.error(
+                &origin,
+                "unknown volatility",
+                "one of immutable, stable, volatile, as the function is declared",
+            );
+            None
+        }
     }
 }
 

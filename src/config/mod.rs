@@ -10,6 +10,8 @@ pub mod tls;
 
 pub use secret::Secret;
 
+use crate::catalog::vouch::Vouching;
+use crate::governance::model::Origin;
 use crate::governance::problem::Problem;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -86,6 +88,8 @@ pub struct Connection {
     pub query_timeout: Option<Duration>,
     /// Whether callers may make temporary tables, for their own session alone.
     pub temporary_tables: bool,
+    /// Functions outside `pg_catalog` that callers may call, and where each is listed.
+    pub functions: Vec<(Origin, Vouching)>,
 }
 
 /// Where a warehouse listens.

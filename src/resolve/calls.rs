@@ -5,6 +5,7 @@ use super::Resolver;
 use super::expression::{Facts, OID, Type, is_alias, oid};
 use super::names::{alias_shown_as, string_constant};
 use super::scope::Scope;
+use crate::catalog::Function;
 use crate::error::{Refusal, SqlState};
 use crate::sql::tree::Tree;
 use crate::sql::{names, pb};
@@ -16,7 +17,11 @@ impl Resolver<'_, '_> {
         let mut scalar = true;
         Tree::of(argument)?.each(&mut |t| {
             if let Tree::Node("FuncCall", _) = t {
-                let name = t.field("funcname").and_then(|n| n.strings().pop());
+                let parts = t.field("funcname").map(Tree::strings).unwrap_or_default();
+                let name = parts.last().copied();
+                // Outside `pg_catalog` there may be aggregates too.
+                let known = name.is_some_and(|n| self.sight.catalog.functions.contains_key(n));
+                scalar &= known || !self.sight.catalog.vouched.keys().any(|q| Some(q.name.as_str()) == name);
                 let overloads = name.and_then(|n| self.sight.catalog.functions.get(n)).map_or(&[][..], Vec::as_slice);
                 scalar &= overloads.iter().all(|f| f.kind == 'f' && !f.returns_set);
             }
@@ -42,7 +47,10 @@ impl Resolver<'_, '_> {
             && !call.agg_distinct
             && !call.func_variadic
             && !self.resolved.calls.contains_key(&call.location);
-        let overloads = self.sight.catalog.functions.get(&name);
+        let catalog = self.sight.catalog;
+        let vouched = self.resolved.functions.get(&call.location).map(|name| catalog.vouched_for(name));
+        let own: Vec<Function> = vouched.into_iter().flatten().map(|v| v.function.clone()).collect();
+        let overloads = if vouched.is_some() { Some(&own) } else { catalog.functions.get(&name) };
         let aggregate = call.over.is_none() && overloads.is_some_and(|o| o.iter().any(|f| f.kind == 'a'));
         if matches!(self.resolved.calls.get(&call.location), Some(Replacement::Guard(text)) if text.contains("SELECT"))
         {
@@ -82,8 +90,14 @@ impl Resolver<'_, '_> {
             },
             _ => false,
         };
-        let total =
-            plain && (of_unit || types.as_ref().is_some_and(|t| self.sight.catalog.function_is_total(&name, t)));
+        let total = plain
+            && (of_unit
+                || types.as_ref().is_some_and(|t| match vouched {
+                    Some(vouched) => {
+                        vouched.iter().any(|v| v.total && v.function.args == *t && !v.function.returns_set)
+                    }
+                    None => catalog.function_is_total(&name, t),
+                }));
         let exact = types
             .and_then(|t| overloads?.iter().find(|f| f.args == t && !f.returns_set).map(|f| Type::Known(f.result)));
         let result = exact.or_else(|| self.only_result(overloads?)).unwrap_or(Type::Unclear);

@@ -456,6 +456,19 @@ impl Resolver<'_, '_> {
             if !matches!(c.val, Some(pb::a_const::Val::Sval(_)) | None));
         let inner = self.optional(&mut cast.arg, scope)?.unwrap_or_else(|| Facts::constant(Type::Unclear).but(false));
         let ty = target.map_or(Type::Unclear, Type::Known);
+        let from = match inner.type_oid {
+            Type::Known(from) => Some(Some(from)),
+            // The target type's input function.
+            Type::Literal => None,
+            Type::Unclear => Some(None),
+        };
+        if let (Some(from), Some(to)) = (from, target)
+            && self.sight.catalog.unvouched_cast(from, to)
+        {
+            return Err(Refusal::denied("permission denied for a cast whose function nobody vouches for")
+                .with_hint("An administrator can vouch for the function in the configuration.")
+                .at(cast.location));
+        }
         let total = match (inner.type_oid, target) {
             // Domains carry checks, which run at execution.
             (_, Some(to)) if self.is_domain(to) => false,

@@ -40,6 +40,8 @@ pub struct Resolved {
     pub columns: BTreeMap<i32, Vec<String>>,
     /// Calls and casts that are replaced, by location.
     pub calls: BTreeMap<i32, Replacement>,
+    /// Calls of functions outside `pg_catalog`, by location: each of them is vouched for.
+    pub functions: BTreeMap<i32, QualifiedName>,
     /// Types outside `pg_catalog`, by location of the type name.
     pub types: BTreeMap<i32, QualifiedName>,
     /// EXPLAIN over the relations themselves: every one of them shows everything.

@@ -282,16 +282,30 @@ impl Resolver<'_, '_> {
         let parts = names::parts(&call.funcname).unwrap_or_default();
         let undefined = |written: String| {
             Refusal::new(Family::Denied, SqlState::UNDEFINED_FUNCTION, format!("function {written} does not exist"))
-                .with_hint("Only built-in functions that cannot reach beyond their arguments may be called.")
+                .with_hint("Only built-in functions that cannot reach beyond their arguments, and those an administrator vouches for, may be called.")
                 .at(call.location)
         };
         let name = match parts.as_slice() {
             [one] | ["pg_catalog", one] => *one,
             // pgjdbc reads primary keys with it; it only takes an array apart.
             ["information_schema", "_pg_expandarray"] => return Ok(()),
+            [schema, one] => {
+                let name = QualifiedName::new(*schema, *one);
+                if self.sight.catalog.vouched_for(&name).is_empty() || call.location < 0 {
+                    return Err(undefined(format!("{}()", parts.join("."))));
+                }
+                self.resolved.functions.insert(call.location, name);
+                return Ok(());
+            }
             _ => return Err(undefined(format!("{}()", parts.join(".")))),
         };
         if !self.sight.catalog.functions.contains_key(name) {
+            if parts.len() == 1
+                && let Some(found) = self.on_the_path(name, call.location)?
+            {
+                self.resolved.functions.insert(call.location, found);
+                return Ok(());
+            }
             // `column(relation)` is another spelling of `relation.column`; upstream's search path reaches no other function.
             // A type's name in that place is a cast.
             let is_type = self.sight.catalog.type_names.contains_key(&QualifiedName::new("pg_catalog", name));
@@ -360,6 +374,29 @@ impl Resolver<'_, '_> {
                 };
                 self.replace(call.location, Replacement::Guard(text))
             }
+        }
+    }
+
+    /// The function outside `pg_catalog` that an unqualified name means on the caller's search path.
+    fn on_the_path(&self, name: &str, location: i32) -> Result<Option<QualifiedName>, Refusal> {
+        let vouched = &self.sight.catalog.vouched;
+        if vouched.is_empty() || location < 0 {
+            return Ok(None);
+        }
+        let path = self.sight.session.search_path.iter();
+        let mut named =
+            path.map(|schema| QualifiedName::new(schema.as_str(), name)).filter(|n| vouched.contains_key(n));
+        let (first, second) = (named.next(), named.next());
+        match (first, second) {
+            (Some(first), None) => Ok(Some(first).filter(|f| !self.sight.catalog.vouched_for(f).is_empty())),
+            // The warehouse would choose by the types of arguments.
+            (Some(first), Some(second)) if first != second => {
+                Err(Refusal::unsupported(format!("function {name} is in several schemas of the search path"))
+                    .with_hint("Write its schema.")
+                    .at(location))
+            }
+            (Some(first), Some(_)) => Ok(Some(first).filter(|f| !self.sight.catalog.vouched_for(f).is_empty())),
+            (None, _) => Ok(None),
         }
     }
 

@@ -19,11 +19,12 @@ use crate::sql::{NodeEnum, build, names, pb, walk};
 /// Applies every pass to a SELECT, in this order:
 ///
 /// 1. *columns*: `schema.relation.column` loses its schema;
-/// 2. *types*: types outside `pg_catalog` get theirs;
-/// 3. *calls*: identity functions become constants, catalog look-ups become their guarded forms; targets keep their names;
-/// 4. *groups*: GROUP BY of a primary key gets the mentioned columns that depend on it;
-/// 5. *relations*: every relation becomes its policy view;
-/// 6. *temporaries*: the session's own temporary tables are named in `pg_temp`, which reaches nothing else.
+/// 2. *functions*: those outside `pg_catalog` get their schema;
+/// 3. *types*: types outside `pg_catalog` get theirs;
+/// 4. *calls*: identity functions become constants, catalog look-ups become their guarded forms; targets keep their names;
+/// 5. *groups*: GROUP BY of a primary key gets the mentioned columns that depend on it;
+/// 6. *relations*: every relation becomes its policy view;
+/// 7. *temporaries*: the session's own temporary tables are named in `pg_temp`, which reaches nothing else.
 ///
 /// # Errors
 /// XX000 when the tree holds something that resolution did not see; 54001 when the policy views would be too large.
@@ -295,6 +296,12 @@ impl Rewriter<'_> {
             _ => {}
         }
         walk::children(kind, &mut |child| self.expression(child))?;
+        // Pass *functions*.
+        if let N::FuncCall(f) = kind
+            && let Some(found) = self.resolved.functions.get(&f.location)
+        {
+            f.funcname = vec![build::string(&found.schema), build::string(&found.name)];
+        }
         // Pass *calls*, innermost first.
         let location = match kind {
             N::FuncCall(f) => f.location,

@@ -53,6 +53,7 @@ impl<'r> Comparison<'r> {
                 "TypeName" => self.type_name(caller, sealed),
                 "RangeVar" => self.unwrapped(caller, sealed),
                 "DropStmt" => self.dropped(caller, sealed),
+                "FuncCall" => self.call(caller, sealed),
                 _ => self.fields(caller, sealed, &[]),
             },
             (Tree::List(c), Tree::List(s)) if c.len() == s.len() => {
@@ -165,6 +166,24 @@ impl<'r> Comparison<'r> {
             return Err(Broken::at("a column reference lost more than its schema"));
         }
         c.iter().skip(skip).zip(&s).try_for_each(|(c, s)| self.nodes(c, s))
+    }
+
+    /// A call: a function outside `pg_catalog` may have got the schema that resolution found.
+    fn call(&mut self, caller: &Tree, sealed: &Tree) -> Verdict {
+        self.fields(caller, sealed, &["funcname"])?;
+        let names = |t: &'_ Tree| {
+            t.field("funcname")
+                .map(|n| n.strings().into_iter().map(str::to_owned).collect::<Vec<_>>())
+                .unwrap_or_default()
+        };
+        let (c, s) = (names(caller), names(sealed));
+        let as_found = location(caller).and_then(|l| self.resolved.functions.get(&l)).map(|q| {
+            s == [q.schema.as_str(), q.name.as_str()]
+                && c.last() == Some(&q.name)
+                && (c.len() == 1 || c == s)
+                && !self.catalog.vouched_for(q).is_empty()
+        });
+        if as_found.unwrap_or(c == s) { Ok(()) } else { Err(Broken::at("a function's name differs")) }
     }
 
     /// A type: it may have got the schema that resolution found.

@@ -130,6 +130,7 @@ pub(super) async fn attempt(mut warehouse: Warehouse, documents: Option<Arc<Docu
         let problems = vec![defect(&warehouse.connection.key)];
         return Attempt { warehouse, changed, ruleset: None, settled: false, problems, unreachable };
     };
+    problems.extend(warehouse.remarks.iter().cloned());
     let mut settled = false;
     if unreachable.is_none() {
         match warehouse.run(ruleset.probes()).await {

@@ -3,6 +3,7 @@
 //! In: a [`Connection`]. Out: a [`Catalog`], and which probes failed. Must never: write, keep a client that failed, or wait without
 //! a bound.
 
+use crate::catalog::manifest::stands_in;
 use crate::catalog::{Catalog, Column, Described};
 use crate::config::Connection;
 use crate::governance::model::Origin;
@@ -32,12 +33,14 @@ pub struct Warehouse {
     client: Option<Client>,
     /// The last snapshot.
     pub catalog: Option<Arc<Catalog>>,
+    /// What is to be said of it: functions that are not as was vouched, or that nobody has classified.
+    pub remarks: Vec<Problem>,
 }
 
 impl Warehouse {
     /// A warehouse not yet connected to.
     pub fn new(connection: Arc<Connection>, config_file: &Path) -> Self {
-        Self { connection, origin: Origin::of_file(config_file), client: None, catalog: None }
+        Self { connection, origin: Origin::of_file(config_file), client: None, catalog: None, remarks: Vec::new() }
     }
 
     fn problem(&self, what: impl std::fmt::Display) -> Problem {
@@ -79,12 +82,30 @@ impl Warehouse {
 
     async fn read(&mut self) -> Result<Catalog, Problem> {
         let client = self.connected().await?;
-        let catalog = match tokio::time::timeout(PATIENCE, Catalog::load(&client)).await {
+        let mut catalog = match tokio::time::timeout(PATIENCE, Catalog::load(&client)).await {
             Ok(read) => read.map_err(|error| self.problem(error))?,
             Err(_) => return Err(self.problem("reading the catalog takes too long")),
         };
+        self.vouch(&client, &mut catalog).await?;
         self.client = Some(client);
         Ok(catalog)
+    }
+
+    /// Looks up the functions that somebody vouches for.
+    async fn vouch(&mut self, client: &Client, catalog: &mut Catalog) -> Result<(), Problem> {
+        let connection = Arc::clone(&self.connection);
+        let list: Vec<_> = connection.functions.iter().map(|(_, vouching)| vouching.clone()).collect();
+        let remarks = match tokio::time::timeout(PATIENCE, catalog.vouch(client, &list)).await {
+            Ok(asked) => asked.map_err(|error| self.problem(format!("asking for functions: {error}")))?,
+            Err(_) => return Err(self.problem("asking for functions takes too long")),
+        };
+        let origin = |entry: usize| connection.functions.get(entry).map_or(&self.origin, |(origin, _)| origin);
+        self.remarks = remarks.into_iter().map(|r| Problem::warning(origin(r.entry), r.message, r.help)).collect();
+        let others = unclassified(catalog).into_iter().chain(implicit_casts(catalog));
+        self.remarks.extend(others.map(|(what, help)| {
+            Problem::warning(&self.origin, format!("connection `{}`: {what}", connection.key), help)
+        }));
+        Ok(())
     }
 
     /// Has the warehouse describe the registered queries; true when that changed the catalog.
@@ -125,6 +146,36 @@ impl Warehouse {
         self.client = Some(client);
         Ok(failures)
     }
+}
+
+/// Functions that a server has and nobody has classified: message and help.
+fn unclassified(catalog: &Catalog) -> Option<(String, &'static str)> {
+    let major = catalog.server_version / 10_000;
+    let signatures: Vec<&str> = catalog.unclassified.values().flatten().map(String::as_str).collect();
+    let what = match (stands_in(catalog.server_version), signatures.is_empty()) {
+        (None, true) => return None,
+        (Some(known), true) => {
+            format!("PostgreSQL {major} is newer than the newest list of functions, that of {known}")
+        }
+        (Some(known), false) => format!(
+            "PostgreSQL {major} is newer than the newest list of functions, that of {known}; denied, all functions of their names: {}",
+            signatures.join(", ")
+        ),
+        (None, false) => format!(
+            "functions of PostgreSQL {major} that are on no list are denied, all functions of their names: {}",
+            signatures.join(", ")
+        ),
+    };
+    Some((what, "use a newer sqlveil, whose lists know them"))
+}
+
+/// Casts that happen without being named.
+fn implicit_casts(catalog: &Catalog) -> Vec<(String, &'static str)> {
+    let help = "vouch for the cast's function under `functions`, or revoke EXECUTE on it from the service login";
+    let say = |(from, to)| {
+        (format!("the cast from {from} to {to} may happen unnamed, by a function nobody vouches for"), help)
+    };
+    catalog.unvouched_implicit_casts().into_iter().map(say).collect()
 }
 
 /// Most type checks put into one statement. PostgreSQL's own limit on a target list is 1664 entries.
@@ -267,6 +318,7 @@ mod tests {
             connect_timeout: Duration::from_secs(5),
             query_timeout: None,
             temporary_tables: true,
+            functions: Vec::new(),
         })
     }
 
@@ -313,6 +365,17 @@ mod tests {
         assert!(problem.message.starts_with("connection `main`: "), "{problem}");
         assert_eq!(problem.origin.file.display().to_string(), "c.yaml");
         assert!(warehouse.catalog.is_some(), "the last snapshot stays");
+    }
+
+    #[test]
+    fn what_nobody_classified_is_told() {
+        let mut catalog = Catalog { server_version: 150_018, ..Catalog::default() };
+        assert_eq!(unclassified(&catalog), None);
+        catalog.unclassified.insert("f".into(), vec!["f(integer) text v f".into()]);
+        let said = |catalog: &Catalog| unclassified(catalog).unwrap().0;
+        assert!(said(&catalog).ends_with("are denied, all functions of their names: f(integer) text v f"));
+        catalog.server_version = 990_001;
+        assert!(said(&catalog).starts_with("PostgreSQL 99 is newer than the newest list of functions, that of "));
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@
 mod support;
 
 mod explain;
+mod functions;
 
 use tokio_postgres::{Client, SimpleQueryMessage};
 

@@ -51,6 +51,7 @@ pub struct Stage {
     groups: BTreeSet<String>,
     users: Vec<String>,
     config: String,
+    connection: String,
     data: String,
     documents: Vec<(String, String)>,
 }
@@ -92,6 +93,7 @@ impl Stage {
             groups: BTreeSet::new(),
             users: Vec::new(),
             config: String::new(),
+            connection: String::new(),
             data: String::new(),
             documents: Vec::new(),
         }
@@ -225,6 +227,17 @@ impl Stage {
         self
     }
 
+    /// Further lines of the connection, indented by four (`functions: …`).
+    pub fn connection(mut self, lines: &str) -> Self {
+        self.connection.push_str(lines);
+        self
+    }
+
+    /// The superuser, directly.
+    pub fn admin(&self) -> &Client {
+        &self.admin
+    }
+
     /// Writes the documents and starts the proxy on a free loopback port.
     pub async fn start(self) -> Running {
         let config = Config::load(&self.write()).unwrap_or_else(|problems| panic!("{problems:#?}"));
@@ -248,12 +261,13 @@ impl Stage {
         purposes.extend(self.purpose_documents.iter().cloned());
         let config = format!(
             "listen: [\"127.0.0.1:0\"]\ngovernance: governance\nidentity: identity.yaml\nsecret: {{file: secrets/master}}\n\
-             connections:\n  {0}: {{host: 127.0.0.1, port: {1}, database: {0}, user: {2}, sslmode: disable, \
-             password: {{file: secrets/warehouse}}, pool: {{max: 30}}}}\n{3}",
+             connections:\n  {0}:\n    host: 127.0.0.1\n    port: {1}\n    database: {0}\n    user: {2}\n    sslmode: disable\n    \
+             password: {{file: secrets/warehouse}}\n    pool: {{max: 30}}{4}\n{3}",
             self.database,
             self.server.port(),
             self.login(),
-            self.config
+            self.config,
+            self.connection
         );
         documents::write(
             self.folder.path(),

@@ -58,6 +58,7 @@ async fn play(turns: Vec<Vec<u8>>, mode: SslMode) -> (Result<(), String>, Vec<u8
         connect_timeout: Duration::from_secs(2),
         query_timeout: None,
         temporary_tables: true,
+        functions: Vec::new(),
     };
     let pool = Pool::new(Arc::new(connection));
     let answer = pool.acquire(pool.deadline()).await;

@@ -115,6 +115,7 @@ pub fn connection(server: &PrivatePostgres) -> Connection {
         connect_timeout: Duration::from_secs(5),
         query_timeout: None,
         temporary_tables: true,
+        functions: Vec::new(),
     }
 }
 
