@@ -159,9 +159,16 @@ impl Kind<'_> {
         match explain.query.as_deref().and_then(|n| n.node.as_ref()) {
             Some(NodeEnum::SelectStmt(select)) => self.explain_query(explain, select, &options),
             Some(NodeEnum::ExecuteStmt(execute)) => self.explain_execute(execute, &options),
+            // The plan is that of its query; ANALYZE would make the table.
+            Some(NodeEnum::CreateTableAsStmt(create)) => match create.query.as_deref().and_then(|n| n.node.as_ref()) {
+                Some(NodeEnum::SelectStmt(select)) if options.measured.is_none() => {
+                    self.explain_query(explain, select, &options)
+                }
+                _ => Err(Refusal::unsupported("EXPLAIN of CREATE TABLE AS is supported for SELECT, without ANALYZE")),
+            },
             Some(other) => {
                 Err(Refusal::unsupported(format!("EXPLAIN of {} is not supported", names::kind_name(other)))
-                    .with_hint("EXPLAIN is supported for SELECT and EXECUTE."))
+                    .with_hint("EXPLAIN is supported for SELECT, EXECUTE and CREATE TABLE AS."))
             }
             None => Err(Refusal::internal("an EXPLAIN of nothing")),
         }
