@@ -233,11 +233,6 @@ impl Stage {
         self
     }
 
-    /// The superuser, directly.
-    pub fn admin(&self) -> &Client {
-        &self.admin
-    }
-
     /// Writes the documents and starts the proxy on a free loopback port.
     pub async fn start(self) -> Running {
         let config = Config::load(&self.write()).unwrap_or_else(|problems| panic!("{problems:#?}"));
