@@ -94,6 +94,8 @@ impl Record {
     fn end(&mut self, outcome: &str, rows: Option<u64>, code: Option<&str>) {
         let Some(open) = self.0.take() else { return };
         let sources = open.plan.as_ref().map(|p| p.sources.join(", ")).unwrap_or_default();
+        let writing = open.plan.as_ref().and_then(|p| p.writing.as_ref());
+        let written = writing.map(|w| w.sources.join(", "));
         tracing::info!(
             target: "audit",
             user = &*open.who.user,
@@ -105,6 +107,7 @@ impl Record {
             decision = "allowed",
             world = open.plan.as_ref().map_or(0, |p| p.world_version),
             sources,
+            written,
             outcome,
             code,
             rows,

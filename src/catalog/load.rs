@@ -4,7 +4,7 @@
 //! (PostgreSQL 13 to 18). Must never: read user data, or hand out a snapshot of a database whose text is not UTF-8.
 
 use super::views;
-use super::{Cast, Catalog, Column, Constraint, Function, Index, Operator, Relation, RelationKind, TypeInfo};
+use super::{Cast, Catalog, Column, Constraint, Function, Index, Operator, Relation, RelationKind, Sequence, TypeInfo};
 use crate::types::{Oid, QualifiedName};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -39,13 +39,20 @@ const DATABASE: &str = "SELECT current_setting('server_version_num')::int4, d.da
 /// Schemas kept: not TOAST, not temporary ones of sessions. Users cannot make schemas whose name begins with `pg_`.
 const SCHEMAS: &str = "SELECT oid, nspname::text FROM pg_namespace WHERE nspname::text !~ '^pg_(toast|temp_)'";
 
-const RELATIONS: &str = "SELECT c.oid, c.relnamespace, c.relname::text, c.relkind, c.reltype, c.relrowsecurity FROM pg_class c \
+const RELATIONS: &str = "SELECT c.oid, c.relnamespace, c.relname::text, c.relkind, c.reltype, c.relrowsecurity, c.relhasrules AND c.relkind <> 'v', \
+    EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgtype & 1 = 1 AND t.tgtype & 66 <> 0) FROM pg_class c \
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')";
 
 const COLUMNS: &str = "SELECT a.attrelid, a.attname::text, a.attnum, a.atttypid, a.atttypmod, a.attnotnull, a.attcollation, \
-    a.attgenerated <> ''::\"char\" \
+    a.attgenerated <> ''::\"char\", a.atthasdef OR a.attidentity <> ''::\"char\" \
     FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid \
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attrelid, a.attnum";
+
+/// With the column that owns it, by `OWNED BY` (`a`) or as an identity (`i`).
+const SEQUENCES: &str = "SELECT c.oid, c.relnamespace, c.relname::text, coalesce(d.refobjid, 0::oid), a.attname::text \
+    FROM pg_class c LEFT JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.objsubid = 0 \
+    AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i') \
+    LEFT JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid WHERE c.relkind = 'S'";
 
 const INDEXES: &str = "SELECT i.indrelid, i.indexrelid, c.relname::text, i.indkey::int2[], \
     i.indexprs IS NOT NULL OR i.indpred IS NOT NULL \
@@ -103,6 +110,7 @@ async fn read(client: &Client) -> Result<Catalog, LoadError> {
     read_database(client, &mut catalog).await?;
     let schemas = read_schemas(client, &mut catalog).await?;
     let mut relations = read_relations(client, &schemas).await?;
+    read_sequences(client, &schemas, &mut catalog).await?;
     read_columns(client, &mut relations).await?;
     read_functions(client, &mut catalog).await?;
     read_views(client, &mut relations, &catalog.functions).await?;
@@ -164,19 +172,29 @@ async fn read_relations(client: &Client, schemas: &HashMap<Oid, String>) -> Resu
         };
         let id = oid(&row, 0)?;
         let name = QualifiedName::new(schema.clone(), row.try_get::<_, String>(2)?);
+        let (row_security, rules, before_triggers) = (row.try_get(5)?, row.try_get(6)?, row.try_get(7)?);
+        let row_type = oid(&row, 4)?;
         relations.insert(
             id,
-            Relation {
-                oid: id,
-                name,
-                kind,
-                row_type: oid(&row, 4)?,
-                row_security: row.try_get(5)?,
-                ..Relation::default()
-            },
+            Relation { oid: id, name, kind, row_type, row_security, rules, before_triggers, ..Relation::default() },
         );
     }
     Ok(relations)
+}
+
+async fn read_sequences(
+    client: &Client,
+    schemas: &HashMap<Oid, String>,
+    catalog: &mut Catalog,
+) -> Result<(), LoadError> {
+    for row in client.query(SEQUENCES, &[]).await? {
+        let Some(schema) = schemas.get(&oid(&row, 1)?) else { continue };
+        let name = QualifiedName::new(schema.clone(), row.try_get::<_, String>(2)?);
+        let column: Option<String> = row.try_get(4)?;
+        let owner = oid(&row, 3)?;
+        catalog.sequences.insert(name, Sequence { oid: oid(&row, 0)?, owner: column.map(|column| (owner, column)) });
+    }
+    Ok(())
 }
 
 async fn read_columns(client: &Client, relations: &mut HashMap<Oid, Relation>) -> Result<(), LoadError> {
@@ -190,6 +208,7 @@ async fn read_columns(client: &Client, relations: &mut HashMap<Oid, Relation>) -
             not_null: row.try_get(5)?,
             collation: oid(&row, 6)?,
             generated: row.try_get(7)?,
+            has_default: row.try_get(8)?,
         });
     }
     Ok(())

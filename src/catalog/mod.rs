@@ -38,6 +38,8 @@ pub struct Catalog {
     pub database: String,
     /// Relations (tables, views, materialized views, foreign and partitioned tables) of every schema, system ones included.
     pub relations: HashMap<QualifiedName, Arc<Relation>>,
+    /// Sequences of every schema.
+    pub sequences: HashMap<QualifiedName, Sequence>,
     /// Types by OID.
     pub types: HashMap<Oid, Arc<TypeInfo>>,
     /// Types by name.
@@ -73,6 +75,7 @@ impl Catalog {
             server_version,
             database,
             relations,
+            sequences,
             types,
             type_names,
             functions,
@@ -89,6 +92,7 @@ impl Catalog {
             && *schemas == other.schemas
             && *type_names == other.type_names
             && *relations == other.relations
+            && *sequences == other.sequences
             && *types == other.types
             && *casts == other.casts
             && *queries == other.queries
@@ -141,6 +145,10 @@ pub struct Relation {
     pub row_security: bool,
     /// Relations it inherits from or is a partition of.
     pub parents: Vec<Oid>,
+    /// A rewrite rule (`CREATE RULE`) stands on it, other than a view's own.
+    pub rules: bool,
+    /// A BEFORE or INSTEAD OF row trigger stands on it: what is stored may differ from what was assigned.
+    pub before_triggers: bool,
 }
 
 /// A column.
@@ -160,6 +168,17 @@ pub struct Column {
     pub collation: Oid,
     /// `GENERATED ALWAYS AS (…)`: its expression names other columns.
     pub generated: bool,
+    /// Has a default, is an identity or generated: left out of an INSERT, it does not become NULL.
+    pub has_default: bool,
+}
+
+/// A sequence.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Sequence {
+    /// `pg_class.oid`.
+    pub oid: Oid,
+    /// The column that owns it (`OWNED BY`, identity): relation and column name.
+    pub owner: Option<(Oid, String)>,
 }
 
 /// An index, for the virtual catalog.

@@ -279,6 +279,7 @@ fn relation(table: &Value, schema: &str) -> Option<Relation> {
             not_null: column.get("notnull")?.as_bool()?,
             collation: oid(column, "collation")?,
             generated: column.get("generated")?.as_bool()?,
+            has_default: false,
         });
     }
     // All of a session's own table is shown to it: which columns an index or a constraint names does not matter.
@@ -317,6 +318,7 @@ fn decision(relation: &Relation) -> RelationDecision {
         rows: Vec::new(),
         companions: Vec::new(),
         unmet_purposes: Vec::new(),
+        write: true,
         valid_until: None,
         trace: Vec::new(),
     }

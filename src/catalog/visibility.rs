@@ -367,6 +367,7 @@ pub(crate) mod tests {
             rows: vec![],
             companions: Vec::new(),
             unmet_purposes: vec![],
+            write: false,
             valid_until: None,
             trace: vec![],
         })

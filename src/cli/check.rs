@@ -150,6 +150,7 @@ mod tests {
             rows: vec![row(true, "r1"), row(false, "r2")],
             companions: Vec::new(),
             unmet_purposes: Vec::new(),
+            write: false,
             valid_until: None,
             trace: Vec::new(),
         };

@@ -10,8 +10,10 @@ mod planner;
 mod scratch;
 pub mod settings;
 mod statement;
+mod write;
 
 pub use planner::Planner;
+pub use write::{Named, Writing};
 
 use crate::catalog::scratch::{Change, Scratch};
 use crate::error::Refusal;
@@ -74,6 +76,8 @@ pub struct Plan {
     pub sources: Vec<Arc<str>>,
     /// True when the statement returns rows (Describe answers RowDescription).
     pub returns_rows: bool,
+    /// What it writes; `None` when it only reads.
+    pub writing: Option<Arc<Writing>>,
     /// `World::version` decided under.
     pub world_version: u64,
     /// The decision holds until this instant (exclusive).

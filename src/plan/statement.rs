@@ -79,6 +79,9 @@ impl Kind<'_> {
                 let name = (!close.portalname.is_empty()).then(|| close.portalname.clone());
                 self.utility(Effect::CloseCursor(name), false)
             }
+            N::InsertStmt(_) | N::UpdateStmt(_) | N::DeleteStmt(_) | N::MergeStmt(_) => self.write(),
+            N::TruncateStmt(truncate) => self.truncate(truncate),
+            N::CopyStmt(copy) if copy.is_from => self.copy_from(copy),
             N::CopyStmt(copy) => self.copy(copy),
             N::ExplainStmt(explain) => self.explain(explain),
             N::TransactionStmt(transaction) => self.transaction(transaction),
@@ -107,7 +110,7 @@ impl Kind<'_> {
         let kind = names::kind_name(&self.statement.node);
         let at = i32::try_from(self.statement.range.start).unwrap_or(-1);
         Refusal::unsupported(format!("{kind} is not supported"))
-            .with_hint("Supported are SELECT, VALUES, TABLE, EXPLAIN, COPY … TO STDOUT, cursors, prepared statements, temporary tables, transactions, SHOW and SET of client settings.")
+            .with_hint("Supported are SELECT, VALUES, TABLE, EXPLAIN, INSERT, UPDATE, DELETE, MERGE, TRUNCATE, COPY … TO STDOUT and FROM STDIN, cursors, prepared statements, temporary tables, transactions, SHOW and SET of client settings.")
             .at(at)
     }
 
@@ -138,7 +141,8 @@ impl Kind<'_> {
         self.sight.catalog_is_current()?;
         let (sealed, positions) =
             seal::seal(caller, rewritten, resolved, &self.inputs.world.catalog, &self.kept.expected)?;
-        let decisions: Vec<_> = resolved.relations.values().map(|r| r.permitted.decision()).collect();
+        let read = resolved.relations.values().map(|r| r.permitted.decision());
+        let decisions: Vec<_> = read.chain(resolved.targets.values().map(|t| t.permitted.decision())).collect();
         let sources: BTreeSet<Arc<str>> = decisions.iter().map(|d| Arc::clone(&d.source)).collect();
         let mut notices = Vec::new();
         for decision in decisions.iter().filter(|d| !d.unmet_purposes.is_empty()) {
@@ -161,7 +165,11 @@ impl Kind<'_> {
                 // Schema and table fields name the relation as the warehouse does.
                 hides: decisions
                     .iter()
-                    .any(|d| d.hides_anything() || d.logical != d.remote || d.is_view(&self.inputs.world.catalog)),
+                    .any(|d| d.hides_anything() || d.logical != d.remote || d.is_view(&self.inputs.world.catalog))
+                    || resolved
+                        .targets
+                        .values()
+                        .any(|t| !super::write::whole(t.permitted.decision(), &self.inputs.world.catalog)),
                 canonical_data_errors: decisions
                     .iter()
                     .any(|d| d.may_raise() || d.relation(&self.inputs.world.catalog).is_some_and(|r| r.may_raise)),
@@ -170,6 +178,7 @@ impl Kind<'_> {
             instead: None,
             sources: sources.into_iter().collect(),
             returns_rows,
+            writing: self.writing(resolved),
             world_version: self.inputs.world.version,
             valid_until: self.sight.looked_at().chain(decisions.iter().copied()).filter_map(|d| d.valid_until).min(),
         })
@@ -187,6 +196,7 @@ impl Kind<'_> {
             sealed,
             effect,
             returns_rows: tag.is_some(),
+            writing: None,
             tag,
             positions: PositionMap::default(),
             errors: ErrorPolicy::default(),
@@ -202,16 +212,25 @@ impl Kind<'_> {
         let (types, params) = resolve::resolve_types(&prepare.argtypes, self.sight)?;
         let mut argtypes = prepare.argtypes.clone();
         rewrite::rewrite_types(&mut argtypes, &types);
-        let Some(NodeEnum::SelectStmt(select)) = prepare.query.as_deref().and_then(|n| n.node.as_ref()) else {
-            return Err(Refusal::unsupported("PREPARE is supported for SELECT"));
+        let Some(mut tree) = prepare.query.as_deref().and_then(|n| n.node.clone()) else {
+            return Err(Refusal::internal("a PREPARE of nothing"));
         };
-        let mut tree = (**select).clone();
-        let mut resolved = resolve::resolve(&mut tree, self.sight, &params)?;
+        let mut resolved = match &mut tree {
+            NodeEnum::SelectStmt(select) => {
+                let resolved = resolve::resolve(select, self.sight, &params)?;
+                rewrite::rewrite(select, &resolved, &self.kept.bodies)?;
+                resolved
+            }
+            written => {
+                let (resolved, _) = resolve::resolve_write(written, self.sight, &params)?;
+                rewrite::rewrite_write(written, &resolved, &self.kept.bodies)?;
+                resolved
+            }
+        };
         resolved.types.extend(types.types);
-        rewrite::rewrite(&mut tree, &resolved, &self.kept.bodies)?;
         let mut rewritten = prepare.clone();
         rewritten.argtypes = argtypes;
-        rewritten.query = Some(Box::new(build::node(NodeEnum::SelectStmt(Box::new(tree)))));
+        rewritten.query = Some(Box::new(build::node(tree)));
         let effect = Effect::Prepare { name: prepare.name.clone(), sql: self.own_text.to_owned() };
         self.sealed(&self.statement.node, NodeEnum::PrepareStmt(Box::new(rewritten)), &resolved, effect, false)
     }
@@ -238,9 +257,6 @@ impl Kind<'_> {
 
     /// `COPY relation TO STDOUT` becomes `COPY (SELECT … FROM relation) TO STDOUT`.
     fn copy(&self, copy: &pb::CopyStmt) -> Result<Plan, Refusal> {
-        if copy.is_from {
-            return Err(Refusal::unsupported("COPY FROM is not supported"));
-        }
         if copy.is_program || !copy.filename.is_empty() {
             return Err(Refusal::denied("permission denied to COPY to a file or program")
                 .with_hint("COPY to STDOUT works for everyone; psql's \\copy command does too."));
@@ -394,7 +410,7 @@ fn set_value(args: &[pb::Node]) -> Result<SetValue, Refusal> {
 
 /// Options of COPY … TO STDOUT. Their values are checked before anything is printed: the printer expects what the server would accept,
 /// and goes down with the process on anything else.
-fn copy_option(option: &pb::Node) -> Result<(), Refusal> {
+pub(super) fn copy_option(option: &pb::Node) -> Result<(), Refusal> {
     let Some(NodeEnum::DefElem(option)) = &option.node else {
         return Err(Refusal::internal("a COPY option of another kind"));
     };

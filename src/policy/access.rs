@@ -24,10 +24,10 @@ const ANY_PURPOSE: &str = "<ANY PURPOSE>";
 /// Decides. `mask_salt` is the salt of masks for this caller's project.
 pub(crate) fn access(bound: &Bound, caller: &Caller, mask_salt: &Salt, now: SystemTime) -> Access {
     let mut trace = Vec::new();
-    let valid_until = match subscribed(bound, caller, now, &mut trace) {
+    let (valid_until, write) = match subscribed(bound, caller, now, &mut trace) {
         Subscribed::No => return Access::Hidden,
         Subscribed::Discoverable(hint) => return Access::Discoverable { hint },
-        Subscribed::Yes(until) => until,
+        Subscribed::Yes(until, write) => (until, write),
     };
     if bound.unconfirmed || !bound.invalid.is_empty() {
         return Access::Invalid;
@@ -38,7 +38,7 @@ pub(crate) fn access(bound: &Bound, caller: &Caller, mask_salt: &Salt, now: Syst
     for chain in &bound.chains {
         deciding.chain(chain);
     }
-    Access::Visible(Arc::new(deciding.finish(valid_until)))
+    Access::Visible(Arc::new(deciding.finish(valid_until, write)))
 }
 
 /// What would be said of a data source that is not visible, for `explain`.
@@ -196,7 +196,7 @@ impl<'a> Deciding<'a> {
         }
     }
 
-    fn finish(mut self, valid_until: Option<SystemTime>) -> RelationDecision {
+    fn finish(mut self, valid_until: Option<SystemTime>, write: bool) -> RelationDecision {
         let source = &self.bound.source;
         let mut wins = vec![0usize; self.trace.len()];
         let mut losses: Vec<Vec<String>> = vec![Vec::new(); self.trace.len()];
@@ -257,6 +257,7 @@ impl<'a> Deciding<'a> {
             rows: self.rows,
             companions,
             unmet_purposes: self.unmet,
+            write,
             valid_until,
             trace: self.trace,
         }

@@ -48,6 +48,8 @@ pub struct RelationDecision {
     pub companions: Vec<Companion>,
     /// Purposes that would satisfy an unmet purpose restriction (a NOTICE names them); empty = none unmet.
     pub unmet_purposes: Vec<String>,
+    /// Whether the caller may write (WRITE granted): INSERT, UPDATE, DELETE, MERGE, TRUNCATE, COPY FROM.
+    pub write: bool,
     /// The decision holds until this instant (grant expiry); `None` = until something changes.
     pub valid_until: Option<SystemTime>,
     /// Every rule that touches the relation, in order. [`super::Ruleset::considered`] tells of the others too.
@@ -216,4 +218,16 @@ pub struct RuleTrace {
     pub why: String,
     /// Columns on which a local mask stands in the place of this global one: reported as `conflict: existingMasking`, `disabled: true`.
     pub existing_masking: Vec<String>,
+}
+
+/// A type's name as SQL, qualified, with its modifier when there is one (-1: none). `None`: not in the catalog.
+pub fn type_text(catalog: &Catalog, oid: Oid, typmod: i32) -> Option<String> {
+    super::sqltype::type_sql(catalog, oid, typmod)
+}
+
+/// Whether values of a type are surely compared by an operator of its own.
+pub fn has_equality(catalog: &Catalog, oid: Oid) -> bool {
+    use super::sqltype::{is_number, is_temporal, is_text, oids};
+    let base = super::sqltype::base_type(catalog, oid);
+    is_number(base) || is_text(base) || is_temporal(base) || [oids::BOOL, oids::UUID, oids::BYTEA].contains(&base)
 }

@@ -12,8 +12,8 @@ use std::time::SystemTime;
 
 /// The answer.
 pub(crate) enum Subscribed {
-    /// Yes, until the instant (of the last grant's expiry) when there is one.
-    Yes(Option<SystemTime>),
+    /// Yes, until the instant (of the next change by a grant's expiry) when there is one; whether to write, too.
+    Yes(Option<SystemTime>, bool),
     /// No, but the caller may know that the data source exists: what to do.
     Discoverable(String),
     /// No.
@@ -34,16 +34,26 @@ pub(crate) fn subscribed(bound: &Bound, caller: &Caller, now: SystemTime, trace:
     if denied {
         return hidden(&read, false);
     }
-    // WRITE implies READ of the same relation.
+    let giving: Vec<&Grant> = grants.iter().filter(|g| g.state.gives_access()).copied().collect();
+    let writing: Vec<&Grant> = giving.iter().filter(|g| g.write).copied().collect();
+    // WRITE implies READ of the same relation, READ never WRITE.
+    let may_write = write.open() || !writing.is_empty();
+    let write_until = if write.open() { None } else { last(&writing) };
     if read.open() || write.open() {
-        return Subscribed::Yes(None);
+        return Subscribed::Yes(if may_write { write_until } else { None }, may_write);
     }
-    let giving: Vec<&&Grant> = grants.iter().filter(|g| g.state.gives_access()).collect();
     if giving.is_empty() {
         return hidden(&read, pending);
     }
-    let until: Option<Vec<SystemTime>> = giving.iter().map(|g| g.expiration.map(SystemTime::from)).collect();
-    Subscribed::Yes(until.and_then(|all| all.into_iter().max()))
+    // WRITE may end before READ does.
+    let until = [last(&giving), write_until.filter(|_| may_write)].into_iter().flatten().min();
+    Subscribed::Yes(until, may_write)
+}
+
+/// When the last of these grants ends; `None`: never.
+fn last(grants: &[&Grant]) -> Option<SystemTime> {
+    let until: Option<Vec<SystemTime>> = grants.iter().map(|g| g.expiration.map(SystemTime::from)).collect();
+    until.and_then(|all| all.into_iter().max())
 }
 
 fn expired(grant: &Grant, now: SystemTime) -> bool {

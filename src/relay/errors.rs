@@ -4,10 +4,11 @@
 //! position in the caller's own text. Must never: pass context or internal-query fields (they hold rewritten SQL), detail of a relation
 //! that hides something, or a text that may quote a hidden value.
 
+use super::writes::{self, Said};
 use crate::error::{Family, Refusal, SqlState};
-use crate::plan::{ErrorPolicy, Plan};
+use crate::plan::{ErrorPolicy, Plan, Writing};
 use crate::policy::decision::ROW_ALIAS;
-use crate::wire::errors::{Fields, byte_offset, character_position, write_fields};
+use crate::wire::errors::{Fields, Severity, byte_offset, character_position, error_response, write_fields};
 use bytes::BytesMut;
 
 /// The text of every error that might quote a value while a policy's own expressions may raise.
@@ -43,13 +44,15 @@ pub struct About<'a> {
     pub plan: &'a Plan,
     /// How its errors are shown: the plan's own, and those of what it executes.
     pub errors: ErrorPolicy,
+    /// What it writes, or what it executes does.
+    pub writing: Option<&'a Writing>,
 }
 
 /// How errors are shown that belong to no statement: closed.
 const UNKNOWN: ErrorPolicy = ErrorPolicy { hides: true, canonical_data_errors: true };
 
 /// Whether a text under this code can quote values of rows: everything but the classes known not to (PostgreSQL manual, Appendix A).
-fn may_quote_values(code: &str) -> bool {
+pub(super) fn may_quote_values(code: &str) -> bool {
     match code.get(..2) {
         // Connection, invalid transaction state, rollback, syntax and names, resources, object state, operator intervention.
         Some("08" | "0A" | "25" | "26" | "28" | "34" | "3D" | "3F" | "40" | "42" | "53" | "55" | "57") => false,
@@ -82,6 +85,17 @@ const TOLD: [&str; 3] = ["NOTICE", "WARNING", "INFO"];
 pub fn relay(out: &mut BytesMut, tag: u8, fields: &Fields<'_>, about: Option<&About<'_>>) {
     let policy = about.map_or(UNKNOWN, |a| a.errors);
     let code = fields.sqlstate();
+    if let Some(writing) = about.and_then(|a| a.writing) {
+        match writes::said(tag, fields, writing, policy.hides) {
+            Said::Plainly => {}
+            Said::Nothing => return,
+            Said::Refusal(refusal) => return error_response(out, &refusal, Severity::Error, None),
+            Said::Otherwise(text) => {
+                let kept = fields.iter().filter(|(kind, _)| matches!(kind, b'S' | b'V' | b'C'));
+                return write_fields(out, tag, kept.chain(std::iter::once((b'M', text.as_str()))));
+            }
+        }
+    }
     let canonical = policy.canonical_data_errors && may_quote_values(code);
     let told = fields.get(b'V').is_some_and(|severity| TOLD.contains(&severity));
     if tag == b'N' && (canonical || !told) {
@@ -100,6 +114,15 @@ pub fn relay(out: &mut BytesMut, tag: u8, fields: &Fields<'_>, about: Option<&Ab
             b'M' => shown.push((kind, text)),
             b'P' => shown.extend(position.as_deref().map(|p| (kind, p))),
             // Detail, hint, schema, table, column, type, constraint.
+            b'D' | b'H' if code == SqlState::FEATURE_NOT_SUPPORTED.0 && about.is_some_and(|a| a.writing.is_some()) => {}
+            // Where in the client's own rows.
+            b'W' if !policy.hides
+                && !canonical
+                && text.starts_with("COPY ")
+                && about.is_some_and(|a| a.writing.is_some()) =>
+            {
+                shown.push((kind, text));
+            }
             b'D' | b'H' | b's' | b't' | b'c' | b'd' | b'n'
                 if !policy.hides && !canonical && code != SqlState::INSUFFICIENT_PRIVILEGE.0 =>
             {
@@ -142,6 +165,7 @@ mod tests {
             instead: None,
             sources: Vec::new(),
             returns_rows: true,
+            writing: None,
             world_version: 1,
             valid_until: None,
         }
@@ -167,8 +191,14 @@ mod tests {
         ];
         write_fields(&mut raw, b'E', fields.into_iter());
         let fields = Fields::parse(&raw[5..]).unwrap();
-        let about =
-            plan.map(|(plan, caller_sql, sent, start)| About { caller_sql, sent, start, plan, errors: plan.errors });
+        let about = plan.map(|(plan, caller_sql, sent, start)| About {
+            caller_sql,
+            sent,
+            start,
+            plan,
+            errors: plan.errors,
+            writing: None,
+        });
         let mut out = BytesMut::new();
         relay(&mut out, tag, &fields, about.as_ref());
         if out.is_empty() {
@@ -236,7 +266,7 @@ mod tests {
                 [(b'S', severity), (b'V', severity), (b'C', "00000"), (b'M', "x")].into_iter(),
             );
             let p = plan(ErrorPolicy::default(), &[]);
-            let about = About { caller_sql: "", sent: "", start: 0, plan: &p, errors: p.errors };
+            let about = About { caller_sql: "", sent: "", start: 0, plan: &p, errors: p.errors, writing: None };
             let mut out = BytesMut::new();
             relay(&mut out, b'N', &Fields::parse(&raw[5..]).unwrap(), Some(&about));
             assert_eq!(!out.is_empty(), passes, "{severity}");

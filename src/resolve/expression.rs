@@ -51,11 +51,21 @@ pub(super) struct Facts {
     pub loose: bool,
     /// Made of constants, parameters and unmasked columns of one relation use at this level: may be copied below a barrier.
     pub pushable: bool,
+    /// Looks at a masked column.
+    pub masked: bool,
 }
 
 impl Facts {
     pub(super) fn constant(type_oid: Type) -> Self {
-        Facts { type_oid, total: true, touches: BTreeSet::new(), aggregates: false, loose: false, pushable: true }
+        Facts {
+            type_oid,
+            total: true,
+            touches: BTreeSet::new(),
+            aggregates: false,
+            loose: false,
+            pushable: true,
+            masked: false,
+        }
     }
 
     /// Combines the facts of parts into those of a whole that computes nothing itself.
@@ -67,6 +77,7 @@ impl Facts {
             aggregates: parts.iter().any(|p| p.aggregates),
             loose: parts.iter().any(|p| p.loose),
             pushable: parts.iter().all(|p| p.pushable),
+            masked: parts.iter().any(|p| p.masked),
         }
     }
 
@@ -101,6 +112,11 @@ impl Resolver<'_, '_> {
         };
         match kind {
             N::AConst(c) => Ok(Facts::constant(constant_type(c))),
+            // PostgreSQL refuses it where no column says what it stands for.
+            N::SetToDefault(_) => Ok(Facts::constant(Type::Unclear).but(false)),
+            N::CurrentOfExpr(_) => {
+                Err(Refusal::unsupported("WHERE CURRENT OF is not supported").with_hint("Name the row by its key."))
+            }
             N::ParamRef(p) => {
                 if p.number < 1 {
                     return Err(Refusal::new(
@@ -230,9 +246,10 @@ impl Resolver<'_, '_> {
         let star = matches!(c.fields.last().map(|f| &f.node), Some(Some(NodeEnum::AStar(_))));
         let named = if star { c.fields.get(..c.fields.len().saturating_sub(1)).unwrap_or_default() } else { &c.fields };
         let parts = names::parts(named).unwrap_or_default();
-        let opaque = |touches: BTreeSet<i32>| Facts {
+        let opaque = |this: &Self, touches: BTreeSet<i32>| Facts {
             type_oid: Type::Unclear,
             total: false,
+            masked: this.masks_any(&touches),
             touches,
             aggregates: false,
             loose: true,
@@ -264,7 +281,8 @@ impl Resolver<'_, '_> {
                 },
                 _ => scope.all_uses(),
             };
-            return Ok(opaque(touches));
+            self.star_of(c, &path, scope)?;
+            return Ok(opaque(self, touches));
         }
         let found = match path.as_slice() {
             [name] => scope.unqualified(name),
@@ -279,8 +297,10 @@ impl Resolver<'_, '_> {
             let text = format!("column \"{name}\" does not exist");
             return Err(Refusal::new(Family::Caller, SqlState("42703"), text).at(c.location));
         }
+        self.beside_target(c, &path, &found, scope)?;
         Ok(match found {
             Found::Column { column, depth, .. } => Facts {
+                masked: column.masked,
                 type_oid: column.type_oid.map_or(Type::Unclear, Type::Known),
                 total: column.total && column.type_oid.is_some(),
                 touches: column.uses.as_ref().clone(),
@@ -288,9 +308,9 @@ impl Resolver<'_, '_> {
                 loose: !column.total || column.type_oid.is_none(),
                 pushable: depth == 0 && column.base.is_some(),
             },
-            Found::Row { item } => opaque(item.uses.as_ref().clone()),
-            Found::Unknown => opaque(scope.all_uses()),
-            Found::Nothing => opaque(scope.all_uses()),
+            Found::Row { item } => opaque(self, item.uses.as_ref().clone()),
+            Found::Unknown => opaque(self, scope.all_uses()),
+            Found::Nothing => opaque(self, scope.all_uses()),
         })
     }
 
@@ -570,6 +590,11 @@ impl Resolver<'_, '_> {
             }
             _ => (false, Type::Unclear),
         };
+        let shown = kind != S::ExistsSublink
+            && match &output.columns {
+                Some(columns) => columns.iter().any(|c| c.masked),
+                None => self.masks_any(&output.uses),
+            };
         if let Some(test) = &test {
             touches.extend(test.touches.iter().copied());
         }
@@ -578,6 +603,7 @@ impl Resolver<'_, '_> {
             total: total && test.as_ref().is_none_or(|t| t.total),
             touches,
             aggregates: test.as_ref().is_some_and(|t| t.aggregates),
+            masked: shown || test.as_ref().is_some_and(|t| t.masked),
             loose: !total || test.is_some_and(|t| t.loose),
             pushable: false,
         })

@@ -93,6 +93,8 @@ impl Resolver<'_, '_> {
                     columns,
                     uses: Rc::new(output.uses),
                     nullable,
+                    target: None,
+                    named: Vec::new(),
                 };
                 Ok(From {
                     items: vec![item],
@@ -153,6 +155,7 @@ impl Resolver<'_, '_> {
                         total: false,
                         uses: Rc::clone(&uses),
                         base: None,
+                        masked: false,
                     };
                     let mut columns: Vec<Column> = given.enumerate().map(column).collect();
                     columns.extend([name.clone(), "relid".to_owned()].into_iter().map(|n| column((0, n))));
@@ -160,7 +163,9 @@ impl Resolver<'_, '_> {
                 } else {
                     None
                 };
-                let item = Item { name, schema: None, columns, uses: Rc::new(touches.clone()), nullable };
+                let named = known_names(function, &name);
+                let uses = Rc::new(touches.clone());
+                let item = Item { name, schema: None, columns, uses, nullable, target: None, named };
                 Ok(From { items: vec![item], merged: BTreeSet::new(), touches, tame: false })
             }
             N::RangeTableSample(sample) => {
@@ -231,7 +236,7 @@ impl Resolver<'_, '_> {
                 }
                 let name = table.alias.as_ref().map_or_else(|| "xmltable".to_owned(), |a| a.aliasname.clone());
                 let uses = Rc::new(touches.clone());
-                let item = Item { name, schema: None, columns: None, uses, nullable };
+                let item = Item { name, schema: None, columns: None, uses, nullable, target: None, named: Vec::new() };
                 Ok(From { items: vec![item], merged: BTreeSet::new(), touches, tame: false })
             }
             other => Err(walk::unsupported(other)),
@@ -248,6 +253,10 @@ impl Resolver<'_, '_> {
             && relation.catalogname.is_empty()
             && let Some(cte) = scope.cte(&relation.relname)
         {
+            if cte.silent.get() {
+                let text = format!("WITH query \"{}\" does not have a RETURNING clause", relation.relname);
+                return Err(Refusal::unsupported(text).at(relation.location));
+            }
             self.resolved.ctes.insert(relation.location);
             let columns = cte
                 .columns
@@ -255,15 +264,10 @@ impl Resolver<'_, '_> {
                 .clone()
                 .map(|c| rename(c.into_iter().map(|c| Column { base: None, ..c }).collect(), aliases));
             let uses = cte.uses.borrow().clone();
-            let item = Item { name, schema: None, columns, uses, nullable };
+            let item = Item { name, schema: None, columns, uses, nullable, target: None, named: Vec::new() };
             return Ok(From { items: vec![item], tame: false, ..From::default() });
         }
-        if relation.location < 0
-            || self.resolved.relations.contains_key(&relation.location)
-            || self.resolved.temporaries.contains(&relation.location)
-        {
-            return Err(Refusal::internal("a relation without a place of its own"));
-        }
+        self.own_place(relation)?;
         if let Some(table) = self.sight.temporary(relation)? {
             self.sight.usable(table, relation)?;
             let columns = table.columns.as_ref().map(|columns| rename(super::scratch::columns(columns), aliases));
@@ -273,7 +277,7 @@ impl Resolver<'_, '_> {
             });
             self.resolved.temporaries.insert(relation.location);
             let tame = columns.is_some();
-            let item = Item { name, schema, columns, uses: Rc::default(), nullable };
+            let item = Item { name, schema, columns, uses: Rc::default(), nullable, target: None, named: Vec::new() };
             return Ok(From { items: vec![item], tame, ..From::default() });
         }
         let permitted = self.sight.relation(relation)?;
@@ -302,6 +306,7 @@ impl Resolver<'_, '_> {
                     && plain_collation(&c.name),
                 uses: Rc::clone(&uses),
                 base: c.mask.is_none().then_some(location),
+                masked: c.mask.is_some(),
             })
             .collect();
         let tame = !computed && permitted.decision().rows.iter().all(|r| r.total);
@@ -312,7 +317,15 @@ impl Resolver<'_, '_> {
                 relation.schemaname.clone()
             }
         });
-        let item = Item { name: name.clone(), schema, columns: Some(rename_base(columns, aliases)), uses, nullable };
+        let item = Item {
+            name: name.clone(),
+            schema,
+            columns: Some(rename_base(columns, aliases)),
+            uses,
+            nullable,
+            target: None,
+            named: Vec::new(),
+        };
         self.resolved.relations.insert(
             location,
             RelationUse { permitted, alias: name, barrier: false, unguessed: false, pushed: Vec::new() },
@@ -410,12 +423,28 @@ impl Resolver<'_, '_> {
                 None
             };
             let uses = Rc::new(items.iter().flat_map(|i| i.uses.iter().copied()).collect());
-            items = vec![Item { name: alias.aliasname.clone(), schema: None, columns, uses, nullable }];
+            items = vec![Item {
+                name: alias.aliasname.clone(),
+                schema: None,
+                columns,
+                uses,
+                nullable,
+                target: None,
+                named: Vec::new(),
+            }];
             merged = BTreeSet::new();
         }
         if let Some(alias) = &join.join_using_alias {
             let uses = Rc::new(items.iter().flat_map(|i| i.uses.iter().copied()).collect());
-            items.push(Item { name: alias.aliasname.clone(), schema: None, columns: None, uses, nullable });
+            items.push(Item {
+                name: alias.aliasname.clone(),
+                schema: None,
+                columns: None,
+                uses,
+                nullable,
+                target: None,
+                named: Vec::new(),
+            });
         }
         Ok(From { items, merged, touches, tame })
     }
@@ -453,7 +482,20 @@ impl Resolver<'_, '_> {
             .at(location))
     }
 
-    fn check_alias(&self, alias: Option<&pb::Alias>) -> Result<(), Refusal> {
+    /// Relations are known by their places.
+    pub(super) fn own_place(&self, relation: &pb::RangeVar) -> Result<(), Refusal> {
+        let at = relation.location;
+        if at < 0
+            || self.resolved.relations.contains_key(&at)
+            || self.resolved.targets.contains_key(&at)
+            || self.resolved.temporaries.contains(&at)
+        {
+            return Err(Refusal::internal("a relation without a place of its own"));
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_alias(&self, alias: Option<&pb::Alias>) -> Result<(), Refusal> {
         alias.map_or(Ok(()), |a| check_reserved(&a.aliasname, -1))
     }
 }
@@ -463,6 +505,18 @@ fn rename_base(columns: Vec<Column>, aliases: &[pb::Node]) -> Vec<Column> {
     let renamed = aliases.len();
     let columns = rename(columns, aliases);
     columns.into_iter().enumerate().map(|(at, c)| if at < renamed { Column { base: None, ..c } } else { c }).collect()
+}
+
+/// Column names that a function in FROM is sure to have: those of its alias and column definitions, its own.
+fn known_names(function: &pb::RangeFunction, name: &str) -> Vec<String> {
+    let mut known = vec![name.to_owned()];
+    let given = function.alias.as_ref().map(|a| a.colnames.as_slice()).unwrap_or_default();
+    known.extend(names::parts(given).unwrap_or_default().into_iter().map(str::to_owned));
+    known.extend(function.coldeflist.iter().filter_map(|d| match &d.node {
+        Some(NodeEnum::ColumnDef(column)) => Some(column.colname.clone()),
+        _ => None,
+    }));
+    known
 }
 
 fn column_of<'i>(items: &'i [Item], name: &str) -> Option<&'i Column> {

@@ -7,23 +7,27 @@
 mod calls;
 mod expression;
 mod from;
+mod merge;
 mod names;
 mod scope;
 mod scratch;
 mod select;
 mod sight;
+mod write;
 
 pub use expression::is_alias;
 pub use names::relation_written;
 pub use scratch::{UNKNOWN_COLLATION, resolve_alter, resolve_index, resolve_table};
 pub use select::group_location;
 pub use sight::{Sight, Visible};
+pub use write::{Action, Check, Guard, Mention, NewRows, RowValue, Star, Target, Verb};
 
 use crate::error::Refusal;
 use crate::policy::permit::Permitted;
 use crate::sql::pb;
 use crate::sql::tree::Tree;
 use crate::types::{Oid, QualifiedName};
+use expression::Type;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a statement's names mean.
@@ -48,6 +52,18 @@ pub struct Resolved {
     pub bare: bool,
     /// Columns to append to a GROUP BY, keyed by the location of its first item: (alias, column).
     pub groups: BTreeMap<i32, Vec<(String, String)>>,
+    /// Relations that are written, by the location of their RangeVar.
+    pub targets: BTreeMap<i32, Target>,
+    /// Column references to relations that are written, by location.
+    pub mentions: BTreeMap<i32, Mention>,
+    /// Unqualified column references in statements that write, which mean something else than what is written.
+    pub others: BTreeSet<i32>,
+    /// `*` and `t.*` in RETURNING, by location.
+    pub stars: BTreeMap<i32, Vec<Star>>,
+    /// A sequence is advanced or set.
+    pub sequences: bool,
+    /// What the warehouse is made to check row by row, in the order of their numbers.
+    pub checks: Vec<Check>,
 }
 
 /// One mention of a protected relation.
@@ -109,8 +125,23 @@ pub fn resolve_with_output(
     Ok((resolver.finish(), columns))
 }
 
+/// Resolves one INSERT, UPDATE, DELETE or MERGE with everything below it.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn resolve_write(
+    node: &mut crate::sql::NodeEnum,
+    sight: &Sight<'_>,
+    params: &[Oid],
+) -> Result<(Resolved, bool), Refusal> {
+    let mut resolver = Resolver::new(sight, params);
+    resolver.repeated = repeated_params(node)?;
+    let (_, returns) = resolver.write(node, None)?;
+    Ok((resolver.finish(), returns))
+}
+
 /// Parameters that are mentioned more than once: the first mention in PostgreSQL's own order fixes the type for all.
-fn repeated_params(select: &pb::SelectStmt) -> Result<BTreeSet<i64>, Refusal> {
+fn repeated_params<T: serde::Serialize>(select: &T) -> Result<BTreeSet<i64>, Refusal> {
     let (mut once, mut repeated) = (BTreeSet::new(), BTreeSet::new());
     Tree::of(select)?.each(&mut |t| {
         if let Tree::Node("ParamRef", _) = t

@@ -1,7 +1,7 @@
 //! Scopes: what a name in FROM or a column reference can mean at one query level, and in the levels around it.
 
 use crate::types::Oid;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
@@ -18,6 +18,8 @@ pub struct Column {
     pub uses: Rc<BTreeSet<i32>>,
     /// For an unmasked column of a relation: the use it belongs to.
     pub base: Option<i32>,
+    /// Its value comes from a masked column.
+    pub masked: bool,
 }
 
 /// One name in FROM.
@@ -33,6 +35,10 @@ pub(super) struct Item {
     pub uses: Rc<BTreeSet<i32>>,
     /// May be extended by NULLs through an outer join.
     pub nullable: bool,
+    /// The relation that the statement writes, which stands bare: its location.
+    pub target: Option<i32>,
+    /// Names that its columns are known to have, where not all are known.
+    pub named: Vec<String>,
 }
 
 /// A common table expression in scope.
@@ -42,6 +48,8 @@ pub(super) struct Cte {
     /// `None` inside its own recursive part until the first arm is known.
     pub columns: Rc<RefCell<Option<Vec<Column>>>>,
     pub uses: Rc<RefCell<Rc<BTreeSet<i32>>>>,
+    /// A statement that writes and returns nothing: it may not be read from.
+    pub silent: Rc<Cell<bool>>,
 }
 
 /// One query level.
@@ -138,6 +146,35 @@ impl<'p> Scope<'p> {
             depth = depth.saturating_add(1);
         }
         Found::Nothing
+    }
+
+    /// The relations written at this level or around it.
+    pub fn targets(&self) -> impl Iterator<Item = &Item> {
+        let levels = std::iter::successors(Some(self), |level| level.parent);
+        levels.flat_map(|level| level.items.iter().filter(|i| i.target.is_some()))
+    }
+
+    /// The item of that name, innermost level first.
+    pub fn item(&self, name: &str) -> Option<&Item> {
+        self.items.iter().find(|i| i.name == name).or_else(|| self.parent.and_then(|p| p.item(name)))
+    }
+
+    /// Whether an unqualified name that is not resolved to one column is known to be one of something that is not written: a column
+    /// merged by USING, or one that a function's alias names.
+    pub fn explains(&self, name: &str) -> bool {
+        self.merged.contains(name)
+            || self.items.iter().any(|i| i.columns.is_none() && i.named.iter().any(|n| n == name))
+            || self.parent.is_some_and(|p| p.explains(name))
+    }
+
+    /// Whether several items of the level that knows the name have such a column.
+    pub fn is_ambiguous(&self, name: &str) -> bool {
+        let here = self.items.iter().flat_map(|i| i.columns.iter().flatten()).filter(|c| c.name == name).count();
+        match here {
+            0 => self.parent.is_some_and(|p| p.is_ambiguous(name)),
+            1 => false,
+            _ => !self.merged.contains(name),
+        }
     }
 
     /// Finds the item that `schema.relation` names, innermost level first.

@@ -40,6 +40,7 @@ pub(super) fn columns(columns: &[ScratchColumn]) -> Vec<Column> {
         total: c.type_oid.is_some() && crate::catalog::total::collation_never_conflicts(c.collation),
         uses: Rc::clone(&uses),
         base: None,
+        masked: false,
     };
     columns.iter().map(column).collect()
 }
@@ -288,6 +289,8 @@ impl<'a, 's> Definition<'a, 's> {
                 columns,
                 uses: Rc::default(),
                 nullable: false,
+                target: None,
+                named: Vec::new(),
             });
         }
         self.resolver.expression(node, &scope).map(drop)

@@ -67,7 +67,7 @@ impl Resolver<'_, '_> {
     }
 
     /// Common table expressions, each seeing those before it, and itself when recursive.
-    fn with(&mut self, with: &mut pb::WithClause, scope: &mut Scope<'_>) -> Result<(), Refusal> {
+    pub(super) fn with(&mut self, with: &mut pb::WithClause, scope: &mut Scope<'_>) -> Result<(), Refusal> {
         let mut pending = Vec::new();
         for node in &with.ctes {
             let Some(NodeEnum::CommonTableExpr(cte)) = &node.node else {
@@ -78,6 +78,7 @@ impl Resolver<'_, '_> {
                 name: cte.ctename.clone(),
                 columns: Rc::new(RefCell::new(None)),
                 uses: Rc::new(RefCell::new(Rc::new(BTreeSet::new()))),
+                silent: Rc::default(),
             };
             // Under RECURSIVE every name of the list is in scope for every query of it.
             if with.recursive {
@@ -91,12 +92,16 @@ impl Resolver<'_, '_> {
             let Some(kind) = cte.ctequery.as_deref_mut().and_then(|n| n.node.as_mut()) else {
                 return Err(Refusal::internal("a CTE without a query"));
             };
-            let NodeEnum::SelectStmt(query) = kind else {
-                return Err(
-                    Refusal::unsupported("data-modifying statements in WITH are not supported").at(cte.location)
-                );
+            let output = match kind {
+                NodeEnum::SelectStmt(query) => {
+                    self.select(query, Some(scope), with.recursive.then_some((&entry, aliases.as_slice())))?
+                }
+                other => {
+                    let (output, returns) = self.write(other, Some(scope))?;
+                    entry.silent.set(!returns);
+                    output
+                }
             };
-            let output = self.select(query, Some(scope), with.recursive.then_some((&entry, aliases.as_slice())))?;
             let mut columns = output.columns.map(|c| rename(c, &aliases));
             if cte.search_clause.is_some() || cte.cycle_clause.is_some() {
                 // These add columns of their own.
@@ -158,6 +163,7 @@ impl Resolver<'_, '_> {
                         total: l.total && r.total && l.type_oid == r.type_oid,
                         uses: Rc::new(l.uses.union(&r.uses).copied().collect()),
                         base: None,
+                        masked: l.masked || r.masked,
                     })
                     .collect(),
             ),
@@ -186,6 +192,7 @@ impl Resolver<'_, '_> {
                     total: f.total,
                     uses: Rc::new(f.touches),
                     base: None,
+                    masked: f.masked,
                 })
                 .collect();
             let types = |row: &[Column]| row.iter().map(|c| c.type_oid.filter(|t| is_alias(*t))).collect::<Vec<_>>();
@@ -203,6 +210,7 @@ impl Resolver<'_, '_> {
                     .map(|(a, b)| Column {
                         type_oid: if a.type_oid == b.type_oid { a.type_oid } else { None },
                         total: a.total && b.total,
+                        masked: a.masked || b.masked,
                         uses: Rc::new(a.uses.union(&b.uses).copied().collect()),
                         ..a
                     })
@@ -268,6 +276,7 @@ impl Resolver<'_, '_> {
                     total: facts.total || (facts.aggregates && own_aggregates && !facts.loose),
                     uses: Rc::new(facts.touches),
                     base: None,
+                    masked: facts.masked,
                 });
             }
         }
@@ -275,9 +284,10 @@ impl Resolver<'_, '_> {
             return Err(too_wide());
         }
         self.group_by_key(select, scope);
+        let outputs = output_names(&select.target_list);
         for node in select.group_clause.iter_mut().chain(&mut select.distinct_clause) {
             // `SELECT DISTINCT` alone is one empty node.
-            if node.node.is_some() {
+            if node.node.is_some() && !self.names_an_output(node, &outputs, scope) {
                 touched.extend(self.expression(node, scope)?.touches);
             }
         }
@@ -295,7 +305,14 @@ impl Resolver<'_, '_> {
     /// ORDER BY, LIMIT, OFFSET.
     fn tail(&mut self, select: &mut pb::SelectStmt, scope: &Scope<'_>) -> Result<BTreeSet<i32>, Refusal> {
         let mut touched = BTreeSet::new();
+        let outputs = output_names(&select.target_list);
         for node in &mut select.sort_clause {
+            if let Some(NodeEnum::SortBy(sort)) = &node.node
+                && let Some(key) = sort.node.as_deref()
+                && self.names_an_output(key, &outputs, scope)
+            {
+                continue;
+            }
             if let Some(NodeEnum::SortBy(sort)) = &node.node
                 && names::parts(&sort.use_op).is_none_or(|p| p.len() > 1)
             {
@@ -310,6 +327,25 @@ impl Resolver<'_, '_> {
             touched.extend(facts.touches);
         }
         Ok(touched)
+    }
+
+    /// Whether a bare name in ORDER BY, GROUP BY or DISTINCT ON means an output column where it would otherwise be taken for one of a
+    /// relation that is written around this query (PostgreSQL manual, SELECT).
+    fn names_an_output(&mut self, node: &pb::Node, outputs: &BTreeSet<String>, scope: &Scope<'_>) -> bool {
+        let Some(NodeEnum::ColumnRef(c)) = &node.node else { return false };
+        let Some([name]) = names::parts(&c.fields).as_deref().map(<[&str]>::to_vec).as_deref().map(|p| match p {
+            [one] => [*one],
+            _ => [""],
+        }) else {
+            return false;
+        };
+        let outer =
+            matches!(scope.unqualified(name), Found::Column { item, depth, .. } if depth > 0 && item.target.is_some());
+        let named = outer && outputs.contains(name);
+        if named {
+            self.resolved.others.insert(c.location);
+        }
+        named
     }
 
     /// A condition, conjunct by conjunct: what can raise exposes the relations it looks at; what cannot may be copied below their
@@ -461,6 +497,16 @@ impl Resolver<'_, '_> {
         let remote = decision.relation(self.sight.catalog)?;
         Some((*use_, (relation, remote.primary_key.clone())))
     }
+}
+
+/// Names of the columns that a select list gives.
+fn output_names(targets: &[pb::Node]) -> BTreeSet<String> {
+    let name = |node: &pb::Node| match &node.node {
+        Some(NodeEnum::ResTarget(t)) if !t.name.is_empty() => Some(t.name.clone()),
+        Some(NodeEnum::ResTarget(t)) => Some(names::figure_column_name(t.val.as_deref())),
+        _ => None,
+    };
+    targets.iter().filter_map(name).collect()
 }
 
 /// PostgreSQL's own bound on the columns of a query (`MaxTupleAttributeNumber`); beyond it a chain of sub-selects that double each other

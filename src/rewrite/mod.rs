@@ -6,6 +6,7 @@
 mod calls;
 mod scratch;
 mod view;
+mod write;
 
 pub use calls::replacement;
 pub use scratch::{own_schema, rewrite_alter, rewrite_index, rewrite_table};
@@ -33,12 +34,37 @@ pub fn rewrite(select: &mut pb::SelectStmt, resolved: &Resolved, bodies: &ByDeci
     Rewriter { resolved, bodies }.select(select)
 }
 
+/// Applies every pass to an INSERT, UPDATE, DELETE or MERGE: those of [`rewrite`], and
+///
+/// 6. *targets*: the relation that is written stands bare under its own name in the warehouse, its columns are masked where the caller
+///    mentions them, row rules guard what is written and what becomes of it.
+///
+/// # Errors
+/// As [`rewrite`].
+pub fn rewrite_write(node: &mut NodeEnum, resolved: &Resolved, bodies: &ByDecision<Body>) -> Result<(), Refusal> {
+    check_weight(resolved)?;
+    Rewriter { resolved, bodies }.write(node)
+}
+
 /// Most bytes of policy expressions in one statement. Trees take some hundred times as much memory.
 const MOST_POLICY: usize = 1 << 20;
 
 /// Refuses a statement whose policy views together are too large.
 fn check_weight(resolved: &Resolved) -> Result<(), Refusal> {
-    let weight: usize = resolved.relations.values().map(|r| r.permitted.decision().weight()).sum();
+    let read: usize = resolved.relations.values().map(|r| r.permitted.decision().weight()).sum();
+    // Row rules stand up to four times, masks wherever they are mentioned.
+    let rules = |t: &crate::resolve::Target| t.permitted.decision().rows.iter().map(|r| r.sql.len()).sum::<usize>();
+    let written: usize = resolved.targets.values().map(|t| rules(t) * (4 + t.actions.len())).sum();
+    let stars = resolved.stars.values().flatten().filter_map(|s| match s {
+        crate::resolve::Star::Target(mention) => Some(mention),
+        _ => None,
+    });
+    let mask = |m: &crate::resolve::Mention| {
+        let decision = resolved.targets.get(&m.target)?.permitted.decision();
+        decision.columns.iter().find(|c| c.name == m.column)?.mask.as_ref().map(|mask| mask.sql.len())
+    };
+    let mentioned: usize = resolved.mentions.values().chain(stars).filter_map(mask).sum();
+    let weight = read.saturating_add(written).saturating_add(mentioned);
     if weight <= MOST_POLICY {
         return Ok(());
     }
@@ -85,22 +111,7 @@ fn type_name(name: &mut pb::TypeName, resolved: &Resolved) {
 
 impl Rewriter<'_> {
     fn select(&self, select: &mut pb::SelectStmt) -> Result<(), Refusal> {
-        if let Some(with) = &mut select.with_clause {
-            for cte in &mut with.ctes {
-                let Some(NodeEnum::CommonTableExpr(cte)) = &mut cte.node else {
-                    return Err(Refusal::internal("a WITH clause holds something other than a query"));
-                };
-                if let Some(NodeEnum::SelectStmt(query)) = cte.ctequery.as_deref_mut().and_then(|n| n.node.as_mut()) {
-                    self.select(query)?;
-                } else {
-                    return Err(Refusal::internal("a CTE that is not a SELECT"));
-                }
-                if let Some(cycle) = &mut cte.cycle_clause {
-                    self.boxed(&mut cycle.cycle_mark_value)?;
-                    self.boxed(&mut cycle.cycle_mark_default)?;
-                }
-            }
-        }
+        self.with(&mut select.with_clause)?;
         for arm in [&mut select.larg, &mut select.rarg].into_iter().flatten() {
             self.select(arm)?;
         }
@@ -125,6 +136,24 @@ impl Rewriter<'_> {
             self.boxed(node)?;
         }
         select.from_clause.iter_mut().try_for_each(|n| self.in_from(n))
+    }
+
+    fn with(&self, with: &mut Option<pb::WithClause>) -> Result<(), Refusal> {
+        for cte in with.iter_mut().flat_map(|w| &mut w.ctes) {
+            let Some(NodeEnum::CommonTableExpr(cte)) = &mut cte.node else {
+                return Err(Refusal::internal("a WITH clause holds something other than a query"));
+            };
+            match cte.ctequery.as_deref_mut().and_then(|n| n.node.as_mut()) {
+                Some(NodeEnum::SelectStmt(query)) => self.select(query)?,
+                Some(other) => self.write(other)?,
+                None => return Err(Refusal::internal("a CTE without a query")),
+            }
+            if let Some(cycle) = &mut cte.cycle_clause {
+                self.boxed(&mut cycle.cycle_mark_value)?;
+                self.boxed(&mut cycle.cycle_mark_default)?;
+            }
+        }
+        Ok(())
     }
 
     /// A target keeps the name PostgreSQL would have given it, when a pass changes what the name comes from.
@@ -275,6 +304,10 @@ impl Rewriter<'_> {
             N::SelectStmt(select) => return self.select(select),
             // Pass *columns*.
             N::ColumnRef(c) => {
+                if let Some(mention) = self.resolved.mentions.get(&c.location) {
+                    *node = self.mentioned(mention)?;
+                    return Ok(());
+                }
                 if let Some(shorter) = self.resolved.columns.get(&c.location) {
                     c.fields = shorter
                         .iter()

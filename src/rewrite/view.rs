@@ -16,7 +16,7 @@ use crate::sql::{NodeEnum, build, parse_expression, parse_query, pb};
 #[derive(Debug)]
 pub struct Body {
     targets: Vec<pb::Node>,
-    conditions: Vec<pb::Node>,
+    pub(super) conditions: Vec<pb::Node>,
     /// The query that stands where the relation would.
     query: Option<pb::Node>,
     /// Aliases and bodies of companions.

@@ -25,13 +25,15 @@ pub(super) struct Comparison<'r> {
     catalog: &'r Catalog,
     expected: &'r ByDecision<Tree>,
     pairs: Vec<(u32, u32)>,
+    /// A relation that is written stands bare in sight: every unqualified reference must be known not to mean it.
+    pub(super) bare: bool,
 }
 
 pub(super) type Verdict = Result<(), Broken>;
 
 impl<'r> Comparison<'r> {
     pub fn new(resolved: &'r Resolved, catalog: &'r Catalog, expected: &'r ByDecision<Tree>) -> Self {
-        Self { resolved, catalog, expected, pairs: Vec::new() }
+        Self { resolved, catalog, expected, pairs: Vec::new(), bare: false }
     }
 
     pub fn positions(mut self) -> PositionMap {
@@ -51,9 +53,13 @@ impl<'r> Comparison<'r> {
                 "ResTarget" => self.target(caller, sealed),
                 "ColumnRef" => self.column(caller, sealed),
                 "TypeName" => self.type_name(caller, sealed),
-                "RangeVar" => self.unwrapped(caller, sealed),
                 "DropStmt" => self.dropped(caller, sealed),
                 "FuncCall" => self.call(caller, sealed),
+                "InsertStmt" => self.insert(caller, sealed),
+                "UpdateStmt" | "DeleteStmt" => self.update(caller, sealed),
+                "MergeStmt" => self.merge(caller, sealed),
+                "CopyStmt" => self.copy(caller, sealed),
+                "RangeVar" => self.named(caller, sealed),
                 _ => self.fields(caller, sealed, &[]),
             },
             (Tree::List(c), Tree::List(s)) if c.len() == s.len() => {
@@ -81,6 +87,7 @@ impl<'r> Comparison<'r> {
                     _ => Err(Broken::at("a relation that is not behind its view")),
                 }
             }
+            "ColumnRef" => self.reference(c, sealed_kind, s),
             "RangeTableSample" => {
                 let relation = c.field("relation").and_then(Tree::unwrap_node).map(|(_, r)| r);
                 let use_ = relation.and_then(location).and_then(|l| self.resolved.relations.get(&l));
@@ -110,11 +117,8 @@ impl<'r> Comparison<'r> {
             return Err(Broken::at("not a node"));
         };
         // A target begins where its expression does, and no error points to it: `DATE 'x'` is printed as `'x'::date`.
-        if let (Some(c), Some(s)) = (location(caller), location(sealed))
-            && let (Ok(c), Ok(s)) = (u32::try_from(c), u32::try_from(s))
-            && *name != "ResTarget"
-        {
-            self.pairs.push((s, c));
+        if *name != "ResTarget" {
+            self.placed(caller, sealed);
         }
         for ((name, c), (other, s)) in c.iter().zip(s) {
             if name != other {
@@ -125,6 +129,15 @@ impl<'r> Comparison<'r> {
             }
         }
         Ok(())
+    }
+
+    /// Notes where something of the caller's stands now.
+    pub(super) fn placed(&mut self, caller: &Tree, sealed: &Tree) {
+        if let (Some(c), Some(s)) = (location(caller), location(sealed))
+            && let (Ok(c), Ok(s)) = (u32::try_from(c), u32::try_from(s))
+        {
+            self.pairs.push((s, c));
+        }
     }
 
     /// A level: GROUP BY may be longer, by qualified columns.
@@ -156,7 +169,7 @@ impl<'r> Comparison<'r> {
     }
 
     /// A column reference: it may have lost its schema.
-    fn column(&mut self, caller: &Tree, sealed: &Tree) -> Verdict {
+    pub(super) fn column(&mut self, caller: &Tree, sealed: &Tree) -> Verdict {
         self.fields(caller, sealed, &["fields"])?;
         let list = |t: &'_ Tree| t.field("fields").map(|l| l.as_list().to_vec()).unwrap_or_default();
         let (c, s) = (list(caller), list(sealed));
@@ -431,7 +444,7 @@ fn conditions(use_: &RelationUse, want: &Tree, have: &Tree) -> bool {
 }
 
 /// Conjuncts of a condition.
-fn flatten<'t>(condition: &'t Tree, into: &mut Vec<&'t Tree>) {
+pub(super) fn flatten<'t>(condition: &'t Tree, into: &mut Vec<&'t Tree>) {
     match condition.unwrap_node() {
         None => {}
         Some(("BoolExpr", b)) if b.field("boolop") == Some(&Tree::Int(sql::pb::BoolExprType::AndExpr as i64)) => {
@@ -476,7 +489,7 @@ fn harmless(copy: &Tree, decision: &RelationDecision) -> bool {
 }
 
 /// Equality but for places.
-fn same(a: &Tree, b: &Tree) -> bool {
+pub(super) fn same(a: &Tree, b: &Tree) -> bool {
     match (a, b) {
         (Tree::Node(a, x), Tree::Node(b, y)) => {
             a == b
@@ -497,6 +510,6 @@ fn statement(text: &str) -> Result<Tree, Broken> {
     }
 }
 
-fn expression(text: &str) -> Result<Tree, Broken> {
+pub(super) fn expression(text: &str) -> Result<Tree, Broken> {
     Ok(Tree::of(&sql::parse_expression(text)?)?)
 }

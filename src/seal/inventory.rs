@@ -5,6 +5,7 @@
 use super::Broken;
 use crate::catalog::Catalog;
 use crate::catalog::functions::FunctionClass;
+use crate::policy::decision::{COMPANION_PREFIX, ROW_ALIAS};
 use crate::resolve::Resolved;
 use crate::sql::tree::Tree;
 
@@ -28,17 +29,23 @@ const KINDS: &[&str] = &[
     "CopyStmt",
     "DeclareCursorStmt",
     "DefElem",
+    "DeleteStmt",
     "ExecuteStmt",
     "ExplainStmt",
     "Float",
     "FuncCall",
     "GroupingFunc",
     "GroupingSet",
+    "IndexElem",
+    "InsertStmt",
     "Integer",
     "JoinExpr",
     "JsonIsPredicate",
     "List",
+    "MergeStmt",
+    "MergeWhenClause",
     "MinMaxExpr",
+    "MultiAssignRef",
     "NamedArgExpr",
     "NullTest",
     "ParamRef",
@@ -52,12 +59,14 @@ const KINDS: &[&str] = &[
     "ResTarget",
     "RowExpr",
     "SelectStmt",
+    "SetToDefault",
     "SortBy",
     "SqlvalueFunction",
     "String",
     "SubLink",
     "TypeCast",
     "TypeName",
+    "UpdateStmt",
     "WindowDef",
     "XmlExpr",
     "XmlSerialize",
@@ -67,6 +76,7 @@ const KINDS: &[&str] = &[
     "DiscardStmt",
     "FetchStmt",
     "TransactionStmt",
+    "TruncateStmt",
     "UnlistenStmt",
     "VariableSetStmt",
     "VariableShowStmt",
@@ -112,8 +122,27 @@ fn one(tree: &Tree, resolved: &Resolved, catalog: &Catalog) -> Result<(), Broken
         Tree::Node("AExpr", _) => operator(tree.field("name")),
         Tree::Node("SubLink", _) => operator(tree.field("oper_name")),
         Tree::Node("SortBy", _) => operator(tree.field("use_op")),
-        Tree::Node("LockingClause" | "InferClause" | "OnConflictClause", _) => {
-            Err(Broken::at("a clause that writes or locks"))
+        Tree::Node("LockingClause", _) => Err(Broken::at("a clause that writes or locks")),
+        Tree::Node("InsertStmt" | "UpdateStmt" | "DeleteStmt" | "MergeStmt", _) => {
+            let relation = tree.field("relation").and_then(location);
+            let known = relation.is_some_and(|l| resolved.targets.contains_key(&l));
+            if known { Ok(()) } else { Err(Broken::at("a statement that writes without a permit")) }
+        }
+        Tree::Node("ReturningClause", _) if tree.field("options").is_some_and(|o| !o.as_list().is_empty()) => {
+            Err(Broken::at("RETURNING with options"))
+        }
+        Tree::Node("IndexElem", _) => {
+            operator(tree.field("collation"))?;
+            operator(tree.field("opclass"))
+        }
+        // The relation that is written stands under a name of ours.
+        Tree::Node("ColumnRef", _) if !resolved.targets.is_empty() => {
+            let ours = |name: &&str| name.starts_with(ROW_ALIAS) || name.starts_with(COMPANION_PREFIX);
+            let qualified = tree.field("fields").map_or(0, |f| f.as_list().len()) > 1;
+            if qualified && tree.field("fields").is_some_and(|f| f.strings().first().is_some_and(ours)) {
+                return Err(Broken::at("a column reference under a name of ours"));
+            }
+            Ok(())
         }
         Tree::Node("RangeVar", _) => range_var(tree, resolved, catalog),
         Tree::Node("TypeName", _) => type_name(tree, catalog),
@@ -205,7 +234,8 @@ fn type_name(tree: &Tree, catalog: &Catalog) -> Result<(), Broken> {
 /// unqualified name reaches nothing on the warehouse's path should scopes ever be read differently there.
 fn range_var(tree: &Tree, resolved: &Resolved, catalog: &Catalog) -> Result<(), Broken> {
     let Some(location) = location(tree) else { return Err(Broken::at("a relation without a place")) };
-    if resolved.relations.contains_key(&location) || resolved.temporaries.contains(&location) {
+    let known = resolved.relations.contains_key(&location) || resolved.targets.contains_key(&location);
+    if known || resolved.temporaries.contains(&location) {
         return Ok(());
     }
     let bare = ["schemaname", "catalogname"].iter().all(|f| tree.field(f).and_then(Tree::as_text) == Some(""));

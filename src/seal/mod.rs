@@ -8,6 +8,7 @@ mod compare;
 mod inventory;
 mod own;
 mod scratch;
+mod write;
 
 use crate::catalog::Catalog;
 use crate::error::Refusal;

@@ -4,7 +4,7 @@
 //! never: let a message pass that nobody asked for.
 
 use super::deciding::Surroundings;
-use super::engine::{End, Engine};
+use super::engine::{Copying, End, Engine};
 use super::queue::{Expect, Expected};
 use crate::audit::rows_of;
 use crate::error::Refusal;
@@ -63,13 +63,20 @@ impl<A: Surroundings> Engine<A> {
             match header.tag {
                 // DataRow, CopyData.
                 b'D' | b'd' => {
-                    self.rows(run)?;
-                    let dropped = self.queue.front().is_some_and(|front| front.instead().is_some());
+                    let concealed = self.rows(run)?;
+                    let dropped = concealed || self.queue.front().is_some_and(|front| front.instead().is_some());
                     *(if dropped { &mut self.dropping } else { &mut self.passing }) = header.total();
                 }
                 b'T' => {
-                    self.row_description(run)?;
-                    self.passing = header.total();
+                    if self.concealed() {
+                        if !self.whole(header, run)? {
+                            return Ok(());
+                        }
+                        self.no_rows_described(header, run)?;
+                    } else {
+                        self.row_description(run)?;
+                        self.passing = header.total();
+                    }
                 }
                 // ParameterDescription.
                 b't' => {
@@ -91,23 +98,65 @@ impl<A: Surroundings> Engine<A> {
                     self.bare(header.tag, run)?;
                 }
                 b'E' | b'N' | b'S' | b'C' | b'Z' | b'A' => {
-                    if header.body > MAX_HELD {
-                        return Err(out_of_step());
-                    }
-                    if run.ahead().len() < header.total() {
-                        self.upstream_wants = header.total();
+                    if !self.whole(header, run)? {
                         return Ok(());
                     }
                     self.held(header, run)?;
                 }
-                // CopyInResponse and CopyBothResponse included: nothing that asks for them is ever sent.
+                // CopyInResponse.
+                b'G' if self.copy == Copying::Awaited => {
+                    self.rows(run)?;
+                    self.copy = Copying::In;
+                    self.passing = header.total();
+                }
+                // CopyBothResponse included: nothing that asks for it is ever sent.
                 _ => return Err(out_of_step()),
             }
         }
     }
 
-    /// Rows belong to what is at the front; its notices come before them.
-    fn rows(&mut self, run: &mut Run<'_>) -> Result<(), End> {
+    /// Whether a message that is held has come whole.
+    fn whole(&mut self, header: Header, run: &Run<'_>) -> Result<bool, End> {
+        if header.body > MAX_HELD {
+            return Err(out_of_step());
+        }
+        let whole = run.ahead().len() >= header.total();
+        if !whole {
+            self.upstream_wants = header.total();
+        }
+        Ok(whole)
+    }
+
+    /// Whether the rows of what is at the front are not for the client.
+    fn concealed(&mut self) -> bool {
+        match self.queue.front() {
+            Some(front) => match &front.what {
+                Expect::Query(queried) => queried.conceals(),
+                _ => front.conceals,
+            },
+            None => false,
+        }
+    }
+
+    /// A RowDescription of rows that are not for the client: none, and NoData where it was asked for.
+    fn no_rows_described(&mut self, header: Header, run: &mut Run<'_>) -> Result<(), End> {
+        match self.queue.front().map(|e| &e.what) {
+            Some(Expect::Query(_)) => {
+                self.rows(run)?;
+                run.replace(header.total());
+            }
+            Some(Expect::DescribePortal | Expect::DescribeStatement { parameters: true }) => {
+                self.queue.pop();
+                let (_, out) = run.replace(header.total());
+                backend::message(out, b'n', |_| {});
+            }
+            _ => return Err(out_of_step()),
+        }
+        Ok(())
+    }
+
+    /// Rows belong to what is at the front; its notices come before them. True: they are not for the client.
+    fn rows(&mut self, run: &mut Run<'_>) -> Result<bool, End> {
         let Some(front) = self.queue.front() else { return Err(out_of_step()) };
         match &mut front.what {
             Expect::Execute(execution) => {
@@ -116,7 +165,7 @@ impl<A: Surroundings> Engine<A> {
                     let plans = plans.into_iter().flatten().filter_map(|d| d.plan.as_deref());
                     notices(&mut self.noticed, plans, run);
                 }
-                Ok(())
+                Ok(front.conceals)
             }
             Expect::Query(queried) if !queried.failed => {
                 if !std::mem::replace(&mut queried.noticed, true)
@@ -125,7 +174,7 @@ impl<A: Surroundings> Engine<A> {
                     let inner = part.inner.as_ref().and_then(|d| d.plan.as_deref());
                     notices(&mut self.noticed, std::iter::once(&*part.plan).chain(inner), run);
                 }
-                Ok(())
+                Ok(queried.conceals())
             }
             _ => Err(out_of_step()),
         }
@@ -133,7 +182,7 @@ impl<A: Surroundings> Engine<A> {
 
     fn row_description(&mut self, run: &mut Run<'_>) -> Result<(), End> {
         match self.queue.front().map(|e| &e.what) {
-            Some(Expect::Query(_)) => self.rows(run),
+            Some(Expect::Query(_)) => self.rows(run).map(drop),
             Some(Expect::DescribePortal | Expect::DescribeStatement { parameters: true }) => {
                 self.queue.pop();
                 Ok(())
@@ -289,6 +338,7 @@ impl<A: Surroundings> Engine<A> {
 
     fn ready(&mut self, status: TransactionStatus) -> Result<(), End> {
         let Some(front) = self.queue.pop() else { return Err(out_of_step()) };
+        self.copy = Copying::No;
         let (effects, failed) = match &front.what {
             Expect::Sync { effects, failed } => (*effects, *failed),
             Expect::Query(queried) => (queried.effects, queried.failed),
@@ -310,6 +360,10 @@ impl<A: Surroundings> Engine<A> {
             return Err(End::Fatal(ended(Some(&fields))));
         }
         let Some(front) = self.queue.front() else { return Err(out_of_step()) };
+        if self.copy != Copying::No {
+            // A Query is answered to its end first.
+            self.copy = if matches!(front.what, Expect::Query(_)) { Copying::Awaited } else { Copying::No };
+        }
         match &mut front.what {
             Expect::Poison { instead } => out.unsplit(std::mem::take(instead)),
             _ => relay(out, b'E', &fields, front.about().as_ref()),

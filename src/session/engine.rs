@@ -7,11 +7,11 @@
 use super::deciding::{Deciding, Found, Recheck, Surroundings, Undo, errors_of};
 use super::instead::Instead;
 use super::names::{Decided, Made};
-use super::queue::{Execution, Expect, Expected, Queried, Queue};
+use super::queue::{Execution, Expect, Expected, Queried, Queue, conceals};
 use super::scratch::Probing;
 use crate::audit::Record;
 use crate::error::{Family, Refusal, SqlState};
-use crate::plan::Effect;
+use crate::plan::{Effect, Plan};
 use crate::seal::Sealed;
 use crate::types::Oid;
 use crate::upstream::message;
@@ -115,6 +115,19 @@ pub struct Engine<A> {
     effects: bool,
     /// Bytes needed before the client's next message can be looked at.
     client_wants: usize,
+    /// Where a COPY FROM STDIN is.
+    pub(super) copy: Copying,
+}
+
+/// Where a COPY FROM STDIN is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Copying {
+    /// Nowhere.
+    No,
+    /// Sent; whether the warehouse takes rows is not known yet. Until then nothing more is sent.
+    Awaited,
+    /// The client sends rows.
+    In,
 }
 
 impl<A: Surroundings> Engine<A> {
@@ -136,6 +149,7 @@ impl<A: Surroundings> Engine<A> {
             flushed: false,
             effects: false,
             client_wants: 0,
+            copy: Copying::No,
         }
     }
 
@@ -161,7 +175,7 @@ impl<A: Surroundings> Engine<A> {
 
     /// Whether what was sent will be answered to its end without another message of the client.
     pub fn will_rest(&self) -> bool {
-        self.queue.complete()
+        self.queue.complete() && self.copy != Copying::In
     }
 
     /// Transaction status of the last ReadyForQuery.
@@ -187,7 +201,10 @@ impl<A: Surroundings> Engine<A> {
         if !still {
             self.wait = Wait::Nothing;
         }
-        still || self.queue.gated() || self.queue.len() >= QUEUE
+        still
+            || self.copy == Copying::Awaited
+            || (self.queue.gated() && self.copy == Copying::No)
+            || self.queue.len() >= QUEUE
     }
 
     fn walk(&mut self, input: &BytesMut, at: &mut usize, out: &mut Outgoing) -> Result<(), End> {
@@ -222,7 +239,35 @@ impl<A: Surroundings> Engine<A> {
         }
     }
 
+    /// Rows of a COPY FROM STDIN. Flush and Sync have no effect in between (PostgreSQL manual, 55.2.7).
+    fn copied(&mut self, tag: u8, body: &[u8], out: &mut Outgoing) -> Result<Handled, End> {
+        match tag {
+            b'd' => message::copy_data(body, &mut out.upstream)?,
+            b'c' | b'f' => {
+                if tag == b'c' {
+                    message::copy_done(&mut out.upstream);
+                } else {
+                    let reason = crate::wire::body::Body::new(body).string().unwrap_or("no reason given");
+                    message::copy_fail(reason, &mut out.upstream)?;
+                }
+                // Of several statements in one Query another may follow that takes rows.
+                let query = matches!(self.queue.front().map(|e| &e.what), Some(Expect::Query(_)));
+                self.copy = if query { Copying::Awaited } else { Copying::No };
+            }
+            b'H' | b'S' => {}
+            b'X' => return Err(End::Terminate),
+            _ => {
+                let text = format!("unexpected message type 0x{tag:02X} during COPY from stdin");
+                return Err(Refusal::protocol(text).into());
+            }
+        }
+        Ok(Handled::Done)
+    }
+
     fn message(&mut self, tag: u8, body: &[u8], out: &mut Outgoing) -> Result<Handled, End> {
+        if self.copy == Copying::In {
+            return self.copied(tag, body, out);
+        }
         if self.deciding.scratch.is_stale() && matches!(tag, b'Q' | b'P' | b'B' | b'D' | b'E') {
             match self.probing.failed.take() {
                 Some(refusal) if tag == b'Q' => return self.simple_refused(&refusal, None, out),
@@ -285,7 +330,7 @@ impl<A: Surroundings> Engine<A> {
     }
 
     fn expect(&mut self, what: Expect, about: Option<Arc<Decided>>, undo: Vec<Undo>) {
-        self.queue.push(Expected { what, about, undo, batch: self.deciding.batch });
+        self.queue.push(Expected { what, about, undo, batch: self.deciding.batch, conceals: false });
     }
 
     /// What follows an extended message: nothing when it was sent, else the refusal.
@@ -398,6 +443,9 @@ impl<A: Surroundings> Engine<A> {
             }
         };
         let effects = self.effects || parts.iter().any(|p| changes(&p.plan.effect));
+        if parts.iter().any(|p| takes_rows(&p.plan)) {
+            self.copy = Copying::Awaited;
+        }
         let queried = Queried { sql: sql.into(), parts, joined, at: 0, noticed: false, failed: false, effects };
         self.expect(Expect::Query(Box::new(queried)), None, undo);
         self.end_batch();
@@ -513,8 +561,23 @@ impl<A: Surroundings> Engine<A> {
             Target::Portal => (self.portal(name)?, Expect::DescribePortal),
         };
         message::describe(target, name, &mut out.upstream)?;
-        self.expect(what, Some(decided), Vec::new());
+        let conceals = self.conceals(&decided);
+        let batch = self.deciding.batch;
+        self.queue.push(Expected { what, about: Some(decided), undo: Vec::new(), batch, conceals });
         Ok(())
+    }
+
+    /// Whether the rows of a statement, or of what it executes, are not for the client.
+    fn conceals(&self, decided: &Decided) -> bool {
+        let Some(plan) = &decided.plan else { return false };
+        let inner = match &plan.effect {
+            Effect::Execute { name } => match self.deciding.find(&self.deciding.statements, name) {
+                Found::Held(held) => Some(held),
+                Found::Missing | Found::Unsettled => None,
+            },
+            _ => None,
+        };
+        conceals(plan, inner.as_ref())
     }
 
     fn execute(&mut self, portal: &str, max_rows: i32, out: &mut Outgoing) -> Result<(), Refused> {
@@ -528,6 +591,7 @@ impl<A: Surroundings> Engine<A> {
             record: None,
         };
         let mut undo = Vec::new();
+        let mut concealed = false;
         if let Some(plan) = &decided.plan {
             if decided.made == Made::Parse && plan.effect != Effect::None {
                 execution.inner = match self.deciding.check(&plan.effect) {
@@ -543,7 +607,12 @@ impl<A: Surroundings> Engine<A> {
             let rows = self.deciding.instead(plan, execution.inner.as_ref())?;
             execution.instead = rows.map(|rows| self.share(portal, rows, max_rows));
             let max_rows = if execution.instead.is_some() { 0 } else { max_rows };
-            message::execute(portal, max_rows, &mut out.upstream)?;
+            concealed = conceals(plan, execution.inner.as_ref());
+            // All rows of a check are asked for, whatever the client says of rows that it does not get.
+            message::execute(portal, if concealed { 0 } else { max_rows }, &mut out.upstream)?;
+            if takes_rows(plan) {
+                self.copy = Copying::Awaited;
+            }
             if execution.effects {
                 undo = self.deciding.apply(plan, &decided.params, &decided.basis);
                 self.effects |= changes(&plan.effect);
@@ -551,7 +620,9 @@ impl<A: Surroundings> Engine<A> {
         } else {
             message::execute(portal, max_rows, &mut out.upstream)?;
         }
-        self.expect(Expect::Execute(Box::new(execution)), Some(decided), undo);
+        let batch = self.deciding.batch;
+        let what = Expect::Execute(Box::new(execution));
+        self.queue.push(Expected { what, about: Some(decided), undo, batch, conceals: concealed });
         Ok(())
     }
 
@@ -618,6 +689,11 @@ fn no_statement(name: &str) -> Refusal {
 /// A caller who may not be here at all is not merely refused a statement.
 fn fatal_for(refusal: &Refusal) -> Result<(), End> {
     if refusal.code == SqlState::INVALID_AUTHORIZATION { Err(End::Fatal(refusal.clone())) } else { Ok(()) }
+}
+
+/// Whether the client will be asked for rows.
+fn takes_rows(plan: &Plan) -> bool {
+    plan.writing.as_ref().is_some_and(|w| w.takes_rows)
 }
 
 /// Whether an effect changes settings, names or the transaction.

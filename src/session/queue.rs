@@ -8,7 +8,7 @@ use super::instead::Instead;
 use super::names::Decided;
 use super::scratch::Probe;
 use crate::audit::Record;
-use crate::plan::{ErrorPolicy, Plan};
+use crate::plan::{Effect, ErrorPolicy, Plan, Writing};
 use crate::relay::errors::About;
 use crate::seal::Sealed;
 use bytes::BytesMut;
@@ -26,6 +26,8 @@ pub struct Expected {
     pub undo: Vec<Undo>,
     /// The batch it was sent in.
     pub batch: u64,
+    /// Its rows are those of a check, and the client asked for none.
+    pub conceals: bool,
 }
 
 /// Kinds of answers.
@@ -114,7 +116,13 @@ impl Queried {
             Some((sealed, starts)) => (sealed.as_str(), *starts.get(self.at)?),
             None => (part.plan.sealed.as_str(), 0),
         };
-        Some(About { caller_sql: &self.sql, sent, start, plan: &part.plan, errors: part.errors })
+        let writing = writing_of(&part.plan, part.inner.as_ref());
+        Some(About { caller_sql: &self.sql, sent, start, plan: &part.plan, errors: part.errors, writing })
+    }
+
+    /// Whether the rows that come now are not for the client.
+    pub fn conceals(&self) -> bool {
+        self.parts.get(self.at).is_some_and(|part| conceals(&part.plan, part.inner.as_ref()))
     }
 }
 
@@ -134,19 +142,32 @@ impl Expected {
             Expect::Query(queried) => queried.about(),
             Expect::Execute(execution) => {
                 let decided = self.about.as_ref()?;
-                about(decided, execution.errors)
+                about(decided, execution.errors, execution.inner.as_ref())
             }
             _ => {
                 let decided = self.about.as_ref()?;
-                about(decided, decided.plan.as_ref()?.errors)
+                about(decided, decided.plan.as_ref()?.errors, None)
             }
         }
     }
 }
 
-fn about(decided: &Decided, errors: ErrorPolicy) -> Option<About<'_>> {
+fn about<'a>(decided: &'a Decided, errors: ErrorPolicy, inner: Option<&'a Arc<Decided>>) -> Option<About<'a>> {
     let plan: &Plan = decided.plan.as_ref()?;
-    Some(About { caller_sql: &decided.sql, sent: plan.sealed.as_str(), start: 0, plan, errors })
+    let writing = writing_of(plan, inner);
+    Some(About { caller_sql: &decided.sql, sent: plan.sealed.as_str(), start: 0, plan, errors, writing })
+}
+
+/// What a statement writes, itself or by what it executes.
+pub fn writing_of<'a>(plan: &'a Plan, inner: Option<&'a Arc<Decided>>) -> Option<&'a Writing> {
+    let executed = || inner.and_then(|d| d.plan.as_ref()).and_then(|p| p.writing.as_deref());
+    plan.writing.as_deref().or_else(executed)
+}
+
+/// Whether the rows of a statement are not for the client.
+pub fn conceals(plan: &Plan, inner: Option<&Arc<Decided>>) -> bool {
+    // PREPARE itself returns nothing; what it prepares may.
+    !matches!(plan.effect, Effect::Prepare { .. }) && writing_of(plan, inner).is_some_and(|w| w.conceals_rows)
 }
 
 /// The queue.

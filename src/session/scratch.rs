@@ -158,7 +158,13 @@ impl<A: Surroundings> Engine<A> {
         self.probing.under_way = true;
         let probe = Probe { extended, closes: if extended { 2 } else { 0 }, row: None, failed: false };
         let batch = self.deciding.batch;
-        self.queue.push(Expected { what: Expect::Probe(Box::new(probe)), about: None, undo: Vec::new(), batch });
+        self.queue.push(Expected {
+            what: Expect::Probe(Box::new(probe)),
+            about: None,
+            undo: Vec::new(),
+            batch,
+            conceals: false,
+        });
         Ok(())
     }
 

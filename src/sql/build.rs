@@ -89,3 +89,32 @@ pub fn select() -> pb::SelectStmt {
         ..pb::SelectStmt::default()
     }
 }
+
+/// `CASE WHEN … THEN … END`, with ELSE when there is a default.
+pub fn case(arms: Vec<(pb::Node, pb::Node)>, default: Option<pb::Node>) -> pb::Node {
+    let arm = |(condition, result)| {
+        node(NodeEnum::CaseWhen(Box::new(pb::CaseWhen {
+            expr: Some(Box::new(condition)),
+            result: Some(Box::new(result)),
+            location: -1,
+            ..pb::CaseWhen::default()
+        })))
+    };
+    node(NodeEnum::CaseExpr(Box::new(pb::CaseExpr {
+        args: arms.into_iter().map(arm).collect(),
+        defresult: default.map(Box::new),
+        location: -1,
+        ..pb::CaseExpr::default()
+    })))
+}
+
+/// NULL.
+pub fn null() -> pb::Node {
+    node(NodeEnum::AConst(pb::AConst { isnull: true, location: -1, val: None }))
+}
+
+/// FALSE.
+pub fn no() -> pb::Node {
+    let val = Some(pb::a_const::Val::Boolval(pb::Boolean { boolval: false }));
+    node(NodeEnum::AConst(pb::AConst { isnull: false, location: -1, val }))
+}

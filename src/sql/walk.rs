@@ -18,7 +18,8 @@ pub fn children(node: &mut NodeEnum, visit: Visit<'_>) -> Result<(), Refusal> {
         N::ColumnRef(_) | N::ParamRef(_) | N::AConst(_) | N::SqlvalueFunction(_) | N::String(_) | N::Integer(_) => {
             Ok(())
         }
-        N::Float(_) | N::Boolean(_) | N::BitString(_) | N::AStar(_) => Ok(()),
+        N::Float(_) | N::Boolean(_) | N::BitString(_) | N::AStar(_) | N::SetToDefault(_) => Ok(()),
+        N::MultiAssignRef(e) => boxed(&mut e.source, visit),
         N::AExpr(e) => {
             boxed(&mut e.lexpr, visit)?;
             boxed(&mut e.rexpr, visit)

@@ -162,8 +162,8 @@ pub fn copy_done(out: &mut BytesMut) {
     frontend::copy_done(out);
 }
 
-/// CopyFail. The reason ends up in the warehouse's error message, so it is ours.
-pub fn copy_fail(reason: &'static str, out: &mut BytesMut) -> Result<(), Refusal> {
+/// CopyFail. The reason ends up in the warehouse's error message, which only the sender of the rows gets.
+pub fn copy_fail(reason: &str, out: &mut BytesMut) -> Result<(), Refusal> {
     append(out, |out| frontend::copy_fail(reason, out))
 }
 

@@ -84,6 +84,7 @@ fn see(catalog: &Catalog, remote: (&str, &str), logical: (&str, &str)) -> Arc<Re
         rows: vec![],
         companions: Vec::new(),
         unmet_purposes: vec![],
+        write: false,
         valid_until: None,
         trace: vec![],
     })

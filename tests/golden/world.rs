@@ -52,6 +52,8 @@ pub async fn stage() -> Stage {
         .tags(&["Open", "Staffed", "Paid", "Audited", "Id.Ssn", "Money"])
         .purpose("Audit")
         .project("projectKey: audit\nname: audit\npurposes: [Audit]\nmembers: [{type: user, name: ana}]\n")
+        .writes("ana", &["emp", "pay", "dept"])
+        .writes("max", &["emp"])
         .user("ana", &["Staff"], &[])
         .user("max", &["Staff", "Trusted"], &[])
         .user("eve", &[], &[]);

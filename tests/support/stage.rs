@@ -115,6 +115,25 @@ impl Stage {
         &self.admin
     }
 
+    /// Lets the proxy's login write the tables and sequences of `public`, those to come included.
+    pub async fn writable(self) -> Self {
+        let login = self.login();
+        self.sql(&format!(
+            "GRANT INSERT, UPDATE, DELETE, TRUNCATE ON ALL TABLES IN SCHEMA public TO {login};
+             GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {login};
+             ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT INSERT, UPDATE, DELETE, TRUNCATE ON TABLES TO {login};
+             ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON SEQUENCES TO {login}"
+        ))
+        .await
+    }
+
+    /// Grants a user WRITE on data sources.
+    pub fn writes(self, user: &str, sources: &[&str]) -> Self {
+        sources.iter().fold(self, |stage, source| {
+            stage.grant(&format!("dataSource: {}\nuser: {}\naccessGrant: WRITE\n", quoted(source), quoted(user)))
+        })
+    }
+
     /// Registers tables of `public`: name, and a flow mapping of column tags such as `{ssn: [Identity.Number]}` (`{}` = none).
     /// A data source has its table's name.
     pub fn sources(mut self, tables: &[(&str, &str)]) -> Self {

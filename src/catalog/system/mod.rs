@@ -147,6 +147,7 @@ fn decide(relation: &Arc<Relation>, view: View, v: &Visibility<'_>) -> Option<Re
         rows: rows.into_iter().collect(),
         companions: Vec::new(),
         unmet_purposes: Vec::new(),
+        write: false,
         valid_until: None,
         trace: Vec::new(),
     })

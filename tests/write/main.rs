@@ -1,0 +1,9 @@
+//! Statements that write, through the proxy: what they may touch, what they may store, what they tell.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod rows;
+mod world;
