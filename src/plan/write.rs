@@ -83,7 +83,8 @@ impl Kind<'_> {
 
     /// What a statement writes.
     pub(super) fn writing(&self, resolved: &Resolved) -> Option<Arc<Writing>> {
-        if resolved.targets.is_empty() && !resolved.sequences {
+        let takes_rows = matches!(&self.statement.node, NodeEnum::CopyStmt(copy) if copy.is_from);
+        if resolved.targets.is_empty() && !resolved.sequences && !takes_rows {
             return None;
         }
         let catalog = &self.inputs.world.catalog;
@@ -103,7 +104,7 @@ impl Kind<'_> {
             sources: sources.into_iter().collect(),
             checks: resolved.checks.clone(),
             conceals_rows: top.is_some_and(|t| t.new_rows.as_ref().is_some_and(|n| n.at.is_none())),
-            takes_rows: matches!(&self.statement.node, NodeEnum::CopyStmt(copy) if copy.is_from),
+            takes_rows,
             shown: named,
         }))
     }
@@ -177,6 +178,11 @@ impl Kind<'_> {
             let Some(NodeEnum::RangeVar(relation)) = &mut node.node else {
                 return Err(Refusal::internal("TRUNCATE of something unexpected"));
             };
+            if self.sight.temporary(relation)?.is_some() {
+                resolved.temporaries.insert(relation.location);
+                rewrite::own_schema(relation);
+                continue;
+            }
             let decision = self.bare_target(relation, &mut resolved)?;
             if !decision.rows.is_empty() {
                 return Err(Refusal::denied(format!("permission denied for table {}", decision.logical.name))
@@ -218,6 +224,10 @@ impl Kind<'_> {
         let Some(relation) = &mut rewritten.relation else {
             return Err(Refusal::internal("a COPY without a relation"));
         };
+        if let Some(table) = self.sight.temporary(relation).map_err(|r| Refusal { position: None, ..r })? {
+            rewrite::own_schema(relation);
+            return self.copy_into_own(copy, table, rewritten);
+        }
         let mut resolved = Resolved::default();
         let written = relation.relname.clone();
         let decision = self.bare_target(relation, &mut resolved).map_err(|r| Refusal { position: None, ..r })?;

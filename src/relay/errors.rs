@@ -5,8 +5,9 @@
 //! that hides something, or a text that may quote a hidden value.
 
 use super::writes::{self, Said};
+use crate::catalog::scratch::Change;
 use crate::error::{Family, Refusal, SqlState};
-use crate::plan::{ErrorPolicy, Plan, Writing};
+use crate::plan::{Effect, ErrorPolicy, Plan, Writing};
 use crate::policy::decision::ROW_ALIAS;
 use crate::wire::errors::{Fields, Severity, byte_offset, character_position, error_response, write_fields};
 use bytes::BytesMut;
@@ -15,6 +16,20 @@ use bytes::BytesMut;
 pub const DATA_ERROR: &str = "data error in a policy-protected relation";
 /// The text of 42501 of the warehouse: its own names the service account's view of things.
 pub const NO_PERMISSION: &str = "permission denied by the warehouse";
+
+/// How 42501 of the warehouse begins when its database lets the service account make no temporary tables.
+pub const NO_TEMPORARY: &str = "permission denied to create temporary tables";
+
+/// What the warehouse says of temporary tables by the schema that the proxy wrote, in the words it has for what the caller wrote.
+fn of_temporaries(text: &str, plan: &Plan) -> Option<String> {
+    let Effect::Scratch(change) = &plan.effect else { return None };
+    if let Change::Drop(names) = change
+        && text == "schema \"pg_temp\" does not exist, skipping"
+    {
+        return names.first().map(|name| format!("table \"{name}\" does not exist, skipping"));
+    }
+    text.contains("\"pg_temp.").then(|| text.replace("\"pg_temp.", "\""))
+}
 
 /// The text of errors that name a relation or a column as the warehouse does: what was resolved a moment ago is not there any more.
 pub const CHANGED: &str = "a relation of the statement has changed in the warehouse";
@@ -103,13 +118,18 @@ pub fn relay(out: &mut BytesMut, tag: u8, fields: &Fields<'_>, about: Option<&Ab
     }
     let shown_code = if canonical { class_code(code) } else { code.to_owned() };
     let position = fields.get(b'P').and_then(|p| about?.position(p)).map(|p| p.to_string());
+    let reworded = fields.get(b'M').and_then(|text| of_temporaries(text, about?.plan));
     let mut shown: Vec<(u8, &str)> = Vec::with_capacity(16);
     for (kind, text) in fields.iter() {
         match kind {
             b'S' | b'V' => shown.push((kind, text)),
             b'C' => shown.push((kind, &shown_code)),
             b'M' if canonical => shown.push((kind, DATA_ERROR)),
-            b'M' if code == SqlState::INSUFFICIENT_PRIVILEGE.0 => shown.push((kind, NO_PERMISSION)),
+            b'M' if code == SqlState::INSUFFICIENT_PRIVILEGE.0 => {
+                let temporary = text.starts_with(NO_TEMPORARY);
+                shown.push((kind, if temporary { NO_TEMPORARY } else { NO_PERMISSION }));
+            }
+            b'M' if reworded.is_some() => shown.extend(reworded.as_deref().map(|text| (kind, text))),
             b'M' if names_the_warehouse(code, text) => shown.push((kind, CHANGED)),
             b'M' => shown.push((kind, text)),
             b'P' => shown.extend(position.as_deref().map(|p| (kind, p))),
@@ -151,7 +171,7 @@ pub fn ended(fields: Option<&Fields<'_>>) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Effect, PositionMap};
+    use crate::plan::PositionMap;
     use crate::seal::Sealed;
 
     fn plan(errors: ErrorPolicy, pairs: &[(u32, u32)]) -> Plan {

@@ -11,12 +11,14 @@ mod merge;
 mod names;
 mod scope;
 mod scratch;
+mod scratch_write;
 mod select;
 mod sight;
 mod write;
 
 pub use expression::is_alias;
 pub use names::relation_written;
+pub use scratch_write::written;
 pub use scratch::{UNKNOWN_COLLATION, resolve_alter, resolve_index, resolve_table};
 pub use select::group_location;
 pub use sight::{Sight, Visible};

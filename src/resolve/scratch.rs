@@ -318,7 +318,7 @@ fn sequence_option(option: &pb::Node) -> Result<(), Refusal> {
 }
 
 /// A name that can only mean something of `pg_catalog`.
-fn in_pg_catalog(name: &[pb::Node], what: &str) -> Result<(), Refusal> {
+pub(super) fn in_pg_catalog(name: &[pb::Node], what: &str) -> Result<(), Refusal> {
     match names::parts(name).unwrap_or_default().as_slice() {
         [] | [_] | ["pg_catalog", _] => Ok(()),
         _ => Err(Refusal::unsupported(format!("{what} outside pg_catalog are not supported"))),

@@ -194,6 +194,9 @@ pub(super) struct Assigned {
 impl Resolver<'_, '_> {
     /// Resolves a statement that writes; tells whether it returns rows.
     pub(super) fn write(&mut self, node: &mut NodeEnum, parent: Option<&Scope<'_>>) -> Result<(Output, bool), Refusal> {
+        if let Some(done) = self.write_temporary(node, parent)? {
+            return Ok(done);
+        }
         let before: BTreeSet<i32> =
             self.resolved.relations.keys().chain(self.resolved.targets.keys()).copied().collect();
         let columns = match node {

@@ -5,6 +5,7 @@
 
 mod calls;
 mod scratch;
+mod scratch_write;
 mod view;
 mod write;
 

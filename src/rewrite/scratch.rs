@@ -71,7 +71,7 @@ pub fn rewrite_alter(
 
 impl Rewriter<'_> {
     /// A part of a definition.
-    fn element(&self, node: &mut pb::Node) -> Result<(), Refusal> {
+    pub(super) fn element(&self, node: &mut pb::Node) -> Result<(), Refusal> {
         match &mut node.node {
             Some(NodeEnum::ColumnDef(column)) => {
                 if let Some(name) = &mut column.type_name {

@@ -15,6 +15,9 @@ use std::sync::Arc;
 
 impl Rewriter<'_> {
     pub(super) fn write(&self, node: &mut NodeEnum) -> Result<(), Refusal> {
+        if self.write_temporary(node)? {
+            return Ok(());
+        }
         match node {
             NodeEnum::InsertStmt(insert) => self.insert(insert),
             NodeEnum::UpdateStmt(update) => {

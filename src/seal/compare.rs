@@ -55,6 +55,10 @@ impl<'r> Comparison<'r> {
                 "TypeName" => self.type_name(caller, sealed),
                 "DropStmt" => self.dropped(caller, sealed),
                 "FuncCall" => self.call(caller, sealed),
+                "InsertStmt" | "UpdateStmt" | "DeleteStmt" | "MergeStmt" if self.writes_own(caller) => {
+                    self.fields(caller, sealed, &[])
+                }
+                "CopyStmt" if self.writes_own(caller) => self.copied_in(caller, sealed),
                 "InsertStmt" => self.insert(caller, sealed),
                 "UpdateStmt" | "DeleteStmt" => self.update(caller, sealed),
                 "MergeStmt" => self.merge(caller, sealed),

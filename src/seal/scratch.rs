@@ -30,6 +30,22 @@ impl Comparison<'_> {
         }
     }
 
+    /// Whether a statement writes to a temporary table.
+    pub(super) fn writes_own(&self, caller: &Tree) -> bool {
+        caller.field("relation").and_then(location).is_some_and(|l| self.resolved.temporaries.contains(&l))
+    }
+
+    /// COPY FROM STDIN: from nowhere else.
+    pub(super) fn copied_in(&mut self, caller: &Tree, sealed: &Tree) -> Verdict {
+        self.fields(caller, sealed, &[])?;
+        let empty = |field| sealed.field(field).and_then(Tree::as_text).is_none_or(str::is_empty);
+        let plain = sealed.field("is_program") == Some(&Tree::Bool(false))
+            && sealed.field("is_from") == Some(&Tree::Bool(true))
+            && empty("filename")
+            && sealed.field("where_clause").is_none_or(|w| *w == Tree::Nothing);
+        if plain { Ok(()) } else { Err(Broken::at("a COPY of another form")) }
+    }
+
     /// DROP: every name has got the schema, and nothing but tables and indexes of it is dropped.
     pub(super) fn dropped(&mut self, caller: &Tree, sealed: &Tree) -> Verdict {
         self.fields(caller, sealed, &["objects"])?;

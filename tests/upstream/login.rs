@@ -74,7 +74,7 @@ async fn pinned_settings_survive_every_reset() {
     for reset in ["SELECT 1", "RESET ALL", "DISCARD ALL"] {
         ask(&mut session, "SET search_path = public").await;
         ask(&mut session, "SET standard_conforming_strings = off").await;
-        ask(&mut session, "SET default_transaction_read_only = off").await;
+        ask(&mut session, "SET default_transaction_read_only = on").await;
         let before = reset == "SELECT 1";
         ask(&mut session, reset).await;
         for (name, value_wanted) in settings {
@@ -84,7 +84,9 @@ async fn pinned_settings_survive_every_reset() {
             assert_eq!(found == value_wanted, !changed, "{name} after {reset}: {found}");
         }
     }
-    assert_eq!(ask(&mut session, "CREATE TABLE public.t ()").await.error.as_deref(), Some("25006"));
+    // What a temporary table is called stands for nothing that a name without a schema means.
+    ask(&mut session, "CREATE TEMP TABLE pg_class ()").await;
+    assert_ne!(value(&mut session, "SELECT count(*)::text FROM pg_class").await, "0");
 }
 
 #[tokio::test]

@@ -60,7 +60,7 @@ async fn a_session_is_used_again_and_remembers_nothing() {
     give_back(&pool, session).await;
     let mut session = take(&pool).await;
     assert_eq!(pid(&session), first);
-    assert_eq!(value(&mut session, "SHOW search_path").await, "pg_catalog");
+    assert_eq!(value(&mut session, "SHOW search_path").await, "pg_catalog, pg_temp");
     assert_eq!(value(&mut session, "SHOW TimeZone").await, "UTC");
     for leftover in [
         "SELECT count(*) FROM pg_prepared_statements",

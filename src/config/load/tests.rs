@@ -73,6 +73,7 @@ connections:
     pool: {max: 7, idle: 2, max_lifetime: 2h, idle_timeout: 1m, wait: 0}
     connect_timeout: 2s
     query_timeout: 30s
+    temporary_tables: false
   other: {host: /run/postgresql, database: demo, user: svc}
 databases: {sales: warehouse, sales_too: warehouse}
 catalog: {refresh: 5m}
@@ -98,6 +99,7 @@ limits:
     assert_eq!((warehouse.pool.max, warehouse.pool.idle, warehouse.pool.wait), (7, 2, Duration::ZERO));
     assert_eq!(warehouse.query_timeout, Some(Duration::from_secs(30)));
     let other = config.connection_of("demo").unwrap();
+    assert_eq!((warehouse.temporary_tables, other.temporary_tables), (false, true));
     assert_eq!((&*other.key, &other.host), ("other", &Host::Unix("/run/postgresql".into())));
     assert_eq!(other.tls.mode, SslMode::Disable);
     assert_eq!(config.limits.message_bytes, 16 << 20);
