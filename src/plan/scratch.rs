@@ -206,18 +206,12 @@ impl Kind<'_> {
     }
 
     /// COPY FROM STDIN into a temporary table, its schema already written in `rewritten`.
-    pub(super) fn copy_into_own(
-        &self,
-        copy: &pb::CopyStmt,
-        table: &ScratchTable,
-        rewritten: pb::CopyStmt,
-    ) -> Result<Plan, Refusal> {
+    pub(super) fn copy_into_own(&self, copy: &pb::CopyStmt, rewritten: pb::CopyStmt) -> Result<Plan, Refusal> {
         let Some(relation) = &copy.relation else {
             return Err(Refusal::internal("a COPY without a relation"));
         };
         let columns = names::parts(&copy.attlist).unwrap_or_default();
         self.sight.copied(relation, &columns)?;
-        let _ = table;
         let resolved = only(std::iter::once(relation));
         self.sealed(&self.statement.node, NodeEnum::CopyStmt(Box::new(rewritten)), &resolved, Effect::None, false)
     }

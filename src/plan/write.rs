@@ -224,9 +224,9 @@ impl Kind<'_> {
         let Some(relation) = &mut rewritten.relation else {
             return Err(Refusal::internal("a COPY without a relation"));
         };
-        if let Some(table) = self.sight.temporary(relation).map_err(|r| Refusal { position: None, ..r })? {
+        if self.sight.temporary(relation).map_err(|r| Refusal { position: None, ..r })?.is_some() {
             rewrite::own_schema(relation);
-            return self.copy_into_own(copy, table, rewritten);
+            return self.copy_into_own(copy, rewritten);
         }
         let mut resolved = Resolved::default();
         let written = relation.relname.clone();

@@ -18,8 +18,8 @@ mod write;
 
 pub use expression::is_alias;
 pub use names::relation_written;
-pub use scratch_write::written;
 pub use scratch::{UNKNOWN_COLLATION, resolve_alter, resolve_index, resolve_table};
+pub use scratch_write::written;
 pub use select::group_location;
 pub use sight::{Sight, Visible};
 pub use write::{Action, Check, Guard, Mention, NewRows, RowValue, Star, Target, Verb};

@@ -614,7 +614,7 @@ fn direct<'s>(c: &pb::ColumnRef, scope: &'s Scope<'_>) -> Option<&'s Column> {
 
 /// For `*` and `item.*`: the columns it expands to, `Some(None)` when not known. `None` for anything else.
 #[allow(clippy::option_option)]
-fn star_columns(value: &pb::Node, scope: &Scope<'_>) -> Option<Option<Vec<Column>>> {
+pub(super) fn star_columns(value: &pb::Node, scope: &Scope<'_>) -> Option<Option<Vec<Column>>> {
     let Some(NodeEnum::ColumnRef(c)) = &value.node else { return None };
     let (last, before) = c.fields.split_last()?;
     if !matches!(last.node, Some(NodeEnum::AStar(_))) {

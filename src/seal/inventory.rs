@@ -125,7 +125,8 @@ fn one(tree: &Tree, resolved: &Resolved, catalog: &Catalog) -> Result<(), Broken
         Tree::Node("LockingClause", _) => Err(Broken::at("a clause that writes or locks")),
         Tree::Node("InsertStmt" | "UpdateStmt" | "DeleteStmt" | "MergeStmt", _) => {
             let relation = tree.field("relation").and_then(location);
-            let known = relation.is_some_and(|l| resolved.targets.contains_key(&l) || resolved.temporaries.contains(&l));
+            let known =
+                relation.is_some_and(|l| resolved.targets.contains_key(&l) || resolved.temporaries.contains(&l));
             if known { Ok(()) } else { Err(Broken::at("a statement that writes without a permit")) }
         }
         Tree::Node("ReturningClause", _) if tree.field("options").is_some_and(|o| !o.as_list().is_empty()) => {

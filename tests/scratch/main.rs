@@ -13,6 +13,7 @@ mod wire;
 mod catalog;
 mod session;
 mod tables;
+mod writes;
 
 use std::sync::OnceLock;
 use support::{ANYONE, PASSWORD, Running, Stage};
