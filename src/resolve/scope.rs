@@ -113,7 +113,10 @@ impl<'p> Scope<'p> {
                 }
             }
             if let Some((item, column)) = found {
-                return if unsure { Found::Unknown } else { Found::Column { item, column, depth } };
+                // A function beside a relation that is written: its columns are looked for by their names.
+                let beside = |i: &Item| i.columns.is_none() && i.named.iter().any(|n| n == name);
+                let certain = item.target.is_some() && !level.items.iter().any(beside);
+                return if unsure && !certain { Found::Unknown } else { Found::Column { item, column, depth } };
             }
             // A column name wins over a row reference, and both over outer levels.
             if let Some(item) = level.items.iter().find(|i| i.name == name) {

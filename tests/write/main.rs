@@ -5,5 +5,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bank;
+mod forms;
 mod rows;
+mod secrets;
+mod sessions;
 mod world;
