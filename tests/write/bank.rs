@@ -9,7 +9,17 @@ async fn tpc_b_has_no_failed_transaction() {
     let stage = Stage::new().await.writable().await;
     let program = server().programs().join("pgbench");
     let made = Command::new(&program)
-        .args(["-i", "-q", "-h", "127.0.0.1", "-p", &server().port().to_string(), "-U", "postgres", &stage.database])
+        .args([
+            "-i",
+            "-q",
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &server().port().to_string(),
+            "-U",
+            server().superuser(),
+            &stage.database,
+        ])
         .env("PGPASSWORD", server().password())
         .output()
         .expect("pgbench");
