@@ -59,7 +59,14 @@ impl Resolver<'_, '_> {
             }
         }
         let unit = call.args.first().and_then(string_constant).map(str::to_owned);
-        let args = self.each(&mut call.args, scope)?;
+        let args = if super::sequence::takes_sequence(&name) && self.resolved.calls.contains_key(&call.location) {
+            // The name of the sequence was resolved with the call.
+            let mut args = vec![Facts::constant(Type::Unclear)];
+            args.extend(self.each(call.args.get_mut(1..).unwrap_or_default(), scope)?);
+            args
+        } else {
+            self.each(&mut call.args, scope)?
+        };
         // `age(xid)` tells how many transactions the warehouse has run.
         if name == "age"
             && let [of] = args.as_slice()

@@ -13,6 +13,7 @@ mod scope;
 mod scratch;
 mod scratch_write;
 mod select;
+mod sequence;
 mod sight;
 mod write;
 

@@ -321,6 +321,9 @@ impl Resolver<'_, '_> {
                 && call.agg_order.is_empty();
             return if projection { Ok(()) } else { Err(undefined(format!("{name}()"))) };
         }
+        if super::sequence::takes_sequence(name) {
+            return self.sequence(name, call);
+        }
         match self.sight.catalog.function_class(name) {
             FunctionClass::Allowed if self.gives_alias(name) && !in_from => {
                 // As plain text or OID: an identifier would turn other values beside it into names of objects.

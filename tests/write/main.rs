@@ -10,5 +10,6 @@ mod forms;
 mod native;
 mod rows;
 mod secrets;
+mod sequences;
 mod sessions;
 mod world;
