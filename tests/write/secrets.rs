@@ -130,3 +130,21 @@ async fn constraints_and_triggers_tell_nothing_hidden() {
     );
     assert!(!format!("{raised:?}").contains("SECRET"), "{raised:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn explaining_a_write_neither_writes_nor_tells() {
+    let running = running().await;
+    let (ana, eve, admin) = (running.client("ana").await, running.client("eve").await, running.admin());
+    for (client, sql) in [
+        (&eve, "EXPLAIN ANALYZE DELETE FROM acc"),
+        (&eve, "EXPLAIN (ANALYZE, COSTS OFF) WITH w AS (DELETE FROM acc RETURNING 1) SELECT 1"),
+        (&ana, "EXPLAIN ANALYZE DELETE FROM emp"),
+        (&ana, "EXPLAIN ANALYZE UPDATE emp SET note = 'x'"),
+    ] {
+        assert!(client.simple_query(sql).await.is_err(), "{sql}");
+    }
+    let said = format!("{:?}", ana.simple_query("EXPLAIN VERBOSE UPDATE emp SET note = 'x' WHERE ssn = 'y'").await);
+    assert!(!said.contains("_sv") && !said.contains("sha256") && !said.contains("current_setting"), "{said}");
+    assert_eq!(rows(admin, "SELECT count(*) FROM acc").await, ["1000"]);
+    assert_eq!(rows(admin, "SELECT count(*) FROM emp WHERE note = 'x'").await, ["0"]);
+}
