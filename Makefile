@@ -5,10 +5,10 @@ SHELL := /bin/bash
 
 CARGO ?= cargo
 PORT ?= 6432
-# Arguments for `make pgbench`, e.g. make pgbench ARGS='--seconds 10 --rounds 5'
+# Arguments for `make pgbench`, `make leak-hunt`, `make defences`, e.g. make pgbench ARGS='--seconds 10 --rounds 5'
 ARGS ?=
 
-.PHONY: help setup build demo test test-long bench pgbench fuzz fmt lint ci
+.PHONY: help setup build demo test test-long leak-hunt defences bench pgbench fuzz fmt lint ci
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -16,9 +16,12 @@ help: ## List the commands
 setup: ## Install what is missing: PostgreSQL, libclang, gcc, pkg-config
 	@.ci/setup
 
-.PHONY: setup-bench
+.PHONY: setup-bench setup-hunt
 setup-bench:
 	@.ci/setup --bench
+
+setup-hunt:
+	@.ci/setup --hunt
 
 build: setup ## Build the release binary
 	$(CARGO) build --release --locked
@@ -29,8 +32,14 @@ demo: build ## Start the demo: the same queries, answered differently (PORT=6432
 test: setup ## Run every test against a private PostgreSQL
 	$(CARGO) test --workspace --locked --no-fail-fast
 
-test-long: setup ## Run every test with the long settings of the generated ones
+test-long: setup defences ## Run every test with the long settings of the generated ones, and `defences`
 	SQLVEIL_TEST_LONG=1 PROPTEST_CASES=5000 $(CARGO) test --workspace --locked --no-fail-fast
+
+leak-hunt: setup-hunt ## Hunt for leaks: ARGS='--statements 200000' or '--seconds 600 --seed 7'
+	$(CARGO) test --locked --profile hunt --test hunt -- $(ARGS)
+
+defences: setup ## Switch off one defence after the other: tests must notice each
+	.ci/defences $(ARGS)
 
 bench: setup ## Time the stages of a statement, decisions, and loading at scale
 	$(CARGO) bench --locked

@@ -21,6 +21,8 @@ pub mod audit;
 pub mod catalog;
 pub mod cli;
 pub mod config;
+#[cfg(feature = "disarm")]
+pub mod disarm;
 pub mod error;
 pub mod governance;
 pub mod identity;

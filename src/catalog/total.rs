@@ -248,6 +248,10 @@ impl Catalog {
     /// Whether `pg_catalog` operator `name` over operands of these types never raises (`left` 0 for prefix operators). LIKE is not here:
     /// see [`Catalog::like_is_total`].
     pub fn operator_is_total(&self, name: &str, left: Oid, right: Oid) -> bool {
+        #[cfg(feature = "disarm")]
+        if crate::disarm::is_off(crate::disarm::Defence::Total) {
+            return true;
+        }
         if is_like(name) {
             return false;
         }
@@ -262,11 +266,19 @@ impl Catalog {
 
     /// Whether `left LIKE 'pattern'` (`name` `~~`, `!~~`, `~~*`, `!~~*`) with this constant pattern never raises.
     pub fn like_is_total(&self, name: &str, left: Oid, pattern: &str) -> bool {
+        #[cfg(feature = "disarm")]
+        if crate::disarm::is_off(crate::disarm::Defence::Total) {
+            return true;
+        }
         is_like(name) && matches!(left.0, TEXT | VARCHAR | BPCHAR | NAME) && like_pattern_is_total(pattern)
     }
 
     /// Whether `pg_catalog` function `name` over arguments of these types never raises.
     pub fn function_is_total(&self, name: &str, args: &[Oid]) -> bool {
+        #[cfg(feature = "disarm")]
+        if crate::disarm::is_off(crate::disarm::Defence::Total) {
+            return true;
+        }
         if self.functions.get(name).is_some_and(|all| all.iter().any(|f| f.leakproof && f.args == args)) {
             return true;
         }
@@ -280,6 +292,10 @@ impl Catalog {
 
     /// Whether `extract(unit FROM value)`, `date_part('unit', value)` or `date_trunc('unit', value)` with this constant unit never raises.
     pub fn unit_function_is_total(&self, name: &str, unit: &str, value: Oid) -> bool {
+        #[cfg(feature = "disarm")]
+        if crate::disarm::is_off(crate::disarm::Defence::Total) {
+            return true;
+        }
         let unit = unit.to_ascii_lowercase();
         let (day, time) = (DAY_UNITS.contains(&unit.as_str()), TIME_UNITS.contains(&unit.as_str()));
         match (name, value.0) {
@@ -295,6 +311,10 @@ impl Catalog {
 
     /// Whether an explicit cast between two base types never raises.
     pub fn cast_is_total(&self, from: Oid, to: Oid) -> bool {
+        #[cfg(feature = "disarm")]
+        if crate::disarm::is_off(crate::disarm::Defence::Total) {
+            return true;
+        }
         if from == to {
             return true;
         }

@@ -101,6 +101,10 @@ pub fn settable(name: &str, value: Option<&str>) -> Settable {
     if let Some(own) = own(&lower) {
         return Settable::Own(own);
     }
+    #[cfg(feature = "disarm")]
+    if crate::disarm::is_off(crate::disarm::Defence::Settings) {
+        return Settable::Forward;
+    }
     if let Some((_, values)) = LIMITED.iter().find(|(n, _)| *n == lower) {
         let fine = value.is_none_or(|v| values.contains(&v.trim().to_ascii_lowercase().as_str()));
         return if fine { Settable::Forward } else { Settable::PinnedElsewhere };

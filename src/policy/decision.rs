@@ -91,9 +91,13 @@ impl RelationDecision {
             None => catalog.relations.get(&self.remote).map(Arc::as_ref),
         }
     }
+    /// Whether the relation is one of the system's: its decision is made anew for every statement.
+    pub fn is_of_system(&self) -> bool {
+        is_system(&self.remote.schema)
+    }
     /// Bytes of the expressions that stand for the relation in every statement that reads it; 0 for system catalogs.
     pub fn weight(&self) -> usize {
-        if is_system(&self.remote.schema) {
+        if self.is_of_system() {
             return 0;
         }
         let masks = self.columns.iter().filter_map(|c| c.mask.as_ref()).map(|m| m.sql.len());

@@ -11,9 +11,24 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 /// Values derived from decisions, by the decision's address: each entry holds its decision, so that no other can take the address.
+///
+/// Decisions of system relations are made anew for every statement and are large: what is derived from them is not kept.
 pub struct ByDecision<V> {
-    kept: Cache<(usize, u8), Kept<V>>,
+    kept: Cache<(usize, u8), Kept<V>, Weight>,
 }
+
+/// Weighs entries by the bytes of policy they were made from: a tree takes some hundred times as much.
+#[derive(Clone)]
+struct Weight;
+
+impl<V> quick_cache::Weighter<(usize, u8), Kept<V>> for Weight {
+    fn weight(&self, _: &(usize, u8), kept: &Kept<V>) -> u64 {
+        u64::try_from(kept.decision.weight()).unwrap_or(u64::MAX).saturating_add(256)
+    }
+}
+
+/// Bytes of policy whose derived values are kept.
+const KEPT_BYTES: u64 = 4 * 1024 * 1024;
 
 struct Kept<V> {
     decision: Arc<RelationDecision>,
@@ -27,9 +42,9 @@ impl<V> Clone for Kept<V> {
 }
 
 impl<V> ByDecision<V> {
-    /// Keeps at most so many values.
+    /// Keeps about so many values, fewer when they are large.
     pub fn new(most: usize) -> Self {
-        Self { kept: Cache::new(most) }
+        Self { kept: Cache::with_weighter(most, KEPT_BYTES, Weight) }
     }
 
     /// The value derived from `decision` in this `variant`, made now when it is not kept.
@@ -42,6 +57,9 @@ impl<V> ByDecision<V> {
         variant: u8,
         make: impl FnOnce() -> Result<V, E>,
     ) -> Result<Arc<V>, E> {
+        if decision.is_of_system() {
+            return make().map(Arc::new);
+        }
         let key = (Arc::as_ptr(decision) as usize, variant);
         if let Some(kept) = self.kept.get(&key)
             && Arc::ptr_eq(&kept.decision, decision)

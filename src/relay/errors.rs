@@ -98,6 +98,10 @@ const TOLD: [&str; 3] = ["NOTICE", "WARNING", "INFO"];
 /// Appends an error (`E`) or notice (`N`) of the warehouse as the caller may see it. A notice that may quote hidden values is dropped, as
 /// is one that the server writes for its own log.
 pub fn relay(out: &mut BytesMut, tag: u8, fields: &Fields<'_>, about: Option<&About<'_>>) {
+    #[cfg(feature = "disarm")]
+    if crate::disarm::is_off(crate::disarm::Defence::Errors) {
+        return write_fields(out, tag, fields.iter());
+    }
     let policy = about.map_or(UNKNOWN, |a| a.errors);
     let code = fields.sqlstate();
     if let Some(writing) = about.and_then(|a| a.writing) {

@@ -184,20 +184,23 @@ impl Resolver<'_, '_> {
                     return Err(Refusal::unsupported("only the BERNOULLI and SYSTEM sampling methods are supported")
                         .at(location));
                 }
-                let filtered = match self.resolved.relations.get(&use_) {
+                // The place of a row depends on the rows before it, and on how wide their hidden cells are.
+                let hides = match self.resolved.relations.get(&use_) {
                     Some(relation) if relation.permitted.decision().query.is_some() => {
                         let text = "TABLESAMPLE clause can only be applied to tables and materialized views";
                         return Err(Refusal::new(Family::Caller, SqlState("42809"), text).at(use_));
                     }
-                    Some(relation) => !relation.permitted.decision().rows.is_empty(),
+                    Some(relation) => relation.permitted.decision().hides_anything(),
                     None if self.resolved.temporaries.contains(&use_) => false,
                     None => return Err(Refusal::unsupported("TABLESAMPLE is supported on tables").at(location)),
                 };
-                if filtered && (method == "system" || sample.repeatable.is_some()) {
+                if hides && (method == "system" || sample.repeatable.is_some()) {
                     return Err(Refusal::unsupported(
-                        "on a relation with a row policy only TABLESAMPLE BERNOULLI without REPEATABLE is supported",
+                        "on a relation that hides something only TABLESAMPLE BERNOULLI without REPEATABLE is supported",
                     )
-                    .with_hint("The other forms would tell where hidden rows are stored.")
+                    .with_hint(
+                        "The other forms would tell where rows are stored, and so how much room hidden values take.",
+                    )
                     .at(location));
                 }
                 let root = Scope::root();

@@ -244,6 +244,12 @@ impl<'a, 's> Resolver<'a, 's> {
             let exposed = self.all_exposed || self.exposed.contains(location);
             relation.barrier = !own_total || joined || exposed || query || long;
             relation.unguessed = exposed;
+            #[cfg(feature = "disarm")]
+            {
+                use crate::disarm::{Defence, is_off};
+                relation.barrier &= !is_off(Defence::Barrier);
+                relation.unguessed &= !is_off(Defence::Guess);
+            }
             if relation.barrier && own_total && !query {
                 relation.pushed = self.pushable.remove(location).unwrap_or_default();
             }

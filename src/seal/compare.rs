@@ -12,11 +12,19 @@ use crate::sql::tree::Tree;
 use crate::sql::{self, NodeEnum};
 use crate::types::{quote_ident, quote_literal};
 
-/// Fields that only say where something stood in a text.
+/// Fields that only say where something stood in a text, or how a call was written (`overlay(a, b, c, d)` and `OVERLAY(a PLACING b …)` are one
+/// call; PostgreSQL keeps the form for printing views).
 fn is_place(field: &str) -> bool {
     matches!(
         field,
-        "location" | "stmt_location" | "stmt_len" | "list_start" | "list_end" | "rexpr_list_start" | "rexpr_list_end"
+        "funcformat"
+            | "location"
+            | "stmt_location"
+            | "stmt_len"
+            | "list_start"
+            | "list_end"
+            | "rexpr_list_start"
+            | "rexpr_list_end"
     )
 }
 

@@ -5,7 +5,7 @@ use crate::types::{quote_ident, quote_literal};
 
 /// `SHOW name` answered by the proxy: one row, one column of that name.
 pub fn show_own(name: &str, value: &str) -> Sealed {
-    Sealed { text: format!("SELECT {}::pg_catalog.text AS {}", quote_literal(value), quote_ident(name)) }
+    Sealed::of(format!("SELECT {}::pg_catalog.text AS {}", quote_literal(value), quote_ident(name)))
 }
 
 /// `SET name` of a setting that the proxy holds: a placeholder setting of the same transaction behaviour on the warehouse, so that the
@@ -17,5 +17,5 @@ pub fn set_own(name: &'static str, value: Option<&str>, local: bool) -> Sealed {
         _ => "sqlveil.project",
     };
     let scope = if local { "LOCAL " } else { "" };
-    Sealed { text: format!("SET {scope}{placeholder} TO {}", quote_literal(value.unwrap_or_default())) }
+    Sealed::of(format!("SET {scope}{placeholder} TO {}", quote_literal(value.unwrap_or_default())))
 }

@@ -31,17 +31,17 @@ pub(super) enum Leg {
 /// Settings of the session itself. They are given in the startup packet, which makes them the session's defaults: neither
 /// `RESET ALL` nor `DISCARD ALL` undoes them (manual, 20.1.3, and `RESET`).
 fn startup_parameters(connection: &Connection, leg: Leg) -> Vec<(&'static str, String)> {
-    let search_path = match leg {
+    let (name, search_path) = match leg {
         // The temporary schema last: a caller's temporary table must stand for nothing that a definition in the warehouse names.
-        Leg::Relay => "pg_catalog, pg_temp",
+        Leg::Relay => ("sqlveil", "pg_catalog, pg_temp"),
         // Empty: every name the catalog reader uses and every definition it is shown is qualified.
-        Leg::Catalog => "",
+        Leg::Catalog => ("sqlveil catalog", ""),
     };
     let timeout = connection.query_timeout.map_or(0, |t| i32::try_from(t.as_millis()).unwrap_or(i32::MAX));
     let mut parameters = vec![
         ("user", connection.user.clone()),
         ("database", connection.database.clone()),
-        ("application_name", "sqlveil".to_owned()),
+        ("application_name", name.to_owned()),
         ("client_encoding", "UTF8".to_owned()),
         ("search_path", search_path.to_owned()),
         ("standard_conforming_strings", "on".to_owned()),

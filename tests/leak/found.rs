@@ -233,3 +233,32 @@ async fn conditions_below_a_barrier_mean_what_they_mean_above() {
         "SELECT relname FROM pg_class WHERE oid = 'line'::regclass AND relname::text ~ 'l' AND 1 / relnatts::int < 2";
     assert_eq!(client.query_one(sql, &[]).await.unwrap().get::<_, String>(0), "line");
 }
+
+/// Rows of one page are sampled together, and a repeatable sample goes by a row's place in it: both tell how wide masked cells are.
+#[tokio::test(flavor = "multi_thread")]
+async fn samples_do_not_tell_how_wide_masked_cells_are() {
+    let running = Stage::new()
+        .await
+        .sql(
+            "CREATE TABLE wide (id int PRIMARY KEY, secret text);
+             INSERT INTO wide SELECT n, repeat('x', 1 + n % 7 * 200) FROM generate_series(1, 300) n;
+             CREATE TABLE plain AS SELECT id FROM wide;",
+        )
+        .await
+        .sources(&[("wide", "{secret: [Hide]}"), ("plain", "{}")])
+        .policy(ANYONE)
+        .policy(
+            "policyKey: hide\nname: hide\ntype: data\nactions:\n- rules:\n  - type: Masking\n    config: {fields: [{type: columnTags, columnTag: Hide}], maskingConfig: {type: 'Null'}}\n",
+        )
+        .user("ana", &[], &[])
+        .start()
+        .await;
+    let client = running.client("ana").await;
+    for sample in ["SYSTEM (50)", "SYSTEM (50) REPEATABLE (1)", "BERNOULLI (50) REPEATABLE (1)"] {
+        let error = client.simple_query(&format!("SELECT id FROM wide TABLESAMPLE {sample}")).await.unwrap_err();
+        assert_eq!(error.code().map(|c| c.code()), Some("0A000"), "{sample}: {error:?}");
+        client.simple_query(&format!("SELECT id FROM plain TABLESAMPLE {sample}")).await.unwrap();
+    }
+    let row = client.query_one("SELECT count(*) FROM wide TABLESAMPLE BERNOULLI (100)", &[]).await.unwrap();
+    assert_eq!(row.get::<_, i64>(0), 300);
+}

@@ -64,7 +64,7 @@ CREATE STATISTICS emp_upper ON (upper(note)) FROM emp; CREATE STATISTICS emp_bot
 "#;
 
 /// What callers may see: the same everywhere.
-const SHOWN: &str = r#"
+pub const SHOWN: &str = r#"
 INSERT INTO dept SELECT i, 'dept' || i, 'D' || i, (ARRAY['north', 'south'])[1 + i % 2] FROM generate_series(1, 6) i;
 INSERT INTO emp SELECT i, 'name' || i, (ARRAY['blue', 'green'])[1 + i % 2], 1 + i % 7, (10 + i)::text, 100 + i, 1000 + i, 10 * i,
     i / 4.0, i / 2.0, date '2020-01-01' + i, timestamptz '2021-01-01 12:00+00' + i * interval '1 day',

@@ -70,7 +70,12 @@ impl Stage {
     /// A copy of a database that nobody is connected to, OIDs included, with a login for the proxy that may read `public`.
     pub async fn copy_of(server: &'static PrivatePostgres, template: &str) -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
-        let database = format!("stage_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        Self::named(server, &format!("stage_{}", NUMBER.fetch_add(1, Ordering::Relaxed)), template).await
+    }
+
+    /// The same under a name of its own: two servers can have databases that are called alike.
+    pub async fn named(server: &'static PrivatePostgres, database: &str, template: &str) -> Self {
+        let database = database.to_owned();
         let root = warehouse::admin(server, "postgres").await.expect("the superuser logs in");
         root.batch_execute(&format!("CREATE DATABASE {database} TEMPLATE {template}")).await.expect("a database");
         let admin = warehouse::admin(server, &database).await.expect("the superuser logs in");

@@ -1,0 +1,126 @@
+//! Asking both warehouses, and what the two answers come to.
+
+use crate::arena::Rigour;
+use crate::session::{Back, Case, Session, Way};
+use crate::wire::{Answer, Message};
+use sqlveil::relay::errors::{DATA_ERROR, NO_PERMISSION};
+
+/// What became of a statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Both answered alike.
+    Alike(Fate),
+    /// Both said they were too slow, or one of them.
+    Slow,
+    /// More than is kept came back.
+    Huge,
+    /// Asked again, one warehouse alone gives another answer: chance or time is in it.
+    Chance,
+    /// The answers differ.
+    Different(String),
+    /// An XX000 of the proxy's own, which is not the warehouse's.
+    Defect(String),
+    /// A connection was lost.
+    Lost(String),
+}
+
+/// What both answers say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// Executed.
+    Answered,
+    /// Executed up to an error about data: the code.
+    Raised(String),
+    /// Sent, and not understood by the warehouse: the code.
+    Rejected(String),
+    /// Not sent: code and message.
+    Refused(String, String),
+}
+
+/// Asks, compares, and asks again where the answers differ.
+pub fn ask(session: &mut Session<'_>, way: Way, case: &Case) -> Outcome {
+    let backs = session.say(way, case);
+    session.tidy(case, &backs);
+    let (tame, wild) = match &backs {
+        [Back::Lost(why), _] | [_, Back::Lost(why)] => return Outcome::Lost(why.clone()),
+        [Back::Huge, _] | [_, Back::Huge] => return Outcome::Huge,
+        [Back::Whole(tame), Back::Whole(wild)] => (tame, wild),
+    };
+    if [tame, wild].iter().any(|answer| errors(answer).any(|code| code == "57014")) {
+        return Outcome::Slow;
+    }
+    let set = session.pair.rigour == Rigour::AsSets && !ordered(&case.sql);
+    let marks = session.marks();
+    let (left, right) = (lines(tame, &marks[0], set), lines(wild, &marks[1], set));
+    if left != right {
+        let before = [left.clone(), right.clone()];
+        let again = session.say(way, case);
+        session.tidy(case, &again);
+        let marks = session.marks();
+        for ((back, mark), before) in again.iter().zip(&marks).zip(&before) {
+            match back {
+                Back::Whole(answer) if lines(answer, mark, set) == *before => {}
+                Back::Whole(_) => return Outcome::Chance,
+                Back::Huge => return Outcome::Huge,
+                Back::Lost(why) => return Outcome::Lost(why.clone()),
+            }
+        }
+        return Outcome::Different(difference(&left, &right));
+    }
+    match fate(tame) {
+        Fate::Refused(code, message) if code == "XX000" => Outcome::Defect(message),
+        fate => Outcome::Alike(fate),
+    }
+}
+
+/// The codes of all errors.
+fn errors(answer: &Answer) -> impl Iterator<Item = String> {
+    answer.messages.iter().filter(|m| m.tag == b'E').filter_map(|m| m.field(b'C'))
+}
+
+/// What an answer says of the statement: its first error decides.
+fn fate(answer: &Answer) -> Fate {
+    let Some(error) = answer.error() else { return Fate::Answered };
+    let (code, text) = (answer.code(), answer.message());
+    // The proxy's own errors name no routine; those it makes the same for all are known by their text.
+    let theirs = |m: &Message| m.field(b'R').is_some() || text == DATA_ERROR || text == NO_PERMISSION;
+    match code.get(..2) {
+        _ if !theirs(error) => Fate::Refused(code, text),
+        Some("42" | "0A" | "26" | "34" | "3D" | "3F" | "25" | "55") => Fate::Rejected(code),
+        _ => Fate::Raised(code),
+    }
+}
+
+/// The messages as text, rows in place or sorted among themselves; a cell that is the session's own process id is marked.
+fn lines(answer: &Answer, mark: &str, as_set: bool) -> Vec<String> {
+    let mut lines = answer.lines();
+    for line in &mut lines {
+        if line.starts_with('D') && line.contains(mark) {
+            let cells: Vec<&str> = line[2..].split('|').map(|cell| if cell == mark { "PID" } else { cell }).collect();
+            *line = format!("D {}", cells.join("|"));
+        }
+    }
+    if as_set {
+        // The head of a binary COPY comes with its first row.
+        for line in &mut lines {
+            *line = line.replacen("d PGCOPY\\n\\xff\\r\\n\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00", "d ", 1);
+        }
+        let places: Vec<usize> = (0..lines.len()).filter(|at| lines[*at].starts_with(['D', 'd'])).collect();
+        let mut rows: Vec<String> = places.iter().map(|at| lines[*at].clone()).collect();
+        rows.sort();
+        places.iter().zip(rows).for_each(|(at, row)| lines[*at] = row);
+    }
+    lines
+}
+
+fn difference(tame: &[String], wild: &[String]) -> String {
+    let at = tame.iter().zip(wild).position(|(t, w)| t != w).unwrap_or(tame.len().min(wild.len()));
+    let show = |lines: &[String]| lines.get(at).map_or("(nothing)".to_owned(), |l| l.chars().take(600).collect());
+    format!("  tame: {}\n  wild: {}", show(tame), show(wild))
+}
+
+/// Whether the answer has an order: the last ORDER BY stands behind every parenthesis.
+fn ordered(sql: &str) -> bool {
+    let lower = sql.to_lowercase();
+    lower.rfind("order by").is_some_and(|order| lower.rfind(')').is_none_or(|end| end < order))
+}
