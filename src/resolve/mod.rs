@@ -9,6 +9,7 @@ mod expression;
 mod from;
 mod merge;
 mod names;
+mod returning;
 mod scope;
 mod scratch;
 mod scratch_write;

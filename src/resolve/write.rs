@@ -7,7 +7,7 @@
 use super::expression::is_alias;
 use super::from::{Left, check_names};
 use super::scope::{Column, Found, Item, Scope};
-use super::select::{Output, known};
+use super::select::Output;
 use super::{Resolver, Type};
 use crate::catalog::visibility::is_system;
 use crate::catalog::{Catalog, Relation, RelationKind};
@@ -19,6 +19,9 @@ use crate::sql::{NodeEnum, names, parse_expression, pb};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
+
+/// The row proposed for insertion, in ON CONFLICT (PostgreSQL manual, INSERT).
+const EXCLUDED: &str = "excluded";
 
 /// System columns (PostgreSQL manual, 5.5).
 const SYSTEM_COLUMNS: [&str; 6] = ["ctid", "tableoid", "xmin", "xmax", "cmin", "cmax"];
@@ -358,7 +361,7 @@ impl Resolver<'_, '_> {
             ..c.clone()
         });
         let excluded = Item {
-            name: "excluded".to_owned(),
+            name: EXCLUDED.to_owned(),
             schema: None,
             columns: Some(columns.collect()),
             uses: Rc::default(),
@@ -579,141 +582,6 @@ impl Resolver<'_, '_> {
         Ok(Guard { column: column.name.clone(), check, untyped, type_sql, as_text })
     }
 
-    /// RETURNING, and whether new rows are checked there: `assigned` are the columns an UPDATE sets, `None` for whole new rows.
-    #[allow(clippy::option_option)]
-    fn returning(
-        &mut self,
-        clause: &mut Option<pb::ReturningClause>,
-        scope: &Scope<'_>,
-        location: i32,
-        assigned: Option<&[String]>,
-    ) -> Result<Option<Option<Vec<Column>>>, Refusal> {
-        let decision = self.decision_of(location)?;
-        let checked = may_hide_new_rows(&decision, self.sight.catalog, assigned);
-        let Some(clause) = clause else {
-            if checked {
-                let check = self.check(Check::NewRow(decision.logical.name.clone()));
-                self.target_mut(location)?.new_rows = Some(NewRows { check, at: None, type_sql: None });
-            }
-            return Ok(None);
-        };
-        if !clause.options.is_empty() {
-            return Err(Refusal::unsupported("RETURNING WITH (…) is not supported"));
-        }
-        let mut columns = Some(Vec::new());
-        // Of each item as it will stand: whether the check may be put on it, and of which column it is.
-        let mut items: Vec<(bool, Option<String>)> = Vec::new();
-        for node in &mut clause.exprs {
-            let Some(NodeEnum::ResTarget(target)) = &mut node.node else {
-                return Err(Refusal::internal("RETURNING holds something else than targets"));
-            };
-            let name = target.name.clone();
-            let Some(value) = target.val.as_deref_mut() else {
-                return Err(Refusal::internal("a target without a value"));
-            };
-            if let Some(NodeEnum::ColumnRef(c)) = &value.node
-                && matches!(c.fields.last().map(|f| &f.node), Some(Some(NodeEnum::AStar(_))))
-            {
-                self.star(c, scope, location, &decision, &mut items, &mut columns)?;
-                continue;
-            }
-            let facts = self.expression(value, scope)?;
-            let mentioned = match &value.node {
-                Some(NodeEnum::ColumnRef(c)) => self.resolved.mentions.get(&c.location).map(|m| m.column.clone()),
-                _ => None,
-            };
-            items.push((true, mentioned));
-            let name = if name.is_empty() { names::figure_column_name(Some(value)) } else { name };
-            if let Some(columns) = &mut columns {
-                columns.push(Column {
-                    name,
-                    type_oid: known(facts.type_oid),
-                    total: facts.total,
-                    uses: Rc::new(facts.touches),
-                    base: None,
-                    masked: facts.masked,
-                });
-            }
-        }
-        if checked {
-            let own = items.iter().position(|(_, column)| column.is_some());
-            let at = own.or_else(|| items.iter().position(|(fit, _)| *fit)).ok_or_else(|| {
-                Refusal::unsupported("RETURNING of other relations' columns alone is not supported")
-                    .with_hint("Add a column of the relation that is written.")
-            })?;
-            let column = items.get(at).and_then(|(_, column)| column.as_deref());
-            let column = column.and_then(|name| decision.columns.iter().find(|c| c.name == name));
-            let type_sql = column.and_then(|c| type_text(self.sight.catalog, c.type_oid, c.typmod));
-            let check = self.check(Check::NewRow(decision.logical.name.clone()));
-            self.target_mut(location)?.new_rows = Some(NewRows { check, at: Some(at), type_sql });
-        }
-        Ok(Some(columns))
-    }
-
-    /// A star in RETURNING: the columns of the dictionary, then those of FROM or USING.
-    fn star(
-        &mut self,
-        c: &pb::ColumnRef,
-        scope: &Scope<'_>,
-        location: i32,
-        decision: &RelationDecision,
-        items: &mut Vec<(bool, Option<String>)>,
-        columns: &mut Option<Vec<Column>>,
-    ) -> Result<(), Refusal> {
-        let before = c.fields.split_last().map(|(_, before)| before).unwrap_or_default();
-        let path = names::parts(before).unwrap_or_default();
-        let meant: Vec<&Item> = match path.as_slice() {
-            [] if !scope.merged.is_empty() => {
-                return Err(Refusal::unsupported("RETURNING * over columns merged by USING is not supported")
-                    .with_hint("Name the columns.")
-                    .at(c.location));
-            }
-            [] => scope.items.iter().collect(),
-            [name] => scope.items.iter().filter(|i| i.name == *name).collect(),
-            [.., schema, name] => scope.by_schema(schema, name).into_iter().collect(),
-        };
-        if meant.is_empty() {
-            let name = path.last().copied().unwrap_or_default();
-            return Err(missing_from(name).at(c.location));
-        }
-        let mut stars = Vec::new();
-        for item in meant {
-            match &item.columns {
-                _ if item.target == Some(location) => {
-                    for column in &decision.columns {
-                        inlined(decision, column, c.location)?;
-                        stars.push(Star::Target(Mention { target: location, column: column.name.clone() }));
-                        items.push((true, Some(column.name.clone())));
-                    }
-                }
-                Some(known) if !item.name.is_empty() => {
-                    for column in known {
-                        stars.push(Star::Column(item.name.clone(), column.name.clone()));
-                        items.push((true, None));
-                    }
-                }
-                _ if item.name.is_empty() => {
-                    return Err(Refusal::unsupported("RETURNING * over a join without a name is not supported")
-                        .with_hint("Name the columns.")
-                        .at(c.location));
-                }
-                _ => {
-                    stars.push(Star::Item(item.name.clone()));
-                    items.push((false, None));
-                }
-            }
-            match (&item.columns, &mut *columns) {
-                (Some(more), Some(columns)) => columns.extend(more.iter().map(|c| Column { base: None, ..c.clone() })),
-                _ => *columns = None,
-            }
-        }
-        if c.location < 0 {
-            return Err(Refusal::internal("a star without a place"));
-        }
-        self.resolved.stars.insert(c.location, stars);
-        Ok(())
-    }
-
     /// Whether something of these uses is masked.
     pub(super) fn masks_any(&self, uses: &BTreeSet<i32>) -> bool {
         let masks = |d: &RelationDecision| d.columns.iter().any(|c| c.mask.is_some());
@@ -728,7 +596,10 @@ impl Resolver<'_, '_> {
     pub(super) fn star_of(&self, c: &pb::ColumnRef, path: &[&str], scope: &Scope<'_>) -> Result<(), Refusal> {
         let bare = match path {
             [] => scope.items.iter().any(|i| i.target.is_some()),
-            [.., name] => scope.targets().next().is_some() && scope.item(name).is_none_or(|i| i.target.is_some()),
+            [.., name] => {
+                scope.targets().next().is_some()
+                    && scope.item(name).is_none_or(|i| i.target.is_some() || is_proposed(i))
+            }
         };
         if bare { Err(whole_row(c.location)) } else { Ok(()) }
     }
@@ -771,6 +642,8 @@ impl Resolver<'_, '_> {
             Found::Row { item } => match (item.target, path) {
                 (Some(_), [_]) => return Err(whole_row(c.location)),
                 (Some(_), _) => return Err(undefined()),
+                // It has the columns outside the dictionary, too.
+                (None, _) if is_proposed(item) => return Err(whole_row(c.location)),
                 (None, [name]) if self.may_be_of_target(name, scope)? => return Err(undefined()),
                 (None, _) => {}
             },
@@ -848,25 +721,6 @@ impl super::Sight<'_> {
     }
 }
 
-/// Whether a row that is written might be one that the row rules hide: for an UPDATE, only when it sets a column that they look at, or
-/// the row may be changed on its way.
-fn may_hide_new_rows(decision: &RelationDecision, catalog: &Catalog, assigned: Option<&[String]>) -> bool {
-    if decision.rows.is_empty() {
-        return false;
-    }
-    let Some(assigned) = assigned else { return true };
-    if assigned.is_empty() {
-        return false;
-    }
-    let Some(relation) = decision.relation(catalog) else { return true };
-    if relation.kind == RelationKind::Foreign || fires_before(relation, catalog) {
-        return true;
-    }
-    let Some(looked_at) = looked_at(decision) else { return true };
-    let generated = |name: &String| relation.columns.iter().any(|c| c.name == *name && c.generated);
-    looked_at.iter().any(|name| assigned.contains(name) || generated(name))
-}
-
 /// The columns that the row rules look at.
 pub(super) fn looked_at(decision: &RelationDecision) -> Option<BTreeSet<String>> {
     let mut names = BTreeSet::new();
@@ -926,7 +780,7 @@ pub(super) fn writable_column<'d>(
 }
 
 /// Refuses a mask that needs more than the row itself.
-fn inlined(decision: &RelationDecision, column: &ColumnDecision, location: i32) -> Result<(), Refusal> {
+pub(super) fn inlined(decision: &RelationDecision, column: &ColumnDecision, location: i32) -> Result<(), Refusal> {
     let beside = column.mask.as_ref().is_some_and(|m| m.sql.contains(COMPANION_PREFIX));
     if beside && !decision.companions.is_empty() {
         let text = format!("column \"{}\" is masked in a way that a statement that writes cannot read", column.name);
@@ -937,13 +791,17 @@ fn inlined(decision: &RelationDecision, column: &ColumnDecision, location: i32) 
     Ok(())
 }
 
+fn is_proposed(item: &Item) -> bool {
+    item.name == EXCLUDED && item.uses.is_empty() && item.columns.is_some()
+}
+
 fn whole_row(location: i32) -> Refusal {
     Refusal::unsupported("a whole row of the relation that is written is not supported")
         .with_hint("Name its columns.")
         .at(location)
 }
 
-fn missing_from(name: &str) -> Refusal {
+pub(super) fn missing_from(name: &str) -> Refusal {
     let text = format!("missing FROM-clause entry for table \"{name}\"");
     Refusal::new(Family::Caller, SqlState::UNDEFINED_TABLE, text)
 }
