@@ -36,7 +36,7 @@ pub fn run(bytes: &[u8]) {
         // A planner of one text: a kept plan would hide how it was made.
         let plans = Planner::default().plan_string(text, &mut session::session(world, who));
         match plans {
-            Ok(plans) => plans.iter().for_each(|plan| sealed(plan)),
+            Ok(plans) => plans.iter().for_each(|plan| on_a_deep_stack(|| sealed(plan))),
             Err(refusal) => {
                 assert_ne!(refusal.code.0, "XX000", "a defect of ours: {}", refusal.message);
                 for hidden in HIDDEN {
@@ -46,6 +46,14 @@ pub fn run(bytes: &[u8]) {
             }
         }
     }
+}
+
+/// The library looks after its own stack; what is looked at here is as deep.
+pub fn on_a_deep_stack(look: impl FnOnce() + Send) {
+    std::thread::scope(|scope| {
+        let looked = std::thread::Builder::new().stack_size(1 << 30).spawn_scoped(scope, look).expect("a thread");
+        looked.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    });
 }
 
 /// What may be sent is one statement, printed the way it would be printed again, and names nothing hidden.

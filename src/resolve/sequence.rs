@@ -134,7 +134,7 @@ impl Resolver<'_, '_> {
 
 /// A name as `regclass` reads it: perhaps qualified, folded and quoted as an identifier. The text is read and goes nowhere.
 fn relation(text: &str) -> Option<pb::RangeVar> {
-    let parsed = crate::sql::parse(&format!("TABLE {text}")).ok()?;
+    let parsed = crate::sql::parse_apart(&format!("TABLE {text}")).ok()?;
     let [statement] = parsed.statements.as_slice() else { return None };
     let NodeEnum::SelectStmt(select) = &statement.node else { return None };
     let bare = select.sort_clause.is_empty()

@@ -607,7 +607,8 @@ fn leaves_a_project(sql: &str) -> bool {
         NodeEnum::TransactionStmt(_) => true,
         _ => false,
     };
-    sql.len() <= LONGEST && crate::sql::parse(sql).is_ok_and(|parsed| parsed.statements.iter().all(|s| leaves(&s.node)))
+    sql.len() <= LONGEST
+        && crate::sql::parse_apart(sql).is_ok_and(|parsed| parsed.statements.iter().all(|s| leaves(&s.node)))
 }
 
 fn bad_search_path() -> Refusal {

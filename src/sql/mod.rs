@@ -59,6 +59,15 @@ pub fn parse(text: &str) -> Result<Parsed, Refusal> {
     Ok(Parsed { statements })
 }
 
+/// [`parse`] for a text that is not the statement being planned (a name in a literal, say): with a stack that its own nesting cannot
+/// exhaust.
+///
+/// # Errors
+/// As [`parse`]; 54001 for text nested too deeply.
+pub fn parse_apart(text: &str) -> Result<Parsed, Refusal> {
+    limits::with_stack(text, || parse(text))
+}
+
 /// Parses one expression, as it would stand in a target list. For SQL made by the policy room, never for callers' text.
 ///
 /// # Errors
@@ -109,14 +118,16 @@ pub fn parse_query(text: &str) -> Result<pb::Node, Refusal> {
 /// Prints one statement.
 ///
 /// # Errors
-/// XX000 when the tree cannot be printed: a defect of ours, the caller's tree always can.
+/// 54001 when the printer's stack does not suffice; XX000 when the tree cannot be printed: a defect of ours, the caller's tree always can.
 pub fn print(node: NodeEnum) -> Result<String, Refusal> {
     let result = pb::ParseResult {
         version: 0,
         stmts: vec![pb::RawStmt { stmt: Some(Box::new(pb::Node { node: Some(node) })), stmt_location: 0, stmt_len: 0 }],
     };
-    pg_query::deparse(&result, pg_query::DeparseOptions::default())
-        .map_err(|_| Refusal::internal("a statement could not be printed"))
+    pg_query::deparse(&result, pg_query::DeparseOptions::default()).map_err(|error| match error {
+        pg_query::Error::Parse(said) if said.contains("stack depth limit exceeded") => limits::too_complex(),
+        _ => Refusal::internal("a statement could not be printed"),
+    })
 }
 
 #[cfg(test)]

@@ -341,6 +341,20 @@ fn nothing_takes_for_ever() {
         assert!(answer.code() == code || answer.code() == "54000", "{}: {}", &sql[..20], answer.message());
         assert!(begun.elapsed() < Duration::from_secs(20), "{}", &sql[..20]);
     }
+    // Literals that are read as names.
+    for depth in [1_000, 100_000] {
+        let deep = format!("a; SELECT {}1{}", "-(".repeat(depth), ")".repeat(depth));
+        for call in [
+            "nextval('@')",
+            "'@'::regclass",
+            "to_regclass('@')",
+            "to_regtype('@')",
+            "'@'::regtype",
+            "has_table_privilege('@', 'SELECT')",
+        ] {
+            ana.simple(&format!("SELECT {}", call.replace('@', &deep)));
+        }
+    }
     assert_eq!(ana.cell("SELECT 1"), "1", "the session goes on");
 }
 
