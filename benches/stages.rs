@@ -75,6 +75,7 @@ fn inputs() -> (support::Stage, PlanInputs) {
         database: stage.database.clone(),
         project: String::new(),
         backend_pid: 1,
+        longest: None,
         scratch: Default::default(),
     });
     (stage, PlanInputs { param_types: Vec::new(), caller, world, session })

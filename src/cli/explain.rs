@@ -266,6 +266,7 @@ impl Asked {
             database: world.catalog.database.clone(),
             project: caller.project.as_deref().unwrap_or_default().to_owned(),
             backend_pid: 0,
+            longest: None,
             scratch: Default::default(),
         };
         Self { world: Arc::clone(world), caller: Arc::clone(caller), view: Arc::new(view) }

@@ -217,6 +217,20 @@ impl Context<'_> {
         {
             reader.error(&origin, "query_timeout is above 24 days", "PostgreSQL's statement_timeout ends there");
         }
+        let longest = reader.optional(&mut entries, "query_timeout_max");
+        let longest = longest.map_or(Some(Duration::ZERO), |node| reader.duration(node));
+        if let (Some(longest), origin) = (longest.filter(|l| !l.is_zero()), entries.origin.clone()) {
+            if i32::try_from(longest.as_millis()).is_err() {
+                reader.error(
+                    &origin,
+                    "query_timeout_max is above 24 days",
+                    "PostgreSQL's statement_timeout ends there",
+                );
+            } else if query_timeout.is_some_and(|start| start > longest) {
+                let help = "every session starts with `query_timeout`: make it the shorter one";
+                reader.error(&origin, "query_timeout is above query_timeout_max", help);
+            }
+        }
         let functions =
             reader.optional(&mut entries, "functions").map_or_else(Vec::new, |node| vouchings(reader, node));
         reader.close(entries);
@@ -233,6 +247,7 @@ impl Context<'_> {
             query_timeout: query_timeout.map(|t| Some(t).filter(|t| !t.is_zero()))?,
             temporary_tables,
             functions,
+            query_timeout_max: longest.map(|t| Some(t).filter(|t| !t.is_zero()))?,
         })
     }
 
@@ -478,6 +493,12 @@ fn limits(reader: &mut Reader, top: &mut Entries<'_>) -> Limits {
     set!(reader, entries, limits.statement_bytes, "statement_bytes", |r: &mut Reader, n| r.bytes(n, 1024, 64 << 20));
     set!(reader, entries, limits.sessions, "sessions", |r: &mut Reader, n| r.count(n, 1, 1_000_000));
     set!(reader, entries, limits.sessions_per_user, "sessions_per_user", |r: &mut Reader, n| r.count(n, 1, 1_000_000));
+    set!(reader, entries, limits.failed_logins, "failed_logins", |r: &mut Reader, n| r.count(n, 1, 1_000_000));
+    set!(reader, entries, limits.relations, "relations", |r: &mut Reader, n| r.count(n, 1, 10_000));
+    set!(reader, entries, limits.result_rows, "result_rows", |r: &mut Reader, n| r.integer(n, 0, i64::MAX as u64));
+    set!(reader, entries, limits.result_bytes, "result_bytes", |r: &mut Reader, n| r
+        .bytes(n, 0, 1 << 40)
+        .map(|b| b as u64));
     set!(reader, entries, limits.prepared_statements, "prepared_statements", |r: &mut Reader, n| r
         .count(n, 1, 1_000_000));
     set!(reader, entries, limits.portals, "portals", |r: &mut Reader, n| r.count(n, 1, 1_000_000));

@@ -86,10 +86,17 @@ pub struct Connection {
     pub connect_timeout: Duration,
     /// `statement_timeout` every session starts with; `None` = off.
     pub query_timeout: Option<Duration>,
+    /// Longest `statement_timeout` that a caller may set; `None` = none.
+    pub query_timeout_max: Option<Duration>,
     /// Whether callers may make temporary tables, for their own session alone.
     pub temporary_tables: bool,
     /// Functions outside `pg_catalog` that callers may call, and where each is listed.
     pub functions: Vec<(Origin, Vouching)>,
+}
+
+/// A duration as PostgreSQL takes it in settings; what is longer than that is as long as can be.
+pub(crate) fn milliseconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX).min(i32::MAX as u32)
 }
 
 /// Where a warehouse listens.
@@ -127,6 +134,14 @@ pub struct Limits {
     pub sessions: usize,
     /// Most sessions of one user at once.
     pub sessions_per_user: usize,
+    /// Failed logins a minute of one user from one address; ten times as many of one address.
+    pub failed_logins: usize,
+    /// Relations that one statement may mention.
+    pub relations: usize,
+    /// Rows of one answer; 0 = any number.
+    pub result_rows: u64,
+    /// Bytes of one answer; 0 = any number.
+    pub result_bytes: u64,
     /// Prepared statements of one session.
     pub prepared_statements: usize,
     /// Open portals of one session.
@@ -144,6 +159,10 @@ impl Default for Limits {
             statement_bytes: 1 << 20,
             sessions: 1000,
             sessions_per_user: 50,
+            failed_logins: 10,
+            relations: 500,
+            result_rows: 0,
+            result_bytes: 0,
             prepared_statements: 1000,
             portals: 1000,
             handshake_timeout: Duration::from_secs(30),

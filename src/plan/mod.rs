@@ -3,6 +3,7 @@
 //! In: a statement string and [`PlanInputs`]. Out: one [`Plan`] per statement. Must never: be computed from anything that is not in
 //! [`PlanInputs`] (INVARIANT complete-key).
 
+pub mod bounds;
 mod cache;
 pub mod explain;
 pub mod outline;
@@ -51,6 +52,8 @@ pub struct SessionView {
     pub project: String,
     /// Process id given in BackendKeyData (for `pg_backend_pid()`).
     pub backend_pid: i32,
+    /// Longest `statement_timeout` that may be set, in milliseconds; `None` = none.
+    pub longest: Option<u32>,
     /// The session's own temporary tables.
     pub scratch: Arc<Scratch>,
 }

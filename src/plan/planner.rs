@@ -19,6 +19,9 @@ const MAX_STATEMENTS: usize = 5_000;
 /// Strings from this length on are planned one at a time, so that a few callers cannot take all memory and all threads.
 const LARGE: usize = 32 * 1024;
 
+/// Most relations in a statement, when nothing else is said.
+const MAX_RELATIONS: usize = 500;
+
 /// Bytes of text that the plan cache holds.
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 
@@ -39,11 +42,20 @@ pub struct Planner {
 pub(super) struct Kept {
     pub bodies: ByDecision<Body>,
     pub expected: ByDecision<Tree>,
+    /// Most relations a statement may mention.
+    pub relations: usize,
 }
 
 impl Default for Planner {
     fn default() -> Self {
-        let kept = Kept { bodies: ByDecision::new(KEPT_VIEWS), expected: ByDecision::new(KEPT_VIEWS) };
+        Self::new(MAX_RELATIONS)
+    }
+}
+
+impl Planner {
+    /// A planner that refuses statements which mention more relations.
+    pub fn new(relations: usize) -> Self {
+        let kept = Kept { bodies: ByDecision::new(KEPT_VIEWS), expected: ByDecision::new(KEPT_VIEWS), relations };
         Self { cache: PlanCache::new(CACHE_BYTES), kept, large: std::sync::Mutex::new(()) }
     }
 }
@@ -60,7 +72,8 @@ impl Planner {
                 Family::Unsupported,
                 SqlState::PROGRAM_LIMIT_EXCEEDED,
                 format!("statement is longer than {MAX_STATEMENT} bytes"),
-            ));
+            )
+            .with_hint("Send data by COPY or as parameters."));
         }
         let inputs = progress.inputs()?;
         let key = Key::new(text, &inputs);
@@ -81,7 +94,8 @@ impl Planner {
                     Family::Unsupported,
                     SqlState::PROGRAM_LIMIT_EXCEEDED,
                     format!("a string may hold at most {MAX_STATEMENTS} statements"),
-                ));
+                )
+                .with_hint("Send it in several parts."));
             }
             if let [single] = parsed.statements.as_slice() {
                 let plan = Arc::new(statement::plan(single, text, &inputs, &self.kept, SystemTime::now())?);

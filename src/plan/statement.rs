@@ -2,6 +2,7 @@
 //!
 //! INVARIANT(total-match): the kinds that are supported are listed; every other is refused by name.
 
+use super::bounds;
 use super::planner::Kept;
 use super::settings::{self, Settable};
 use super::{Effect, ErrorPolicy, Plan, PlanInputs, PositionMap};
@@ -139,6 +140,13 @@ impl Kind<'_> {
         returns_rows: bool,
     ) -> Result<Plan, Refusal> {
         self.sight.catalog_is_current()?;
+        let (mentioned, most) = (resolved.relations.len(), self.kept.relations);
+        if mentioned > most {
+            let text =
+                format!("statement is too complex: it mentions {mentioned} relations, at most {most} are allowed");
+            return Err(Refusal::new(Family::Unsupported, SqlState::STATEMENT_TOO_COMPLEX, text)
+                .with_hint("Split it, or ask an administrator to raise limits.relations."));
+        }
         let (sealed, positions) =
             seal::seal(caller, rewritten, resolved, &self.inputs.world.catalog, &self.kept.expected)?;
         let read = resolved.relations.values().map(|r| r.permitted.decision());
@@ -338,6 +346,15 @@ impl Kind<'_> {
             K::VarSetValue => Some(set_value(&set.args)?),
             _ => None,
         };
+        if let Some(value) = &value {
+            bounds::planning(&set.name, &value.plain)?;
+            if let Some(longest) = self.inputs.session.longest
+                && set.name.eq_ignore_ascii_case("statement_timeout")
+                && bounds::statement_timeout(&value.plain, longest)? == bounds::Timeout::Longest
+            {
+                return self.longest_timeout(set, longest);
+            }
+        }
         match settings::settable(&set.name, value.as_ref().map(|v| v.plain.as_str())) {
             Settable::Forward | Settable::Pinned => self.utility(Effect::None, false),
             Settable::Own(name) => {
@@ -354,6 +371,16 @@ impl Kind<'_> {
             Settable::Unknown => Err(Refusal::denied(format!("permission denied to set parameter \"{}\"", set.name))
                 .with_hint("Only settings that shape the client's own output may be set.")),
         }
+    }
+
+    /// `SET statement_timeout = 0` under a bound.
+    fn longest_timeout(&self, set: &pb::VariableSetStmt, longest: u32) -> Result<Plan, Refusal> {
+        let longest_value = i32::try_from(longest).unwrap_or(i32::MAX);
+        let bounded = pb::VariableSetStmt { args: vec![build::integer_constant(longest_value)], ..set.clone() };
+        let node = NodeEnum::VariableSetStmt(bounded);
+        let plan = self.sealed(&node, node.clone(), &Resolved::default(), Effect::None, false)?;
+        let notice = format!("statement_timeout is set to {longest} ms, the longest that is allowed here");
+        Ok(Plan { notices: vec![("statement_timeout".into(), notice)], ..plan })
     }
 
     fn show(&self, show: &pb::VariableShowStmt) -> Result<Plan, Refusal> {

@@ -60,11 +60,29 @@ impl<A: Surroundings> Engine<A> {
                     None => return Ok(()),
                 }
             }
+            if self.overrun.is_cut() {
+                let body = match header.tag {
+                    b'C' if header.body > MAX_HELD => return Err(out_of_step()),
+                    b'C' => match run.ahead().get(Header::LEN..header.total()) {
+                        Some(body) => Some(body),
+                        None => {
+                            self.upstream_wants = header.total();
+                            return Ok(());
+                        }
+                    },
+                    _ => None,
+                };
+                if self.cut_off(header.tag, body)? {
+                    self.dropping = header.total();
+                    continue;
+                }
+            }
             match header.tag {
                 // DataRow, CopyData.
                 b'D' | b'd' => {
                     let concealed = self.rows(run)?;
-                    let dropped = concealed || self.queue.front().is_some_and(|front| front.instead().is_some());
+                    let instead = self.queue.front().is_some_and(|front| front.instead().is_some());
+                    let dropped = concealed || instead || self.too_large(header.total(), run);
                     *(if dropped { &mut self.dropping } else { &mut self.passing }) = header.total();
                 }
                 b'T' => {
@@ -199,6 +217,7 @@ impl<A: Surroundings> Engine<A> {
             (b'2', Some(Expect::Bind))
             | (b'n', Some(Expect::DescribePortal | Expect::DescribeStatement { parameters: true })) => {}
             (b's' | b'I', Some(Expect::Execute(execution))) => {
+                self.overrun.restart();
                 if let Some(record) = execution.record.take() {
                     record.completed(None);
                 }
@@ -250,8 +269,13 @@ impl<A: Surroundings> Engine<A> {
                     [byte] => TransactionStatus::from_byte(*byte),
                     _ => None,
                 };
-                self.ready(status.ok_or_else(out_of_step)?)?;
-                run.pass(header.total());
+                let status = status.ok_or_else(out_of_step)?;
+                self.ready(status)?;
+                if self.cut_ready(status)? {
+                    run.replace(header.total());
+                } else {
+                    run.pass(header.total());
+                }
                 Ok(())
             }
             b'S' => {
@@ -298,6 +322,7 @@ impl<A: Surroundings> Engine<A> {
 
     /// CommandComplete: the statement's consequences are now facts. Gives the tag to show instead, if any.
     fn complete(&mut self, tag: &str) -> Result<Option<&'static str>, End> {
+        self.overrun.restart();
         let Some(front) = self.queue.front() else { return Err(out_of_step()) };
         let shown;
         let mut rolled_back = None;
@@ -359,6 +384,7 @@ impl<A: Surroundings> Engine<A> {
             tracing::warn!(code = fields.sqlstate(), "the warehouse ended a session");
             return Err(End::Fatal(ended(Some(&fields))));
         }
+        let known = self.cut_failed();
         let Some(front) = self.queue.front() else { return Err(out_of_step()) };
         if self.copy != Copying::No {
             // A Query is answered to its end first.
@@ -366,8 +392,15 @@ impl<A: Surroundings> Engine<A> {
         }
         match &mut front.what {
             Expect::Poison { instead } => out.unsplit(std::mem::take(instead)),
+            _ if known => {}
             _ => relay(out, b'E', &fields, front.about().as_ref()),
         }
+        self.failed_here(fields.sqlstate())
+    }
+
+    /// The front failed, and what the warehouse skips because of it.
+    pub(super) fn failed_here(&mut self, code: &str) -> Result<(), End> {
+        let Some(front) = self.queue.front() else { return Err(out_of_step()) };
         match &mut front.what {
             Expect::Query(queried) => {
                 queried.failed = true;
@@ -377,7 +410,7 @@ impl<A: Surroundings> Engine<A> {
                     if let Some(record) = part.record.take()
                         && at == queried.at
                     {
-                        record.failed(fields.sqlstate());
+                        record.failed(code);
                     }
                 }
                 self.deciding.undo(undo, &mut self.queue.undo_lists());
@@ -389,7 +422,7 @@ impl<A: Surroundings> Engine<A> {
             }
             Expect::Execute(execution) => {
                 if let Some(record) = execution.record.take() {
-                    record.failed(fields.sqlstate());
+                    record.failed(code);
                 }
                 self.skip();
                 Ok(())

@@ -3,12 +3,14 @@
 //! In: an accepted socket and what all connections share. Out: a session served. Must never: open an upstream session for somebody who
 //! has not logged in, or give one back that is not clean.
 
+use super::attempts::Attempts;
 use super::cancel::{CancelKey, CancelKeys};
 use super::client::Client;
 use super::deciding::{Deciding, Holding, Surroundings};
 use super::engine::{End, Engine, Outgoing};
 use super::handshake::{Broken, Greeted, Hello, greet};
 use super::login::{Failed, Wish, authenticate};
+use super::overrun::{Most, Overrun};
 use super::pump::{self, Control, Ended, Side};
 use super::scratch::Scratching;
 use super::settings::Settings;
@@ -58,6 +60,8 @@ pub struct Shared {
     /// How many sessions each user has.
     users: Arc<DashMap<Arc<str>, usize>>,
     sessions: Arc<AtomicUsize>,
+    /// Failed logins.
+    attempts: Arc<Attempts>,
 }
 
 impl Shared {
@@ -65,12 +69,14 @@ impl Shared {
     pub fn new(config: Arc<Config>, worlds: Worlds) -> Self {
         let pools = config.connections.iter().map(|(key, c)| (Arc::clone(key), Pool::new(Arc::clone(c)))).collect();
         let acknowledgements = Arc::new(Acknowledgements::at(&config.acknowledgements));
+        let planner = Arc::new(Planner::new(config.limits.relations));
         Self {
             acknowledgements,
+            attempts: Arc::new(Attempts::new(config.limits.failed_logins)),
             config,
             worlds,
             pools,
-            planner: Arc::new(Planner::default()),
+            planner,
             keys: Arc::default(),
             users: Arc::default(),
             sessions: Arc::default(),
@@ -247,7 +253,8 @@ pub async fn serve(shared: Arc<Shared>, socket: TcpStream, peer: SocketAddr, mut
             return dismiss(client, &refusal).await;
         }
     };
-    let control = Control { stop, idle: shared.config.limits.idle_timeout };
+    let cancel = session.upstream.cancel_key();
+    let control = Control { stop, idle: shared.config.limits.idle_timeout, cancel };
     run(entry, session, &mut client, control).await;
 }
 
@@ -301,11 +308,20 @@ async fn enter(shared: &Shared, socket: TcpStream, peer: SocketAddr) -> Result<O
         (Client::Tls(_), Some(tls)) => tls.end_point.as_deref(),
         _ => None,
     };
-    match authenticate(&mut client, &mut greeted, directory.verifier(&user), end_point).await {
-        Ok(()) => {}
+    let attempt = match shared.attempts.begin(&user, peer.ip()) {
+        Ok(attempt) => attempt,
+        Err(refusal) => {
+            audit::login(&user, &wish.database, peer, Some(&refusal));
+            return Err(Broken::Refused(Box::new(client), refusal));
+        }
+    };
+    let verifier = directory.verifier(&user);
+    match authenticate(&mut client, &mut greeted, verifier, end_point, || attempt.may_go_on()).await {
+        Ok(()) => attempt.worked(),
         Err(Failed::Gone(error)) => return Err(Broken::Gone(error)),
         Err(Failed::Refused(refusal)) => {
             audit::login(&user, &wish.database, peer, Some(&refusal));
+            tokio::time::sleep(attempt.failed()).await;
             return Err(Broken::Refused(Box::new(client), refusal));
         }
     }
@@ -361,10 +377,12 @@ async fn begin(shared: &Shared, entry: &mut Entry) -> Result<Begun, Refusal> {
         statement_bytes: limits.statement_bytes,
         statements: limits.prepared_statements,
         portals: limits.portals,
+        longest: connection.query_timeout_max.map(config::milliseconds),
     };
     let deciding =
         Deciding::new(around, entry.who.clone(), settings, holding, Scratching::new(connection.temporary_tables));
     let mut engine = Engine::new(deciding, Limits { large: limits.message_bytes });
+    engine.overrun = Overrun::new(Most { rows: limits.result_rows, bytes: limits.result_bytes });
 
     let mut parameters: Vec<(String, String)> = upstream.parameters().to_vec();
     parameters.retain(|(name, _)| name != "search_path");

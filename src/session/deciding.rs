@@ -44,6 +44,8 @@ pub struct Holding {
     pub statements: usize,
     /// Portals and cursors, each.
     pub portals: usize,
+    /// Longest `statement_timeout` that may be set, in milliseconds.
+    pub longest: Option<u32>,
 }
 
 /// How to undo one consequence of a statement that did not happen.
@@ -187,6 +189,7 @@ impl<A: Surroundings> Deciding<A> {
             database: self.who.database.as_ref().to_owned(),
             project: values.project.as_ref().to_owned(),
             backend_pid: self.backend_pid,
+            longest: self.holding.longest,
             scratch: Arc::clone(self.scratch.now()),
         });
         self.view = Some((values, Arc::clone(&view)));
@@ -292,7 +295,8 @@ impl<A: Surroundings> Deciding<A> {
             return Ok(());
         }
         let text = format!("a statement may be at most {most} bytes long");
-        Err(Refusal::new(Family::Unsupported, SqlState::PROGRAM_LIMIT_EXCEEDED, text))
+        let hint = "Send data by COPY or as parameters, or ask an administrator to raise limits.statement_bytes.";
+        Err(Refusal::new(Family::Unsupported, SqlState::PROGRAM_LIMIT_EXCEEDED, text).with_hint(hint))
     }
 
     fn plan_again(&mut self, sql: &Arc<str>, params: &Arc<[Oid]>, made: Made) -> Result<Decided, Refusal> {

@@ -7,6 +7,7 @@
 use super::deciding::{Deciding, Found, Recheck, Surroundings, Undo, errors_of};
 use super::instead::Instead;
 use super::names::{Decided, Made};
+use super::overrun::Overrun;
 use super::queue::{Execution, Expect, Expected, Queried, Queue, conceals};
 use super::scratch::Probing;
 use crate::audit::Record;
@@ -97,6 +98,10 @@ pub struct Engine<A> {
     pub(super) noticed: HashSet<Arc<str>>,
     /// Bytes of a message of the warehouse that still pass.
     pub(super) passing: usize,
+    /// Bounds of answers.
+    pub(super) overrun: Overrun,
+    /// Something was executed in the open batch.
+    executed: bool,
     /// Bytes of a message of the warehouse that nobody gets.
     pub(super) dropping: usize,
     /// How far portals were read whose rows are not the warehouse's.
@@ -138,6 +143,8 @@ impl<A: Surroundings> Engine<A> {
             queue: Queue::default(),
             noticed: HashSet::new(),
             passing: 0,
+            overrun: Overrun::default(),
+            executed: false,
             dropping: 0,
             read: HashMap::new(),
             probing: Probing::default(),
@@ -165,7 +172,7 @@ impl<A: Surroundings> Engine<A> {
 
     /// Whether the warehouse owes nothing and no batch is open.
     pub fn at_rest(&self) -> bool {
-        self.queue.is_empty() && !self.open && self.passing == 0 && self.dropping == 0
+        self.queue.is_empty() && !self.open && self.passing == 0 && self.dropping == 0 && !self.overrun.is_cut()
     }
 
     /// Whether the client has got whole messages only: something may be said to it that is not the warehouse's.
@@ -185,6 +192,7 @@ impl<A: Surroundings> Engine<A> {
 
     /// Takes whole messages off `input` for as long as they can be dealt with.
     pub fn client(&mut self, input: &mut BytesMut, out: &mut Outgoing) -> Result<(), End> {
+        self.fail_after_cut(out)?;
         let mut at = 0;
         let result = self.walk(input, &mut at, out);
         input.advance(at);
@@ -201,7 +209,10 @@ impl<A: Surroundings> Engine<A> {
         if !still {
             self.wait = Wait::Nothing;
         }
+        // What the client sends up to Sync is skipped; the Sync is needed.
+        let cut = self.overrun.is_cut() && !(self.skip == Skip::ToSync && self.queue.is_empty());
         still
+            || cut
             || self.copy == Copying::Awaited
             || (self.queue.gated() && self.copy == Copying::No)
             || self.queue.len() >= QUEUE
@@ -329,7 +340,7 @@ impl<A: Surroundings> Engine<A> {
         }
     }
 
-    fn expect(&mut self, what: Expect, about: Option<Arc<Decided>>, undo: Vec<Undo>) {
+    pub(super) fn expect(&mut self, what: Expect, about: Option<Arc<Decided>>, undo: Vec<Undo>) {
         self.queue.push(Expected { what, about, undo, batch: self.deciding.batch, conceals: false });
     }
 
@@ -384,11 +395,12 @@ impl<A: Surroundings> Engine<A> {
         self.open
     }
 
-    fn end_batch(&mut self) {
+    pub(super) fn end_batch(&mut self) {
         self.deciding.batch += 1;
         self.open = false;
         self.flushed = false;
         self.effects = false;
+        self.executed = false;
     }
 
     fn simple_refused(&mut self, refusal: &Refusal, sql: Option<&str>, out: &mut Outgoing) -> Result<Handled, End> {
@@ -585,6 +597,7 @@ impl<A: Surroundings> Engine<A> {
         let mut execution = Execution {
             errors: Default::default(),
             inner: None,
+            first: !std::mem::replace(&mut self.executed, true),
             instead: None,
             effects: false,
             noticed: false,

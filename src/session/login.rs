@@ -124,12 +124,14 @@ impl From<Refusal> for Failed {
     }
 }
 
-/// Negotiates the protocol version and lets the client prove its password; AuthenticationOk has then been sent.
+/// Negotiates the protocol version and lets the client prove its password; AuthenticationOk has then been sent. `may_go_on` is asked
+/// once the proof has come, before it is looked at.
 pub async fn authenticate(
     client: &mut (impl AsyncRead + AsyncWrite + Unpin),
     greeted: &mut Greeted,
     verifier: LoginVerifier,
     end_point: Option<&[u8]>,
+    may_go_on: impl Fn() -> Result<(), Refusal>,
 ) -> Result<(), Failed> {
     let mut out = BytesMut::with_capacity(512);
     if greeted.negotiate {
@@ -148,6 +150,7 @@ pub async fn authenticate(
     client.flush().await?;
 
     let last = answer(client, &mut greeted.input).await?;
+    may_go_on()?;
     let reply = exchange.client_final(&last)?;
     backend::authentication_sasl_final(&mut out, &reply);
     backend::authentication_ok(&mut out);

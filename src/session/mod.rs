@@ -4,6 +4,7 @@
 //! (the only I/O after login). Must never: send the warehouse a byte of SQL that is not sealed, or hold more than bounded buffers.
 
 pub mod answers;
+mod attempts;
 pub mod cancel;
 pub mod client;
 pub mod connection;
@@ -15,6 +16,7 @@ pub mod login;
 #[cfg(any(test, fuzzing))]
 pub mod model;
 pub mod names;
+pub mod overrun;
 mod proxy;
 pub mod pump;
 pub mod queue;

@@ -260,7 +260,7 @@ impl Model {
 
 pub fn engine() -> Engine<Fake> {
     let who = Who { user: "u".into(), database: "d".into(), application: "a".into(), session: 1 };
-    let holding = Holding { statement_bytes: 1 << 20, statements: 100, portals: 100 };
+    let holding = Holding { statement_bytes: 1 << 20, statements: 100, portals: 100, longest: None };
     Engine::new(
         Deciding::new(Arc::new(Fake), who, Settings::new(None, None), holding, Scratching::new(true)),
         Limits::default(),

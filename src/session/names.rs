@@ -189,6 +189,7 @@ pub(crate) mod tests {
                 database: String::new(),
                 project: String::new(),
                 backend_pid: 1,
+                longest: None,
                 scratch: Default::default(),
             }),
         }

@@ -8,6 +8,7 @@ use super::deciding::Surroundings;
 use super::engine::{End, Engine, HIGH_WATER, Outgoing};
 use crate::error::{Family, Refusal, SqlState};
 use crate::relay::errors::ended;
+use crate::upstream::CancelTarget;
 use crate::wire::TransactionStatus;
 use crate::wire::errors::{Severity, error_response};
 use bytes::{Buf, BytesMut};
@@ -142,6 +143,8 @@ pub struct Control {
     pub stop: watch::Receiver<bool>,
     /// A client that sends nothing for so long is sent away.
     pub idle: Option<Duration>,
+    /// How to cancel what the warehouse is doing for this session.
+    pub cancel: Option<CancelTarget>,
 }
 
 async fn turn<A: Surroundings, C, U>(
@@ -215,6 +218,13 @@ where
             }
             Err(End::Fatal(refusal)) => Some(refusal),
         };
+        // Whoever gets the next statement must not get the cancel request: it is waited for.
+        if engine.take_cancel()
+            && let Some(target) = &control.cancel
+            && let Err(refusal) = crate::upstream::cancel(target).await
+        {
+            tracing::warn!(%refusal, "a result that is too large could not be cancelled");
+        }
         // The client has sent its last byte and the engine could use another one.
         closing |= client.ended && engine.client_wants() > 0;
         let lost = upstream.ended && out.client.len() < HIGH_WATER;

@@ -81,6 +81,8 @@ pub struct Execution {
     pub inner: Option<Arc<Decided>>,
     /// Rows in place of the warehouse's.
     pub instead: Option<Instead>,
+    /// Nothing was executed before it in its batch.
+    pub first: bool,
     /// Whether the plan's own effect belongs to it.
     pub effects: bool,
     /// Its notices were sent.
@@ -178,6 +180,17 @@ pub struct Queue {
     gates: usize,
 }
 
+/// What stands behind the front of the queue in its batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Queued {
+    /// Nothing that does anything, and no end yet.
+    Nothing,
+    /// Its end.
+    Sync,
+    /// Something that is executed.
+    More,
+}
+
 /// What fell out when an error made the warehouse skip to Sync.
 #[derive(Debug)]
 pub struct Skipped {
@@ -227,6 +240,24 @@ impl Queue {
     /// Whether nothing more may be sent before an answer: a batch that changes settings or names is under way.
     pub fn gated(&self) -> bool {
         self.gates > 0
+    }
+
+    /// What was sent behind the front, up to the end of its batch.
+    pub fn behind_front(&self) -> Queued {
+        for expected in self.list.iter().skip(1) {
+            match expected.what {
+                Expect::Sync { .. } => return Queued::Sync,
+                Expect::Query(_) | Expect::Execute(_) | Expect::Poison { .. } | Expect::Probe(_) => {
+                    return Queued::More;
+                }
+                Expect::Parse { .. }
+                | Expect::Bind
+                | Expect::Close { .. }
+                | Expect::DescribeStatement { .. }
+                | Expect::DescribePortal => {}
+            }
+        }
+        Queued::Nothing
     }
 
     /// Whether the last thing sent ends a batch, so that everything will be answered.

@@ -37,7 +37,10 @@ fn startup_parameters(connection: &Connection, leg: Leg) -> Vec<(&'static str, S
         // Empty: every name the catalog reader uses and every definition it is shown is qualified.
         Leg::Catalog => ("sqlveil catalog", ""),
     };
-    let timeout = connection.query_timeout.map_or(0, |t| i32::try_from(t.as_millis()).unwrap_or(i32::MAX));
+    let timeout = connection
+        .query_timeout
+        .or(connection.query_timeout_max)
+        .map_or(0, |t| i32::try_from(t.as_millis()).unwrap_or(i32::MAX));
     let mut parameters = vec![
         ("user", connection.user.clone()),
         ("database", connection.database.clone()),

@@ -317,6 +317,7 @@ mod tests {
             },
             connect_timeout: Duration::from_secs(5),
             query_timeout: None,
+            query_timeout_max: None,
             temporary_tables: true,
             functions: Vec::new(),
         })

@@ -100,6 +100,7 @@ fn sealed(world: &Arc<World>, caller: &Arc<Caller>, database: &str, sql: &str) -
         database: database.into(),
         project: String::new(),
         backend_pid: 1,
+        longest: None,
         scratch: Default::default(),
     };
     let inputs = PlanInputs {

@@ -44,6 +44,7 @@ pub fn session(world: &Arc<World>, who: &str) -> Session {
             database: "hr".into(),
             project: project.unwrap_or_default().to_owned(),
             backend_pid: 42,
+            longest: None,
             scratch: Default::default(),
         }),
     }
