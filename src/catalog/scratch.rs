@@ -221,6 +221,14 @@ impl Scratch {
         Self { certain: false, exact: false, ..self.clone() }.digested()
     }
 
+    /// The same without the tables that are none of the session's statements: a trigger or function of the warehouse may leave some
+    /// behind, with whatever it read.
+    #[must_use]
+    pub fn only(mut self, own: impl Fn(&str, Oid) -> bool) -> Self {
+        self.tables.retain(|name, table| table.shown.as_ref().is_some_and(|(_, relation)| own(name, relation.oid)));
+        self.digested()
+    }
+
     /// What the warehouse answered to [`PROBE`]: the text of its only row. `None` when it is not such an answer.
     pub fn read(&self, answer: Option<&str>) -> Option<Self> {
         let mut found = Self::none(self.enabled);
@@ -373,6 +381,8 @@ mod tests {
         let renamed = found.after(&Change::Rename { from: "t".into(), to: "u".into() });
         assert!(renamed.table("t").is_none() && renamed.table("u").unwrap().columns.is_some());
         assert!(found.after(&Change::Drop(vec!["t".into()])).is_empty());
+        assert!(found.clone().only(|name, oid| name == "t" && oid == Oid(16501)).table("t").is_some());
+        assert!(found.clone().only(|_, oid| oid == Oid(1)).is_empty());
         let unknown = found.unknown();
         assert!(!unknown.is_empty() && !unknown.is_certain());
         assert!(!none.unknown().is_empty(), "nothing known to be there is not nothing there");

@@ -5,7 +5,7 @@
 
 use super::statement::Kind;
 use super::{Effect, Plan};
-use crate::catalog::scratch::{Change, ScratchColumn, ScratchTable};
+use crate::catalog::scratch::{Change, SCHEMA, ScratchColumn, ScratchTable};
 use crate::error::{Family, Refusal, SqlState};
 use crate::policy::decision::Access;
 use crate::resolve::{self, Output, Resolved, UNKNOWN_COLLATION};
@@ -29,13 +29,14 @@ impl Kind<'_> {
         }
         storage(&create.options, &create.tablespacename, &create.access_method, relation.location)?;
         let mut tree = create.clone();
+        tree.if_not_exists = create.if_not_exists && self.is_there(relation)?;
         let (resolved, columns) = resolve::resolve_table(&mut tree, self.sight)?;
         rewrite::rewrite_table(&mut tree, &resolved, &self.kept.bodies)?;
         let effect = Effect::Scratch(Change::Create {
             name: relation.relname.clone(),
             columns: Some(columns),
             until_commit: create.oncommit == pb::OnCommitAction::OncommitDrop as i32,
-            unless_there: create.if_not_exists,
+            unless_there: tree.if_not_exists,
         });
         self.sealed(&self.statement.node, NodeEnum::CreateStmt(tree), &resolved, effect, false)
     }
@@ -56,7 +57,8 @@ impl Kind<'_> {
         let mut rewritten = create.clone();
         rewritten.query = Some(Box::new(build::node(NodeEnum::SelectStmt(Box::new(tree)))));
         rewritten.into = Some(Box::new(placed(into)));
-        let effect = made_from(into, output, create.if_not_exists)?;
+        rewritten.if_not_exists = create.if_not_exists && self.is_there(relation)?;
+        let effect = made_from(into, output, rewritten.if_not_exists)?;
         let rewritten = NodeEnum::CreateTableAsStmt(Box::new(rewritten));
         self.sealed(&self.statement.node, rewritten, &resolved, effect, false)
     }
@@ -156,7 +158,7 @@ impl Kind<'_> {
             let relation = named(parts.unwrap_or_default().as_slice())?;
             self.droppable(&relation, drop.missing_ok)?;
             *rewritten = build::node(NodeEnum::List(pb::List {
-                items: vec![build::string(crate::catalog::scratch::SCHEMA), build::string(&relation.relname)],
+                items: vec![build::string(SCHEMA), build::string(&relation.relname)],
             }));
             dropped.push(relation.relname);
         }
@@ -255,6 +257,17 @@ impl Kind<'_> {
             return Err(Refusal::unsupported("names beginning with \"_sv\" are reserved").at(relation.location));
         }
         Ok(relation)
+    }
+
+    /// Whether a statement of the session has made a temporary table of that name. Where none has, IF NOT EXISTS is left out: a table
+    /// that something else in the warehouse left behind must not be taken for the caller's.
+    fn is_there(&self, relation: &pb::RangeVar) -> Result<bool, Refusal> {
+        let own = pb::RangeVar { schemaname: SCHEMA.to_owned(), catalogname: String::new(), ..relation.clone() };
+        let scratch = &self.inputs.session.scratch;
+        if scratch.is_certain() && scratch.table(&relation.relname).is_none() {
+            return Ok(false);
+        }
+        self.sight.temporary(&own).map(|found| found.is_some())
     }
 
     fn into<'r>(&self, into: &'r pb::IntoClause, what: &str) -> Result<&'r pb::RangeVar, Refusal> {

@@ -71,11 +71,9 @@ impl Sight<'_> {
             return Ok(None);
         }
         if !scratch.is_certain() {
-            return Err(Refusal::unsupported(
-                "after the end of a transaction that made or dropped temporary tables, names are not known in the same query string",
-            )
-            .with_hint("Send what follows as a query of its own.")
-            .at(relation.location));
+            return Err(Refusal::unsupported("it is not known which temporary tables the session has at this point")
+                .with_hint("Send the statement again, in a query string of its own.")
+                .at(relation.location));
         }
         let found = scratch.table(&relation.relname);
         if !relation.schemaname.is_empty() {

@@ -62,6 +62,7 @@ impl<'r> Comparison<'r> {
                 "ColumnRef" => self.column(caller, sealed),
                 "TypeName" => self.type_name(caller, sealed),
                 "DropStmt" => self.dropped(caller, sealed),
+                "CreateStmt" | "CreateTableAsStmt" => self.made(caller, sealed),
                 "FuncCall" => self.call(caller, sealed),
                 "InsertStmt" | "UpdateStmt" | "DeleteStmt" | "MergeStmt" if self.writes_own(caller) => {
                     self.fields(caller, sealed, &[])

@@ -30,6 +30,13 @@ impl Comparison<'_> {
         }
     }
 
+    /// CREATE TABLE in both forms: IF NOT EXISTS may have been left out, not added.
+    pub(super) fn made(&mut self, caller: &Tree, sealed: &Tree) -> Verdict {
+        self.fields(caller, sealed, &["if_not_exists"])?;
+        let given = |t: &'_ Tree| t.field("if_not_exists") == Some(&Tree::Bool(true));
+        if given(sealed) && !given(caller) { Err(Broken::at("IF NOT EXISTS was added")) } else { Ok(()) }
+    }
+
     /// Whether a statement writes to a temporary table.
     pub(super) fn writes_own(&self, caller: &Tree) -> bool {
         caller.field("relation").and_then(location).is_some_and(|l| self.resolved.temporaries.contains(&l))

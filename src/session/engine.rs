@@ -281,8 +281,15 @@ impl<A: Surroundings> Engine<A> {
         }
         if self.deciding.scratch.is_stale() && matches!(tag, b'Q' | b'P' | b'B' | b'D' | b'E') {
             match self.probing.failed.take() {
-                Some(refusal) if tag == b'Q' => return self.simple_refused(&refusal, None, out),
-                Some(refusal) => return self.extended(Err(refusal.into()), None, out),
+                // The question has failed the caller's transaction.
+                Some(refusal) if self.status() == TransactionStatus::Failed => {
+                    return match tag {
+                        b'Q' => self.simple_refused(&refusal, None, out),
+                        _ => self.extended(Err(refusal.into()), None, out),
+                    };
+                }
+                // Statements that name no relation do without the answer (`SET statement_timeout`, if it was that).
+                Some(_) => self.deciding.scratch.forget(),
                 None if self.deciding.must_ask() => {
                     self.probe(out)?;
                     return Ok(Handled::Later(Wait::Probed));

@@ -16,10 +16,12 @@ use crate::error::Refusal;
 use crate::plan::Effect;
 use crate::relay::errors::ended;
 use crate::relay::run::Run;
+use crate::types::Oid;
 use crate::upstream::message::{self, Fixed};
 use crate::wire::errors::Fields;
 use crate::wire::{Header, TransactionStatus};
 use bytes::{Buf, BytesMut};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The picture, and whether it still holds.
@@ -32,12 +34,23 @@ pub struct Scratching {
     touched: bool,
     /// The end of the transaction drops tables even when all goes well.
     until_commit: bool,
+    /// Tables that statements of the session made, as far as the warehouse has told of them.
+    own: BTreeSet<Oid>,
+    /// Those that were made since.
+    made: BTreeSet<String>,
 }
 
 impl Scratching {
     /// A session's state at its start.
     pub fn new(enabled: bool) -> Self {
-        Self { now: Arc::new(Scratch::none(enabled)), stale: false, touched: false, until_commit: false }
+        Self {
+            now: Arc::new(Scratch::none(enabled)),
+            stale: false,
+            touched: false,
+            until_commit: false,
+            own: BTreeSet::new(),
+            made: BTreeSet::new(),
+        }
     }
 
     /// The picture.
@@ -59,6 +72,7 @@ impl Scratching {
                 next.stale = true;
                 next.touched = true;
                 next.until_commit |= matches!(change, Change::Create { until_commit: true, .. });
+                next.note(change);
                 Some(next)
             }
             Effect::DiscardAll if *self.now != Scratch::none(self.now.enabled) => {
@@ -69,6 +83,22 @@ impl Scratching {
             Effect::Rollback | Effect::RollbackTo(_) if self.touched => Some(self.undone()),
             Effect::Commit if self.touched && (failed || self.until_commit) => Some(self.undone()),
             _ => None,
+        }
+    }
+
+    /// Which tables are the session's own. One that was there before IF NOT EXISTS is not made.
+    fn note(&mut self, change: &Change) {
+        match change {
+            Change::Create { name, unless_there: false, .. } => {
+                self.made.insert(name.clone());
+            }
+            Change::Drop(names) => self.made.retain(|made| !names.contains(made)),
+            Change::Rename { from, to } => {
+                if self.made.remove(from) {
+                    self.made.insert(to.clone());
+                }
+            }
+            Change::Create { .. } | Change::Columns { .. } | Change::Detail | Change::Clear => {}
         }
     }
 
@@ -83,8 +113,16 @@ impl Scratching {
         self.until_commit = false;
     }
 
+    /// The warehouse could not be asked: nothing is known of names until it can.
+    pub fn forget(&mut self) {
+        self.now = Arc::new(self.now.unknown());
+    }
+
     /// The warehouse has answered.
     fn known(&mut self, found: Scratch) {
+        let found = found.only(|name, oid| self.own.contains(&oid) || self.made.contains(name));
+        self.made.clear();
+        self.own.extend(found.shown().map(|(_, relation)| relation.oid));
         if *self.now != found {
             self.now = Arc::new(found);
         }

@@ -10,9 +10,11 @@ mod support;
 #[allow(dead_code)]
 mod wire;
 
+mod attacks;
 mod catalog;
 mod session;
 mod tables;
+mod tools;
 mod writes;
 
 use std::sync::OnceLock;
