@@ -4,8 +4,9 @@
 //! only together with its [`Record`]. Must never: hold the statement's text or a literal (a SHA-256 of the text stands for it), or a
 //! policy's.
 
+use crate::catalog::scratch::Change;
 use crate::error::Refusal;
-use crate::plan::Plan;
+use crate::plan::{Effect, Plan};
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -105,6 +106,7 @@ impl Record {
             project = &*open.project,
             statement = open.statement,
             decision = "allowed",
+            kind = open.plan.as_ref().map_or("", |p| kind(p)),
             world = open.plan.as_ref().map_or(0, |p| p.world_version),
             sources,
             written,
@@ -119,6 +121,17 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         self.end("abandoned", None, None);
+    }
+}
+
+/// What kind of statement a plan sends: its first word, which is ours, or what it does to the session's temporary tables.
+fn kind(plan: &Plan) -> &str {
+    match &plan.effect {
+        Effect::Scratch(Change::Create { .. }) => "CREATE TEMPORARY TABLE",
+        Effect::Scratch(Change::Drop(_)) => "DROP TABLE",
+        Effect::Scratch(Change::Clear) => "DISCARD TEMP",
+        Effect::Scratch(Change::Rename { .. } | Change::Columns { .. }) => "ALTER TABLE",
+        _ => plan.sealed.as_str().split(|c: char| !c.is_ascii_uppercase()).next().unwrap_or_default(),
     }
 }
 

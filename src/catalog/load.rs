@@ -33,7 +33,8 @@ const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\
     SET LOCAL search_path = pg_catalog;\
     SET LOCAL statement_timeout = 0";
 
-const DATABASE: &str = "SELECT current_setting('server_version_num')::int4, d.datname::text, pg_encoding_to_char(d.encoding)::text \
+const DATABASE: &str = "SELECT current_setting('server_version_num')::int4, d.datname::text, pg_encoding_to_char(d.encoding)::text, \
+    has_database_privilege(d.oid, 'TEMPORARY') \
     FROM pg_database d WHERE d.datname = current_database()";
 
 /// Schemas kept: not TOAST, not temporary ones of sessions. Users cannot make schemas whose name begins with `pg_`.
@@ -146,6 +147,7 @@ async fn read_database(client: &Client, catalog: &mut Catalog) -> Result<(), Loa
     }
     catalog.server_version = version;
     catalog.database = database;
+    catalog.temporary = row.try_get(3)?;
     Ok(())
 }
 

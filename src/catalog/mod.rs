@@ -61,6 +61,8 @@ pub struct Catalog {
     /// Schema of `encrypt(bytea, bytea, text)` of the extension pgcrypto; `None` when the warehouse does not have it. For masks only:
     /// callers reach no function outside `pg_catalog`.
     pub pgcrypto: Option<String>,
+    /// The service login may make temporary tables.
+    pub temporary: bool,
 }
 
 /// The columns of a registered query, or why the warehouse refuses it.
@@ -86,6 +88,7 @@ impl Catalog {
             casts,
             queries,
             pgcrypto,
+            temporary,
         } = self;
         *server_version == other.server_version
             && *database == other.database
@@ -101,6 +104,7 @@ impl Catalog {
             && *vouched == other.vouched
             && *operators == other.operators
             && *pgcrypto == other.pgcrypto
+            && *temporary == other.temporary
     }
 }
 

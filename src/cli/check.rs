@@ -4,6 +4,7 @@
 //! served. Must never: stop at the first problem, or print a secret.
 
 use crate::config::Config;
+use crate::governance::model::Origin;
 use crate::governance::problem::{Problem, count, render};
 use crate::policy::decision::{Access, RelationDecision};
 use crate::world::{self, Loaded};
@@ -29,8 +30,25 @@ pub async fn run(file: &Path, out: &mut dyn Write, color: bool) -> io::Result<bo
     let mut problems = config.warnings.clone();
     problems.extend(loaded.problems.iter().cloned());
     problems.extend(may_raise(&loaded));
+    problems.extend(not_granted(&config, &loaded));
     write!(out, "{}", render(&problems, color))?;
     report(out, &summary(&loaded), &problems)
+}
+
+/// Connections whose login may not make the temporary tables that callers may make.
+fn not_granted(config: &Config, loaded: &Loaded) -> Vec<Problem> {
+    let lacks = |key: &Arc<str>| loaded.worlds.get(key).is_some_and(|world| !world.catalog.temporary);
+    let connections = config.connections.iter().filter(|(key, c)| c.temporary_tables && lacks(key));
+    let problem = |(key, c): (&Arc<str>, &Arc<crate::config::Connection>)| {
+        let message = format!("the login of connection `{key}` may not make temporary tables, so its callers cannot");
+        let help = format!(
+            "GRANT TEMPORARY ON DATABASE {} TO {}, or write `temporary_tables: false` for the connection",
+            crate::types::quote_ident(&c.database),
+            crate::types::quote_ident(&c.user)
+        );
+        Problem::warning(&Origin::of_file(&config.file), message, help)
+    };
+    connections.map(problem).collect()
 }
 
 /// Most decisions looked at in search of rules that may raise.

@@ -276,6 +276,11 @@ fn turned_off_or_not_granted() {
         let revoke = format!("REVOKE TEMPORARY ON DATABASE {0} FROM service_{0}", stage.database);
         stage.sql(&revoke).await.start().await
     });
+    let mut told = Vec::new();
+    let file = denied.config_file();
+    assert!(runtime().block_on(sqlveil::cli::check::run(&file, &mut told, false)).unwrap());
+    let told = String::from_utf8(told).unwrap();
+    assert!(told.contains("may not make temporary tables") && told.contains("GRANT TEMPORARY ON DATABASE"), "{told}");
     let mut ana = connect(&denied, "ana");
     let answer = ana.simple("CREATE TEMP TABLE x (a int)");
     assert_eq!(
