@@ -312,13 +312,12 @@ fn a_question_that_fails_is_asked_again() {
     assert_eq!(ana.simple("CREATE TEMP TABLE last AS SELECT 7 AS a").message(), "");
     assert_eq!(ana.simple("SELECT a FROM last").rows(), ["7"]);
     // In a transaction the failure is the transaction's.
-    assert_eq!(
-        ana.simple("BEGIN; SET LOCAL statement_timeout = '1ms'; CREATE TEMP TABLE other AS SELECT 1 AS a").code(),
-        ""
-    );
+    let sql = "BEGIN; SET LOCAL statement_timeout = '1ms'; CREATE TEMP TABLE other AS SELECT 1 AS a";
+    let begun = ana.simple(sql).code();
+    assert!(["", "57014"].contains(&begun.as_str()), "{begun}");
     for _ in 0..100 {
         let answer = ana.simple("SELECT a FROM other");
-        assert!(["", "57014", "25P02"].contains(&answer.code().as_str()), "{:?}", answer.lines());
+        assert!(["", "57014", "25P02", "42P01"].contains(&answer.code().as_str()), "{:?}", answer.lines());
         if !answer.code().is_empty() {
             break;
         }
