@@ -199,7 +199,9 @@ impl Kind<'_> {
         }
         let catalog = &self.inputs.world.catalog;
         let hides = |location: i32| {
-            resolved.relations.get(&location).is_some_and(|use_| !use_.permitted.decision().shows_everything(catalog))
+            let read = resolved.relations.get(&location).map(|use_| use_.permitted.decision());
+            let written = resolved.targets.get(&location).map(|target| target.permitted.decision());
+            read.or(written).is_some_and(|decision| !decision.shows_everything(catalog))
         };
         let outline = Outline::of(&NodeEnum::SelectStmt(Box::new(select.clone())), catalog, &hides);
         Ok(Plan { instead: Some(Shown::Rows(outline.rows(options.form).into())), ..plan })
@@ -245,8 +247,10 @@ impl Kind<'_> {
                 .iter()
                 .all(|child| self.sight.visibility().relations.iter().any(|d| d.oid == child.oid && open(d)))
         };
+        // What is written stands bare in a tree of ours, with its masks, rules and checks around it.
         Ok(plain_calls
             && plain
+            && resolved.targets.is_empty()
             && resolved.relations.values().all(|use_| {
                 let decision = use_.permitted.decision();
                 open(decision) && family(decision)

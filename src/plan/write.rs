@@ -253,6 +253,7 @@ impl Kind<'_> {
         } else {
             columns
         };
+        resolve::keeps_counts(&decision, read.iter().copied()).map_err(|r| Refusal { position: None, ..r })?;
         for column in &decision.columns {
             if read.contains(&column.name.as_str()) && resolve::is_alias(column.type_oid) {
                 let text = format!("writing to column \"{}\", an object identifier, is not supported", column.name);

@@ -24,10 +24,26 @@ pub(super) enum Said {
 /// What stands for a text that a trigger or another function of the warehouse made.
 const RAISED: &str = "a trigger or function of the warehouse raised an error";
 
+/// Contexts of the server's own making: where in a COPY, in a parameter, in a JSON text (copyfrom.c, postgres.c, jsonfuncs.c, trigger.c).
+const OWN_CONTEXTS: [&str; 7] = [
+    "COPY ",
+    "while ",
+    "unnamed portal ",
+    "portal \"",
+    "unnamed portal parameter",
+    "extended query ",
+    "JSON data, line ",
+];
+
+/// Whether a context tells of a function or statement of the warehouse's (a trigger's, say). A context has a line a level; a text within a
+/// line may hold line breaks, so that a line that is nothing known is taken for a function's.
+fn is_of_a_function(context: &str) -> bool {
+    context.lines().any(|line| !OWN_CONTEXTS.iter().any(|own| line.starts_with(own)))
+}
+
 /// How the warehouse's words on a statement that writes are passed on.
 pub(super) fn said(tag: u8, fields: &Fields<'_>, writing: &Writing, hides: bool) -> Said {
-    // PostgreSQL's own functions have no context but these.
-    let raised = fields.get(b'W').is_some_and(|w| !w.starts_with("COPY ") && !w.starts_with("while "));
+    let raised = fields.get(b'W').is_some_and(is_of_a_function);
     if tag == b'N' {
         return if hides && raised { Said::Nothing } else { Said::Plainly };
     }

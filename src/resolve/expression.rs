@@ -308,7 +308,11 @@ impl Resolver<'_, '_> {
                 loose: !column.total || column.type_oid.is_none(),
                 pushable: depth == 0 && column.base.is_some(),
             },
-            Found::Row { item } => opaque(self, item.uses.as_ref().clone()),
+            Found::Row { item } => {
+                let shown = item.columns.iter().flatten().any(|c| c.masked);
+                let facts = opaque(self, item.uses.as_ref().clone());
+                Facts { masked: facts.masked || shown, ..facts }
+            }
             Found::Unknown => opaque(self, scope.all_uses()),
             Found::Nothing => opaque(self, scope.all_uses()),
         })

@@ -8,7 +8,7 @@ use super::Resolver;
 use super::expression::Type;
 use super::from::{Left, check_names};
 use super::scope::Scope;
-use super::write::{Action, Assigned, Check, RowValue, Verb, fires_before, looked_at, writable_column};
+use super::write::{Action, Assigned, Check, RowValue, Verb, fires_before, keeps_counts, looked_at, writable_column};
 use crate::error::Refusal;
 use crate::policy::decision::{RelationDecision, type_text};
 use crate::sql::tree::Tree;
@@ -91,6 +91,7 @@ impl Resolver<'_, '_> {
                     let columns = names.iter().map(|(name, _)| name.clone()).collect();
                     self.target_mut(location)?.implied.insert(place, columns);
                 }
+                keeps_counts(&decision, names.iter().map(|(name, _)| name.as_str()))?;
                 let default = |at: usize| {
                     matches!(when.values.get(at).map(|v| &v.node), Some(Some(NodeEnum::SetToDefault(_))) | None)
                 };
@@ -192,16 +193,19 @@ impl Resolver<'_, '_> {
         }
     }
 
-    /// Whether an expression may give another value each time it is computed.
+    /// Whether an expression may give another value each time it is computed: by a function, or by rows that come in no certain order (a
+    /// sample, a LIMIT).
     fn is_volatile(&self, value: &pb::Node) -> bool {
         let mut volatile = false;
         let Ok(tree) = Tree::of(value) else { return true };
-        tree.each(&mut |t| {
-            if let Tree::Node("FuncCall", _) = t {
+        tree.each(&mut |t| match t {
+            Tree::Node("FuncCall", _) => {
                 let name = t.field("funcname").and_then(|n| n.strings().pop());
                 let overloads = name.and_then(|n| self.sight.catalog.functions.get(n));
                 volatile |= overloads.is_none_or(|all| all.iter().any(|f| f.volatility == 'v'));
             }
+            Tree::Node("SubLink", _) => volatile = true,
+            _ => {}
         });
         volatile
     }

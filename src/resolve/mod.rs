@@ -24,6 +24,7 @@ pub use scratch::{UNKNOWN_COLLATION, resolve_alter, resolve_index, resolve_table
 pub use scratch_write::written;
 pub use select::group_location;
 pub use sight::{Sight, Visible};
+pub(crate) use write::keeps_counts;
 pub use write::{Action, Check, Guard, Mention, NewRows, RowValue, Star, Target, Verb};
 
 use crate::error::Refusal;

@@ -325,6 +325,7 @@ impl Resolver<'_, '_> {
                 return Err(Refusal::unsupported(format!("INSERT from {} is not supported", names::kind_name(other))));
             }
         }
+        keeps_counts(&decision, assigned.iter().map(String::as_str))?;
         if let Some(conflict) = insert.on_conflict_clause.as_deref_mut() {
             let proposed: BTreeSet<String> =
                 assigned.iter().zip(&masked).filter(|(_, masked)| **masked).map(|(name, _)| name.clone()).collect();
@@ -390,9 +391,22 @@ impl Resolver<'_, '_> {
         let masked = |location| {
             Refusal::unsupported("an expression of a masked column is not supported in ON CONFLICT").at(location)
         };
+        // Which row a value conflicts with would tell whose it is.
+        let is_masked = |name: &str| decision.columns.iter().any(|c| c.name == name && c.mask.is_some());
+        let guessed = |location| {
+            Refusal::denied("ON CONFLICT cannot look for the values of a masked column")
+                .with_hint("Name a unique key that is not masked for you.")
+                .at(location)
+        };
         if !infer.conname.is_empty() {
             let relation = decision.relation(self.sight.catalog);
-            if !relation.is_some_and(|r| r.constraints.iter().any(|c| c.name == infer.conname)) {
+            let constraint = relation.and_then(|r| r.constraints.iter().find(|c| c.name == infer.conname));
+            if let Some(constraint) = constraint {
+                let columns = constraint.columns.as_deref();
+                if columns.is_none_or(|names| names.iter().any(|name| is_masked(name))) {
+                    return Err(guessed(infer.location));
+                }
+            } else {
                 let (name, table) = (&infer.conname, &decision.logical.name);
                 let text = format!("constraint \"{name}\" for table \"{table}\" does not exist");
                 return Err(Refusal::new(Family::Caller, SqlState::UNDEFINED_OBJECT, text).at(infer.location));
@@ -411,6 +425,9 @@ impl Resolver<'_, '_> {
             if !element.name.is_empty() && !decision.columns.iter().any(|c| c.name == element.name) {
                 let text = format!("column \"{}\" does not exist", element.name);
                 return Err(Refusal::new(Family::Caller, SqlState("42703"), text).at(infer.location));
+            }
+            if is_masked(&element.name) {
+                return Err(guessed(infer.location));
             }
             if self.optional(&mut element.expr, scope)?.is_some_and(|f| f.masked) {
                 return Err(masked(infer.location));
@@ -559,6 +576,9 @@ impl Resolver<'_, '_> {
                 at,
                 opaque: default || several || !target.indirection.is_empty(),
             });
+        }
+        if overwrites {
+            keeps_masks(&decision, &assigned)?;
         }
         Ok(assigned)
     }
@@ -723,22 +743,63 @@ impl super::Sight<'_> {
 
 /// The columns that the row rules look at.
 pub(super) fn looked_at(decision: &RelationDecision) -> Option<BTreeSet<String>> {
+    let rules = decision.rows.iter().map(|row| columns_in(&row.sql));
+    Some(rules.collect::<Option<Vec<_>>>()?.into_iter().flatten().collect())
+}
+
+/// The columns that an expression of a policy mentions; `None` when it looks at whole rows.
+fn columns_in(sql: &str) -> Option<BTreeSet<String>> {
     let mut names = BTreeSet::new();
     let mut plain = true;
-    for row in &decision.rows {
-        Tree::of(&parse_expression(&row.sql).ok()?).ok()?.each(&mut |t| {
-            if let Tree::Node("ColumnRef", _) = t {
-                match t.field("fields").map(Tree::strings).unwrap_or_default().as_slice() {
-                    [ROW_ALIAS, name] => {
-                        names.insert((*name).to_owned());
-                    }
-                    [ROW_ALIAS] => plain = false,
-                    _ => {}
+    Tree::of(&parse_expression(sql).ok()?).ok()?.each(&mut |t| {
+        if let Tree::Node("ColumnRef", _) = t {
+            match t.field("fields").map(Tree::strings).unwrap_or_default().as_slice() {
+                [ROW_ALIAS, name] => {
+                    names.insert((*name).to_owned());
                 }
+                [ROW_ALIAS] => plain = false,
+                _ => {}
             }
-        });
-    }
+        }
+    });
     plain.then_some(names)
+}
+
+/// Refuses to change a column that the mask of another looks at (its condition, the key of its noise) while that other keeps its value: the
+/// caller would choose how the value is masked.
+fn keeps_masks(decision: &RelationDecision, assigned: &[Assigned]) -> Result<(), Refusal> {
+    let is_assigned = |name: &str| assigned.iter().any(|a| a.name == name);
+    for column in decision.columns.iter().filter(|c| !is_assigned(&c.name)) {
+        let Some(mask) = &column.mask else { continue };
+        let looked_at = columns_in(&mask.sql);
+        let changed = assigned.iter().find(|a| looked_at.as_ref().is_none_or(|names| names.contains(&a.name)));
+        if let Some(changed) = changed {
+            let text =
+                format!("cannot change column \"{}\": how \"{}\" is masked depends on it", changed.name, column.name);
+            let hint = format!("Give \"{}\" a new value in the same statement.", column.name);
+            return Err(Refusal::denied(text).with_hint(hint));
+        }
+    }
+    keeps_counts(decision, assigned.iter().map(|a| a.name.as_str()))
+}
+
+/// Refuses values for columns that a mask counts in the whole table (K-Anonymization): rows of the caller's own would make a rare combination
+/// a common one.
+pub(crate) fn keeps_counts<'n>(
+    decision: &RelationDecision,
+    mut written: impl Iterator<Item = &'n str>,
+) -> Result<(), Refusal> {
+    let counted = |name: &str| {
+        let column = decision.columns.iter().find(|c| c.name == name);
+        column.and_then(|c| c.mask.as_ref()).is_some_and(|m| m.sql.contains(COMPANION_PREFIX))
+    };
+    match written.find(|name| !decision.companions.is_empty() && counted(name)) {
+        None => Ok(()),
+        Some(name) => {
+            Err(Refusal::denied(format!("cannot write column \"{name}\": its mask counts the values of the table"))
+                .with_hint("Leave the column out."))
+        }
+    }
 }
 
 /// Whether a row may be changed before it is stored: by a trigger of the relation or of one below it.

@@ -7,6 +7,7 @@ mod support;
 
 mod bank;
 mod forms;
+mod found;
 mod interference;
 mod native;
 mod rows;
