@@ -41,7 +41,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 /// Texts from this length on are planned away from the threads that serve other sessions.
-const LONG_TEXT: usize = 4 * 1024;
+const LONG_TEXT: usize = 1024;
 
 /// What all connections share.
 pub struct Shared {
