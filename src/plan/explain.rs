@@ -159,6 +159,12 @@ impl Kind<'_> {
         match explain.query.as_deref().and_then(|n| n.node.as_ref()) {
             Some(NodeEnum::SelectStmt(select)) => self.explain_query(explain, select, &options),
             Some(NodeEnum::ExecuteStmt(execute)) => self.explain_execute(execute, &options),
+            Some(
+                write @ (NodeEnum::InsertStmt(_)
+                | NodeEnum::UpdateStmt(_)
+                | NodeEnum::DeleteStmt(_)
+                | NodeEnum::MergeStmt(_)),
+            ) => self.explain_write(write, &options),
             // The plan is that of its query; ANALYZE would make the table.
             Some(NodeEnum::CreateTableAsStmt(create)) => match create.query.as_deref().and_then(|n| n.node.as_ref()) {
                 Some(NodeEnum::SelectStmt(select)) if options.measured.is_none() => {
@@ -167,8 +173,9 @@ impl Kind<'_> {
                 _ => Err(Refusal::unsupported("EXPLAIN of CREATE TABLE AS is supported for SELECT, without ANALYZE")),
             },
             Some(other) => {
-                Err(Refusal::unsupported(format!("EXPLAIN of {} is not supported", names::kind_name(other)))
-                    .with_hint("EXPLAIN is supported for SELECT, EXECUTE and CREATE TABLE AS."))
+                Err(Refusal::unsupported(format!("EXPLAIN of {} is not supported", names::kind_name(other))).with_hint(
+                    "EXPLAIN is supported for SELECT, INSERT, UPDATE, DELETE, MERGE, EXECUTE and CREATE TABLE AS.",
+                ))
             }
             None => Err(Refusal::internal("an EXPLAIN of nothing")),
         }
@@ -204,7 +211,25 @@ impl Kind<'_> {
             read.or(written).is_some_and(|decision| !decision.shows_everything(catalog))
         };
         let outline = Outline::of(&NodeEnum::SelectStmt(Box::new(select.clone())), catalog, &hides);
-        Ok(Plan { instead: Some(Shown::Rows(outline.rows(options.form).into())), ..plan })
+        Ok(Plan { instead: Some(Shown::Rows(outline.rows(options.form).into())), writing: None, ..plan })
+    }
+
+    /// Rules and checks of ours stand around what is written: always an outline, and nothing is carried out.
+    fn explain_write(&self, write: &NodeEnum, options: &Options) -> Result<Plan, Refusal> {
+        options.refuse_measured()?;
+        let catalog = &self.inputs.world.catalog;
+        let mut tree = write.clone();
+        let (resolved, _) = resolve::resolve_write(&mut tree, self.sight, &self.inputs.param_types)?;
+        rewrite::rewrite_write(&mut tree, &resolved, &self.kept.bodies)?;
+        let hold = |node: NodeEnum| explained(options.unshown(), node);
+        let plan = self.sealed(&hold(write.clone()), hold(tree), &resolved, Effect::None, true)?;
+        let hides = |location: i32| {
+            let read = resolved.relations.get(&location).map(|use_| use_.permitted.decision());
+            let written = resolved.targets.get(&location).map(|target| target.permitted.decision());
+            read.or(written).is_some_and(|decision| !decision.shows_everything(catalog))
+        };
+        let rows = Outline::of(write, catalog, &hides).rows(options.form);
+        Ok(Plan { instead: Some(Shown::Rows(rows.into())), writing: None, ..plan })
     }
 
     /// The warehouse holds the rewritten statement under that name: its plan is never shown.

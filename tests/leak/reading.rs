@@ -251,7 +251,7 @@ fn other_statements_are_refused() {
             "DELETE FROM dept",
             "MERGE INTO dept USING dept d ON true WHEN MATCHED THEN DELETE",
             "WITH d AS (DELETE FROM dept RETURNING *) SELECT * FROM d",
-            "EXPLAIN INSERT INTO dept VALUES (1)",
+            "EXPLAIN ANALYZE INSERT INTO dept VALUES (1)",
             "EXPLAIN ANALYZE SELECT * FROM peek, v_vault",
             "DO $$ BEGIN END $$",
             "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'",

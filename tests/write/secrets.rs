@@ -145,6 +145,19 @@ async fn explaining_a_write_neither_writes_nor_tells() {
     }
     let said = format!("{:?}", ana.simple_query("EXPLAIN VERBOSE UPDATE emp SET note = 'x' WHERE ssn = 'y'").await);
     assert!(!said.contains("_sv") && !said.contains("sha256") && !said.contains("current_setting"), "{said}");
+    for (sql, first) in [
+        ("UPDATE emp SET note = 'x' WHERE ssn = 'y'", "Update on emp"),
+        ("DELETE FROM emp WHERE id = 1", "Delete on emp"),
+        ("INSERT INTO emp (id, note) SELECT id, note FROM emp", "Insert on emp"),
+        ("WITH w AS (DELETE FROM emp RETURNING id) SELECT * FROM w", "CTE Scan on w"),
+    ] {
+        for form in ["TEXT", "JSON", "XML", "YAML"] {
+            let said = rows(&ana, &format!("EXPLAIN (FORMAT {form}) {sql}")).await;
+            assert!(form != "TEXT" || said[0].starts_with(first), "{sql}: {said:?}");
+            let all = said.join("\n");
+            assert!(!all.contains("_sv") && !all.contains("rows="), "{sql}: {all}");
+        }
+    }
     assert_eq!(rows(admin, "SELECT count(*) FROM acc").await, ["1000"]);
     assert_eq!(rows(admin, "SELECT count(*) FROM emp WHERE note = 'x'").await, ["0"]);
 }
