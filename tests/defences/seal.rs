@@ -76,7 +76,7 @@ const CHANGES: &[(&str, &str, &str)] = &[
     ("SELECT current_setting('search_path')", "'\"$user\", public'", "'x'"),
     ("SELECT 'emp'::regclass", "::pg_catalog.oid", "::pg_catalog.regclass"),
     ("SELECT pg_get_indexdef(1)", "\"112\":\"112\"", "\"99999\":\"99999\""),
-    ("SELECT pg_relation_size('emp')", "NULL::pg_catalog.int8", "1::pg_catalog.int8"),
+    ("SELECT pg_relation_size('emp')", "NULL::bigint", "1::bigint"),
     // Statements.
     ("SELECT id FROM dept", "SELECT id", "SELECT 1; SELECT id"),
     ("SELECT id FROM dept", "SELECT id", "DELETE FROM public.dept; SELECT id"),
@@ -89,7 +89,7 @@ const CHANGES: &[(&str, &str, &str)] = &[
     ("EXECUTE p (1)", "(1)", "(2)"),
     ("DEALLOCATE p", "DEALLOCATE p", "DEALLOCATE ALL"),
     ("SET timezone = 'UTC'", "timezone", "role"),
-    ("SET timezone = 'UTC'", "'UTC'", "'CET'"),
+    ("SET timezone = 'UTC'", "\"UTC\"", "\"CET\""),
     ("BEGIN", "BEGIN", "BEGIN READ WRITE"),
     ("DISCARD PLANS", "PLANS", "ALL"),
 ];
@@ -130,6 +130,7 @@ async fn nothing_that_was_tampered_with_is_sent() {
         database: "hr".into(),
         project: String::new(),
         backend_pid: 42,
+        scratch: Default::default(),
     };
     let mut session = Session { world, caller: Arc::new(caller), view: Arc::new(view) };
     let (mut unfound, mut sent) = (Vec::new(), Vec::new());

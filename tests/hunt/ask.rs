@@ -14,6 +14,8 @@ pub enum Outcome {
     Slow,
     /// More than is kept came back.
     Huge,
+    /// A key was taken in one of them, or referred to: PostgreSQL tells, and a WRITE grant is known to.
+    Taken,
     /// Asked again, one warehouse alone gives another answer: chance or time is in it.
     Chance,
     /// The answers differ.
@@ -48,6 +50,9 @@ pub fn ask(session: &mut Session<'_>, way: Way, case: &Case) -> Outcome {
     };
     if [tame, wild].iter().any(|answer| errors(answer).any(|code| code == "57014")) {
         return Outcome::Slow;
+    }
+    if [tame, wild].iter().any(|answer| errors(answer).any(|code| code == "23505" || code == "23503")) {
+        return Outcome::Taken;
     }
     let set = session.pair.rigour == Rigour::AsSets && !ordered(&case.sql);
     let marks = session.marks();

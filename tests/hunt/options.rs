@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// What is printed for a wrong argument.
 pub const HELP: &str = "usage: make leak-hunt ARGS='[--statements N] [--seconds N] [--seed N] [--only SOURCE[,SOURCE]] [--folder PATH] [--show]'
-  --statements  stop when so many were executed by both warehouses (default 800)
+  --statements  stop when so many were executed by both warehouses (default 600)
   --seconds     stop after so long, whichever comes first
   --seed        where chance begins (default 1)
   --only        fixed, grammar, typed, sqlsmith, mutated, writes
@@ -13,7 +13,7 @@ pub const HELP: &str = "usage: make leak-hunt ARGS='[--statements N] [--seconds 
   --show        print every statement with its outcome";
 
 /// Executed statements of a hunt without arguments, which is a test like the others.
-const SHORT: usize = 800;
+const SHORT: usize = 600;
 
 /// A hunt's bounds.
 #[derive(Debug, Clone)]
@@ -30,6 +30,8 @@ pub struct Options {
     pub folder: PathBuf,
     /// Print everything.
     pub show: bool,
+    /// One of so many functions is called.
+    pub functions: usize,
 }
 
 /// What to do.
@@ -47,7 +49,8 @@ impl Options {
     pub fn read(arguments: impl Iterator<Item = String>) -> Result<Action, String> {
         let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
         let folder = target.join("leak-hunt");
-        let mut options = Self { statements: SHORT, time: None, seed: 1, only: Vec::new(), folder, show: false };
+        let mut options =
+            Self { statements: SHORT, time: None, seed: 1, only: Vec::new(), folder, show: false, functions: 1 };
         let mut bounded = false;
         let mut arguments = arguments.peekable();
         while let Some(argument) = arguments.next() {
@@ -78,6 +81,7 @@ impl Options {
             }
         }
         if !bounded && options.time.is_none() && options.only.is_empty() {
+            options.functions = 6;
             // Not everybody has sqlsmith, and a test should be the same everywhere.
             options.only = ["fixed", "grammar", "typed", "mutated", "writes"].map(str::to_owned).to_vec();
         }

@@ -28,6 +28,7 @@ pub struct Report {
     refusals: BTreeMap<String, (usize, String)>,
     rejections: BTreeMap<String, (usize, String)>,
     slow: usize,
+    taken: usize,
     huge: usize,
     chance: Vec<String>,
     /// What was found, in words.
@@ -61,6 +62,7 @@ impl Report {
             refusals: BTreeMap::new(),
             rejections: BTreeMap::new(),
             slow: 0,
+            taken: 0,
             huge: 0,
             chance: Vec::new(),
             findings: Vec::new(),
@@ -97,6 +99,7 @@ impl Report {
                 tally.refused += 1;
                 put(&mut self.refusals, format!("{code} {}", shape(message)));
             }
+            Outcome::Taken => self.taken += 1,
             Outcome::Slow => self.slow += 1,
             Outcome::Huge => self.huge += 1,
             Outcome::Chance => self.chance.push(case.sql.clone()),
@@ -159,7 +162,13 @@ impl Report {
                 t.tried, t.executed, t.raised, t.rejected, t.refused, t.other
             );
         }
-        println!("{} too slow, {} too large, {} answered by chance or time", self.slow, self.huge, self.chance.len());
+        println!(
+            "{} too slow, {} too large, {} with a key that was taken, {} answered by chance or time",
+            self.slow,
+            self.huge,
+            self.taken,
+            self.chance.len()
+        );
         self.chance
             .iter()
             .take(3)

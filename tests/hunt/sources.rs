@@ -77,7 +77,7 @@ impl<'a> Sources<'a> {
         let mut lexicons: BTreeMap<&'static str, Lexicon> = BTreeMap::new();
         for user in ["ana", "bob+audit", "eve"] {
             let mut session = Session::open(&arena.level, user, SETTINGS[0]);
-            let lexicon = Lexicon::read(&mut session, lexicons.get("ana"));
+            let lexicon = Lexicon::read(&mut session, lexicons.get("ana"), options.functions);
             lexicons.insert(user, lexicon);
         }
         let mut pools: BTreeMap<&'static str, Pool> = BTreeMap::new();
@@ -229,7 +229,7 @@ impl<'a> Sources<'a> {
             "VERBOSE",
             "FORMAT json",
             "FORMAT yaml, VERBOSE",
-            "FORMAT xml, SETTINGS",
+            "FORMAT xml",
             "ANALYZE, TIMING off, SUMMARY off, BUFFERS off",
         ];
         match self.rng.random_range(0..23) {
