@@ -205,6 +205,16 @@ fn named_once(relation: &str, columns: &[&str], own: Option<&[&str]>) -> Result<
 impl Resolver<'_, '_> {
     /// Checks a type name and notes those outside `pg_catalog`. `None`: a type whose OID is not known (an array of such).
     pub(super) fn type_name(&mut self, name: &pb::TypeName) -> Result<Option<Oid>, Refusal> {
+        // The grammar takes any expression here, the server (`typenameTypeMod`, parse_type.c) and the printer do not.
+        let simple = |modifier: &pb::Node| match &modifier.node {
+            Some(NodeEnum::AConst(_)) => true,
+            Some(NodeEnum::ColumnRef(column)) => column.fields.len() == 1,
+            _ => false,
+        };
+        if !name.typmods.iter().all(simple) {
+            let text = "type modifiers must be simple constants or identifiers";
+            return Err(Refusal::new(Family::Caller, SqlState::SYNTAX_ERROR, text).at(name.location));
+        }
         let parts = names::parts(&name.names).unwrap_or_default();
         let missing = |written: &str| {
             let array = if name.array_bounds.is_empty() { "" } else { "[]" };

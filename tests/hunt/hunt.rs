@@ -26,6 +26,7 @@ pub fn run(options: &Options) -> bool {
             let settings = SETTINGS[next.settings];
             let key = (next.pair.name, next.user, next.settings);
             let session = sessions.entry(key).or_insert_with(|| Session::open(next.pair, next.user, settings));
+            report.about_to_ask(&next.case);
             let mut outcome = ask(session, next.way, &next.case);
             if matches!(outcome, Outcome::Defect(_)) && !readable(&arena, &next.case) {
                 outcome = Outcome::Alike(crate::ask::Fate::Refused(

@@ -54,6 +54,7 @@ pub struct Scene<'a> {
 impl Report {
     /// An empty one.
     pub fn new(options: &Options) -> Self {
+        fs::create_dir_all(&options.folder).expect("the folder of findings");
         Self {
             options: options.clone(),
             begun: Instant::now(),
@@ -79,6 +80,12 @@ impl Report {
         self.executed() >= self.options.statements
             || self.options.time.is_some_and(|time| self.begun.elapsed() >= time)
             || self.findings.len() >= 40
+    }
+
+    /// Leaves a note of what is asked, for the case that it ends the process.
+    pub fn about_to_ask(&self, case: &Case) {
+        let note = self.options.folder.join(format!("seed-{}-last.txt", self.options.seed));
+        fs::write(note, format!("{}\n{:?}\n", case.sql, case.values)).expect("a note");
     }
 
     /// Counts an outcome that is no finding.
@@ -131,7 +138,6 @@ impl Report {
 
     /// Stores what belongs to no statement.
     pub fn store(&mut self, text: &str) {
-        fs::create_dir_all(&self.options.folder).expect("the folder of findings");
         let path = self.options.folder.join(format!("seed-{}-{:03}.txt", self.options.seed, self.findings.len()));
         fs::write(&path, text).expect("a finding is written");
         println!("FOUND, stored in {}:\n{text}", path.display());
