@@ -6,9 +6,9 @@
 //! The result for every version is checked in as `manifest/pg15.txt` and its like, so that a reviewer sees the list and not only the rule;
 //! what is on no list is denied ([`super::manifest`]).
 
-use super::guard;
 use super::{Catalog, Function};
-use crate::types::Oid;
+use super::{guard, reg};
+use crate::types::{Oid, QualifiedName};
 
 /// What may be done with a call of a function, by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -308,6 +308,17 @@ impl Catalog {
         } else {
             FunctionClass::Denied
         }
+    }
+}
+
+impl Catalog {
+    /// Whether a call of this name, no function's, is a cast to a type of `pg_catalog` that callers may write as a cast, too: none that
+    /// reads or prints the catalog.
+    pub fn names_a_cast(&self, name: &str) -> bool {
+        let oid = self.type_names.get(&QualifiedName::new("pg_catalog", name));
+        let plain =
+            oid.and_then(|oid| self.types.get(oid)).is_some_and(|t| t.kind == 'b' && t.oid.0 < FIRST_NORMAL_OID);
+        plain && !reg::is_reg_type(name) && oid.is_some_and(|oid| !reg::cast_is_refused(*oid))
     }
 }
 

@@ -16,8 +16,6 @@ use std::collections::{BTreeMap, BTreeSet};
 enum Form {
     /// Call it with its first argument replaced by NULL unless in the set; the other arguments as they are.
     First(Set),
-    /// The same with the second argument.
-    Second(Set),
     /// Call it with the first argument replaced by NULL unless a system object.
     System,
     /// The system's objects are visible, everything else is not: `pg_…_is_visible` under a search path of `pg_catalog` alone.
@@ -52,9 +50,11 @@ const GUARDS: &[(&str, usize, usize, Form)] = &[
     ("pg_index_column_has_property", 3, 3, Form::First(Set::Indexes)),
     ("pg_get_constraintdef", 1, 2, Form::Own(constraintdef)),
     // Its text comes only from rows of the virtual catalog: pg_node_tree has no input function.
-    ("pg_get_expr", 2, 3, Form::Second(Set::Relations)),
+    ("pg_get_expr", 2, 3, Form::Own(expression)),
     ("pg_get_partkeydef", 1, 1, Form::First(Set::WholeRelations)),
     ("pg_partition_ancestors", 1, 1, Form::First(Set::Rooted)),
+    ("pg_partition_tree", 1, 1, Form::First(Set::Trees)),
+    ("pg_describe_object", 3, 3, Form::Own(describe_object)),
     ("pg_get_partition_constraintdef", 1, 1, Form::Null("text")),
     ("pg_get_viewdef", 1, 2, Form::Null("text")),
     ("pg_get_ruledef", 1, 2, Form::Null("text")),
@@ -72,8 +72,7 @@ const GUARDS: &[(&str, usize, usize, Form)] = &[
     ("format_type", 2, 2, Form::Own(format_type)),
     ("pg_get_userbyid", 1, 1, Form::Own(user_by_id)),
     // Comments.
-    ("obj_description", 1, 1, Form::Null("text")),
-    ("obj_description", 2, 2, Form::Own(obj_description)),
+    ("obj_description", 1, 2, Form::Own(obj_description)),
     ("col_description", 2, 2, Form::Own(col_description)),
     ("shobj_description", 2, 2, Form::System),
     // Sizes and files tell how much there is.
@@ -106,6 +105,8 @@ const GUARDS: &[(&str, usize, usize, Form)] = &[
     ("has_server_privilege", 2, 3, Form::Always("bool", "false")),
     ("has_parameter_privilege", 2, 3, Form::Always("bool", "false")),
     ("has_largeobject_privilege", 2, 3, Form::Always("bool", "false")),
+    // With two arguments the second is a query that it runs.
+    ("ts_rewrite", 3, 3, Form::Own(|_, _| "pg_catalog.ts_rewrite($1, $2, $3)".to_owned())),
     // Names to OIDs. to_regprocedure and to_regoperator are not here: before PostgreSQL 16 they raise for unknown types.
     ("to_regclass", 1, 1, Form::Own(to_regclass)),
     ("to_regtype", 1, 1, Form::Own(to_regtype)),
@@ -127,7 +128,6 @@ pub fn guard(name: &str, argc: usize, v: &Visibility<'_>) -> Option<String> {
     let (_, _, _, form) = GUARDS.iter().find(|g| g.0 == name && (g.1..=g.2).contains(&argc))?;
     Some(match form {
         Form::First(set) => call(name, argc, 1, &format!("{}::pg_catalog.oid", oids(*set, v).find(&oid_text("$1")))),
-        Form::Second(set) => call(name, argc, 2, &format!("{}::pg_catalog.oid", oids(*set, v).find(&oid_text("$2")))),
         Form::System => call(name, argc, 1, &system_oid("$1")),
         Form::SystemIsVisible => format!("NULLIF(pg_catalog.{name}(($1)::pg_catalog.oid), false)"),
         Form::Always(kind, value) => constant(argc, &format!("{value}::pg_catalog.{kind}")),
@@ -165,7 +165,39 @@ fn constraintdef(argc: usize, v: &Visibility<'_>) -> String {
     let scope = v.scope();
     let referenced: BTreeSet<_> = scope.relations.iter().flat_map(|s| v.constraints(s)).map(|c| c.references).collect();
     let renamed = scope.relations.iter().filter(|s| s.is_renamed() && referenced.contains(&s.relation.oid));
-    lookup::rename(text, renamed, " REFERENCES ", "\\(", " REFERENCES ", "(")
+    let text = lookup::rename(text, renamed, " REFERENCES ", "\\(", " REFERENCES ", "(");
+    lookup::bare(text, "FOREIGN KEY \\(.*\\) REFERENCES ", v)
+}
+
+/// An expression of the catalog. Defaults are often a word of a type or a number of a sequence: those are named as the caller's path
+/// finds them.
+fn expression(argc: usize, v: &Visibility<'_>) -> String {
+    let relation = format!("{}::pg_catalog.oid", oids(Set::Relations, v).find(&oid_text("$2")));
+    let text = lookup::bare(call("pg_get_expr", argc, 2, &relation), "'([^']|'')*'::", v);
+    // The sequence's name is not looked up: only the first schema that the caller sees is sure to find it.
+    let first = v.search_path.iter().find(|schema| v.scope().schemas.contains_key(schema.as_str()));
+    match first {
+        Some(schema) => lookup::first_bare(text, "nextval\\('", schema),
+        None => text,
+    }
+}
+
+/// Descriptions of the system's own objects of kinds that are the same everywhere; not of roles, databases and the like.
+fn describe_object(_: usize, _: &Visibility<'_>) -> String {
+    // pg_type, pg_proc, pg_class, pg_am, pg_amop, pg_amproc, pg_cast, pg_language, pg_namespace, pg_opclass, pg_operator, pg_conversion,
+    // pg_opfamily, pg_extension, pg_collation, pg_ts_parser, pg_ts_dict, pg_ts_config, pg_ts_template (their .dat and .h files).
+    let mut classes = Map::default();
+    for class in [
+        1247, 1255, 1259, 2601, 2602, 2603, 2605, 2612, 2615, 2616, 2617, 2607, 2753, 3079, 3456, 3601, 3600, 3602,
+        3764,
+    ] {
+        classes.add_oid(class);
+    }
+    format!(
+        "pg_catalog.pg_describe_object({}::pg_catalog.oid, {}, $3)",
+        classes.find(&oid_text("$1")),
+        system_oid("$2")
+    )
 }
 
 fn guard_first(name: &str, argc: usize, set: Set, v: &Visibility<'_>) -> String {
@@ -200,7 +232,8 @@ fn type_is_visible(_: usize, v: &Visibility<'_>) -> String {
 }
 
 fn format_type(_: usize, v: &Visibility<'_>) -> String {
-    format!("pg_catalog.format_type({}::pg_catalog.oid, $2)", oids(Set::Types, v).find(&oid_text("$1")))
+    let text = format!("pg_catalog.format_type({}::pg_catalog.oid, $2)", oids(Set::Types, v).find(&oid_text("$1")));
+    lookup::bare(text, "", v)
 }
 
 /// Owners and the caller; every other role is unknown.
@@ -212,7 +245,8 @@ fn user_by_id(_: usize, v: &Visibility<'_>) -> String {
 }
 
 /// The one form that needs a value twice, the OID for the test and for the call: a sub-select evaluates it once.
-fn obj_description(_: usize, v: &Visibility<'_>) -> String {
+/// Without a class (an old form) of relations, else types, and of the system's objects.
+fn obj_description(argc: usize, v: &Visibility<'_>) -> String {
     let scope = v.scope();
     let indexes = scope.relations.iter().flat_map(|s| s.indexes()).map(|i| i.oid.0);
     let classes = scope.relations.iter().map(|s| s.relation.oid.0).chain(indexes);
@@ -232,6 +266,18 @@ fn obj_description(_: usize, v: &Visibility<'_>) -> String {
         if let Some(text) = &seen.decision.comments.relation {
             declared.add(format!("{}:pg_class", seen.relation.oid), text.as_str());
         }
+    }
+    if argc == 1 {
+        let system = format!("g.a1 < {}::pg_catalog.oid", super::functions::FIRST_NORMAL_OID);
+        let shown = oid_array(scope.relations.iter().map(|s| s.relation.oid.0));
+        let types = oid_array(scope.types.iter().copied());
+        return format!(
+            "(SELECT COALESCE({}, CASE WHEN {system} THEN pg_catalog.obj_description(g.a1) \
+             WHEN g.a1 = ANY ({shown}) THEN pg_catalog.obj_description(g.a1, 'pg_class'::pg_catalog.name) \
+             WHEN g.a1 = ANY ({types}) THEN pg_catalog.obj_description(g.a1, 'pg_type'::pg_catalog.name) END) \
+             FROM (SELECT ($1)::pg_catalog.oid AS a1 OFFSET 0) AS g)",
+            declared.find("pg_catalog.concat(g.a1, ':pg_class')")
+        );
     }
     format!(
         "(SELECT COALESCE({}, CASE WHEN {} THEN pg_catalog.obj_description(g.a1, g.a2) END) \

@@ -88,6 +88,8 @@ pub(crate) enum Set {
     WholeRelations,
     /// Of those, the ones all of whose ancestors are visible.
     Rooted,
+    /// Visible relations under their own names, all of whose partitions and children are, too.
+    Trees,
     /// Visible indexes and the system's.
     Indexes,
     /// Visible constraints and the system's.
@@ -110,6 +112,26 @@ pub(crate) fn oids(set: Set, v: &Visibility<'_>) -> Map {
         Set::Rooted => {
             let rooted = scope.relations.iter().filter(|s| has_visible_ancestors(s.relation, v, 0));
             rooted.for_each(|s| map.add_oid(s.relation.oid.0));
+        }
+        Set::Trees => {
+            // Whatever is hidden or renamed takes its ancestors with it.
+            let mut broken: Vec<Oid> = v
+                .catalog
+                .relations
+                .values()
+                .filter(|r| !r.parents.is_empty() && v.seen(r.oid).is_none_or(|s| s.is_renamed()))
+                .flat_map(|r| r.parents.iter().copied())
+                .collect();
+            let mut taken = std::collections::BTreeSet::new();
+            while let Some(oid) = broken.pop() {
+                if taken.insert(oid) {
+                    let own = v.catalog.relations.values().find(|r| r.oid == oid);
+                    broken.extend(own.into_iter().flat_map(|r| r.parents.iter().copied()));
+                }
+            }
+            let whole =
+                scope.relations.iter().filter(|s| !s.is_renamed() && s.is_stored() && !taken.contains(&s.relation.oid));
+            whole.for_each(|s| map.add_oid(s.relation.oid.0));
         }
         Set::Indexes => {
             v.system_relations().flat_map(|r| &r.indexes).for_each(|i| map.add_oid(i.oid.0));
@@ -170,6 +192,13 @@ pub(crate) fn relation_spellings(v: &Visibility<'_>) -> Map {
     map
 }
 
+/// As [`relation_spellings`], indexes by their OIDs too.
+pub(crate) fn relation_spellings_and_indexes(v: &Visibility<'_>) -> Map {
+    let mut map = relation_spellings(v);
+    oids(Set::Indexes, v).0.keys().for_each(|oid| map.add(oid.clone(), oid.clone()));
+    map
+}
+
 /// Every spelling of a relation or index, as in [`relation_spellings`], to its name as a `regclass` is printed (`regclassout`): bare where
 /// the caller's path finds it, else with its schema, and always the name that callers use.
 pub(crate) fn relation_names(v: &Visibility<'_>) -> Map {
@@ -227,6 +256,48 @@ pub(crate) fn rename<'s, 'v: 's>(
             quote_literal(&pattern),
             quote_literal(&format!("{shown_before}{name}{shown_after}"))
         )
+    })
+}
+
+/// A definition (SQL of type text) without the schema that the server prints behind `before`, a pattern, where the caller's path makes it
+/// superfluous: the server's own path is pinned. The definition is mentioned once.
+pub(crate) fn bare(definition: String, before: &str, v: &Visibility<'_>) -> String {
+    let schemas: Vec<String> = bare_schemas(v).map(either).collect();
+    if schemas.is_empty() {
+        return definition;
+    }
+    let pattern = format!("^({before})({})[.]", schemas.join("|"));
+    format!(
+        "pg_catalog.regexp_replace({definition}, {}::pg_catalog.text, '\\1'::pg_catalog.text)",
+        quote_literal(&pattern)
+    )
+}
+
+/// The same for one schema, the first of the path.
+pub(crate) fn first_bare(definition: String, before: &str, schema: &str) -> String {
+    let pattern = format!("^({before}){}[.]", either(schema));
+    format!(
+        "pg_catalog.regexp_replace({definition}, {}::pg_catalog.text, '\\1'::pg_catalog.text)",
+        quote_literal(&pattern)
+    )
+}
+
+/// Schemas of the caller's path in which everything the caller sees is found by its bare name.
+fn bare_schemas<'s>(v: &'s Visibility<'_>) -> impl Iterator<Item = &'s str> + 's {
+    let scope = v.scope();
+    let found = types_found_by_path(v);
+    v.search_path.iter().map(String::as_str).filter(move |schema| {
+        let mut relations = scope.relations.iter().filter(|s| s.decision.logical.schema == **schema);
+        let mut types = scope.types.iter().filter(|oid| {
+            v.catalog
+                .types
+                .get(&Oid(**oid))
+                .is_some_and(|t| t.name.schema == **schema && t.element == Oid(0) && t.relation == Oid(0))
+        });
+        !is_system(schema)
+            && scope.schemas.contains_key(*schema)
+            && relations.all(|s| v.find_relation(None, &s.decision.logical.name) == Some(s.relation.oid))
+            && types.all(|oid| found.0.get(&oid.to_string()) == Some(&Some(Value::Bool(true))))
     })
 }
 

@@ -8,7 +8,7 @@
 pub mod functions;
 pub mod guard;
 pub mod load;
-mod lookup;
+pub(crate) mod lookup;
 pub mod manifest;
 pub mod reg;
 pub mod scratch;

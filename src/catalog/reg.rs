@@ -29,6 +29,17 @@ pub fn cast_guard(type_name: &str, v: &Visibility<'_>) -> Option<String> {
     Some(format!("({found})::pg_catalog.oid::pg_catalog.{type_name}"))
 }
 
+/// As [`cast_guard`], for where an OID is asked for: `$1::regclass::oid`, an argument of a function that looks objects up.
+pub fn oid_guard(type_name: &str, v: &Visibility<'_>) -> Option<String> {
+    match type_name {
+        "regclass" => Some(format!(
+            "({})::pg_catalog.oid",
+            lookup::relation_spellings_and_indexes(v).find("($1)::pg_catalog.text")
+        )),
+        _ => cast_guard(type_name, v).map(|text| format!("({text})::pg_catalog.oid")),
+    }
+}
+
 /// Whether casts to `pg_catalog.type_name` read or print the catalog, so that [`cast_guard`] and [`resolve_reg_literal`] apply.
 pub fn is_reg_type(type_name: &str) -> bool {
     matches!(

@@ -126,6 +126,11 @@ pub fn may_show(lower: &str) -> bool {
     SETTABLE.binary_search(&lower).is_ok() || SHOWABLE.binary_search(&lower).is_ok()
 }
 
+/// The settings for which [`may_show`] holds.
+pub fn shown() -> impl Iterator<Item = &'static str> {
+    SETTABLE.iter().chain(SHOWABLE).copied()
+}
+
 /// The proxy's own settings.
 fn own(lower: &str) -> Option<&'static str> {
     match lower {
@@ -150,6 +155,12 @@ impl SessionView {
             "session_authorization" => Some(user.to_owned()),
             _ => None,
         }
+    }
+
+    /// All of those, with their values.
+    pub fn own_settings(&self, user: &str) -> Vec<(&'static str, String)> {
+        let names = ["search_path", "sqlveil.project", "is_superuser", "role", "session_authorization"];
+        names.into_iter().filter_map(|name| Some((name, self.own_setting(name, user)?))).collect()
     }
 }
 

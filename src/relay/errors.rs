@@ -46,6 +46,11 @@ fn names_the_warehouse(code: &str, text: &str) -> bool {
     }
 }
 
+/// Whether a hint mentions a name that the rewriter made.
+fn ours(text: &str) -> bool {
+    text.contains(ROW_ALIAS)
+}
+
 /// What an error is about.
 #[derive(Debug, Clone, Copy)]
 pub struct About<'a> {
@@ -150,6 +155,10 @@ pub fn relay(out: &mut BytesMut, tag: u8, fields: &Fields<'_>, about: Option<&Ab
             b'D' | b'H' | b's' | b't' | b'c' | b'd' | b'n'
                 if !policy.hides && !canonical && code != SqlState::INSUFFICIENT_PRIVILEGE.0 =>
             {
+                shown.push((kind, text));
+            }
+            // What analysis suggests before a row is read, about names and types that the caller wrote or sees.
+            b'H' if code.starts_with("42") && code != SqlState::INSUFFICIENT_PRIVILEGE.0 && !ours(text) => {
                 shown.push((kind, text));
             }
             // Source file, line, routine; which routine raised is as telling as the code.

@@ -59,14 +59,19 @@ impl Resolver<'_, '_> {
             }
         }
         let unit = call.args.first().and_then(string_constant).map(str::to_owned);
-        let args = if super::sequence::takes_sequence(&name) && self.resolved.calls.contains_key(&call.location) {
-            // The name of the sequence was resolved with the call.
-            let mut args = vec![Facts::constant(Type::Unclear)];
-            args.extend(self.each(call.args.get_mut(1..).unwrap_or_default(), scope)?);
-            args
-        } else {
-            self.each(&mut call.args, scope)?
-        };
+        // What looks objects up takes them by OID.
+        let looks_up = matches!(self.resolved.calls.get(&call.location), Some(Replacement::Guard(_)));
+        let sequence = super::sequence::takes_sequence(&name) && self.resolved.calls.contains_key(&call.location);
+        let mut args = Vec::with_capacity(call.args.len());
+        for (at, argument) in call.args.iter_mut().enumerate() {
+            if sequence && at == 0 {
+                // The name of the sequence was resolved with the call.
+                args.push(Facts::constant(Type::Unclear));
+                continue;
+            }
+            self.wants_oid = looks_up && Self::is_reg_cast(argument);
+            args.push(self.expression(argument, scope)?);
+        }
         // `age(xid)` tells how many transactions the warehouse has run.
         if name == "age"
             && let [of] = args.as_slice()

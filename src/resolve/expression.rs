@@ -5,6 +5,7 @@ use super::calls::value_function_type;
 use super::names::string_constant;
 use super::scope::{Found, Scope};
 use super::{Replacement, Resolver};
+use crate::catalog::functions::FIRST_NORMAL_OID;
 use crate::catalog::reg;
 use crate::error::{Family, Refusal, SqlState};
 use crate::sql::{NodeEnum, names, pb, walk};
@@ -298,6 +299,14 @@ impl Resolver<'_, '_> {
             return Err(Refusal::new(Family::Caller, SqlState("42703"), text).at(c.location));
         }
         self.beside_target(c, &path, &found, scope)?;
+        if matches!(found, Found::Row { .. } | Found::Nothing)
+            && let Some(catalog) = self.catalog_of(&path, scope)
+        {
+            // System columns do not exist, but of a system catalog its own OID is known to everyone, and psql compares it with `classoid`.
+            let value = Some(catalog.to_string());
+            self.replace(c.location, Replacement::Constant { value, type_name: "oid", array: false })?;
+            return Ok(Facts::constant(Type::Known(OID)));
+        }
         Ok(match found {
             Found::Column { column, depth, .. } => Facts {
                 masked: column.masked,
@@ -316,6 +325,20 @@ impl Resolver<'_, '_> {
             Found::Unknown => opaque(self, scope.all_uses()),
             Found::Nothing => opaque(self, scope.all_uses()),
         })
+    }
+
+    /// The OID of the system catalog whose `tableoid` a reference names, where no outer join can make it NULL.
+    fn catalog_of(&self, path: &[&str], scope: &Scope<'_>) -> Option<Oid> {
+        let items = match path {
+            ["tableoid"] => scope.items.iter().collect::<Vec<_>>(),
+            [item, "tableoid"] => scope.items.iter().filter(|i| i.name == **item).collect(),
+            _ => return None,
+        };
+        let [item] = items.as_slice() else { return None };
+        let mut uses = item.uses.iter();
+        let (Some(use_), None, false) = (uses.next(), uses.next(), item.nullable) else { return None };
+        let decision = self.resolved.relations.get(use_)?.permitted.decision();
+        (decision.remote.schema == "pg_catalog" && decision.oid.0 < FIRST_NORMAL_OID).then_some(decision.oid)
     }
 
     /// Operators in all their grammar forms.
@@ -338,7 +361,13 @@ impl Resolver<'_, '_> {
             let collations = (self.collation_at(l, scope), self.collation_at(r, scope));
             no_conflict(collations.0, collations.1, e.location)?;
         }
+        // Two objects, or an object and an OID, are compared as OIDs.
+        let both = |n: Option<&pb::Node>| n.is_some_and(|n| Self::is_reg_cast(n) || Self::is_oid_column(n));
+        let objects =
+            matches!(name.as_str(), "=" | "<>" | "!=") && both(e.lexpr.as_deref()) && both(e.rexpr.as_deref());
+        self.wants_oid = objects && e.lexpr.as_deref().is_some_and(Self::is_reg_cast);
         let left = self.optional(&mut e.lexpr, scope)?;
+        self.wants_oid = objects && e.rexpr.as_deref().is_some_and(Self::is_reg_cast);
         let in_list = match e.rexpr.as_deref_mut() {
             Some(pb::Node { node: Some(NodeEnum::List(list)) }) => Some(self.each(&mut list.items, scope)?),
             _ => None,
@@ -465,13 +494,17 @@ impl Resolver<'_, '_> {
         let Some(name) = &cast.type_name else {
             return Err(Refusal::internal("a cast without a type"));
         };
+        let as_oid = std::mem::take(&mut self.wants_oid);
         let target = self.type_name(name)?;
         if let Some(alias) = Self::reg_type(name) {
             if !name.array_bounds.is_empty() {
                 return Err(Refusal::unsupported(format!("arrays of {alias} are not supported")).at(name.location));
             }
-            return self.reg_cast(&alias, cast, scope);
+            return self.reg_cast(&alias, cast, scope, as_oid);
         }
+        // Between a computed name and a number stands the object's OID, not its name.
+        self.wants_oid =
+            matches!(target, Some(OID | oid::INT4 | oid::INT8)) && cast.arg.as_deref().is_some_and(Self::is_reg_cast);
         let literal = matches!(
             cast.arg.as_deref().and_then(|a| a.node.as_ref()),
             Some(NodeEnum::AConst(_) | NodeEnum::ParamRef(_))
@@ -506,12 +539,38 @@ impl Resolver<'_, '_> {
         Ok(Facts { type_oid: ty, ..inner }.but(total))
     }
 
+    /// Whether a node names a column as system catalogs name their keys.
+    fn is_oid_column(node: &pb::Node) -> bool {
+        match &node.node {
+            Some(NodeEnum::ColumnRef(c)) => {
+                matches!(names::parts(&c.fields).as_deref(), Some([.., name]) if *name == "oid" || name.ends_with("relid"))
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a node is a cast to an OID alias type.
+    pub(super) fn is_reg_cast(node: &pb::Node) -> bool {
+        match &node.node {
+            Some(NodeEnum::TypeCast(cast)) => {
+                cast.type_name.as_ref().is_some_and(|name| Self::reg_type(name).is_some())
+            }
+            _ => false,
+        }
+    }
+
     fn is_domain(&self, oid: Oid) -> bool {
         self.sight.catalog.types.get(&oid).is_none_or(|t| t.kind == 'd' || t.kind == 'c')
     }
 
     /// Casts to `regclass` and its family: literals are resolved here, as the caller sees the catalog; others are guarded.
-    fn reg_cast(&mut self, alias: &str, cast: &mut pb::TypeCast, scope: &Scope<'_>) -> Result<Facts, Refusal> {
+    fn reg_cast(
+        &mut self,
+        alias: &str,
+        cast: &mut pb::TypeCast,
+        scope: &Scope<'_>,
+        as_oid: bool,
+    ) -> Result<Facts, Refusal> {
         let literal = cast.arg.as_deref().and_then(string_constant).map(str::to_owned);
         let inner = self.optional(&mut cast.arg, scope)?.unwrap_or_else(|| Facts::constant(Type::Unclear));
         let visibility = self.sight.told();
@@ -537,6 +596,13 @@ impl Resolver<'_, '_> {
                 let type_oid = if type_name == "oid" { Type::Known(OID) } else { type_oid };
                 self.replace(cast.location, Replacement::Constant { value: Some(digits), type_name, array: false })?;
                 Ok(Facts::constant(type_oid))
+            }
+            None if as_oid && let Some(text) = reg::oid_guard(alias, visibility) => {
+                if let Some(argument) = cast.arg.as_deref() {
+                    self.scalar_argument(argument, cast.location)?;
+                }
+                self.replace(cast.location, Replacement::Guard(text))?;
+                Ok(Facts { type_oid: Type::Known(OID), ..inner }.but(false))
             }
             None => {
                 let text = reg::cast_guard(alias, visibility).ok_or_else(|| {

@@ -15,6 +15,10 @@ use std::rc::Rc;
 /// `int8` (pg_type.dat).
 const INT8: crate::types::Oid = crate::types::Oid(20);
 
+/// `bool` and `int4` (pg_type.dat).
+const BOOL: crate::types::Oid = crate::types::Oid(16);
+const INT4: crate::types::Oid = crate::types::Oid(23);
+
 /// `regclass` (pg_type.dat): what functions that give object identifiers in sets give.
 const REGCLASS: crate::types::Oid = crate::types::Oid(2205);
 
@@ -108,7 +112,7 @@ impl Resolver<'_, '_> {
                 self.check_alias(function.alias.as_ref())?;
                 let mut touches = BTreeSet::new();
                 let mut name = None;
-                let mut identifiers = false;
+                let (mut identifiers, mut tree) = (false, false);
                 for entry in &mut function.functions {
                     // Each entry is a list: the call, then its column definitions.
                     let Some(N::List(list)) = &mut entry.node else {
@@ -125,6 +129,7 @@ impl Resolver<'_, '_> {
                                 if let Some(N::FuncCall(call)) = &part.node {
                                     self.function_in_from = true;
                                     let called = names::parts(&call.funcname).and_then(|p| p.last().copied());
+                                    tree |= called == Some("pg_partition_tree");
                                     identifiers |= called.is_some_and(|name| self.gives_alias(name));
                                 }
                                 touches.extend(self.expression(part, scope)?.touches);
@@ -141,7 +146,7 @@ impl Resolver<'_, '_> {
                 }
                 let name = function.alias.as_ref().map(|a| a.aliasname.clone()).or(name).unwrap_or_default();
                 // Object identifiers in FROM: whatever the column is called, its type must be known wherever it is used.
-                let columns = if identifiers {
+                let columns = if identifiers || tree {
                     if function.functions.len() != 1 {
                         return Err(Refusal::unsupported("this form of a catalog function in FROM is not supported"));
                     }
@@ -150,15 +155,27 @@ impl Resolver<'_, '_> {
                     let uses = Rc::new(touches.clone());
                     let column = |(at, name): (usize, String)| Column {
                         name,
-                        // WITH ORDINALITY adds a number behind it.
-                        type_oid: Some(if at == 1 && function.ordinality { INT8 } else { REGCLASS }),
+                        type_oid: Some(match at {
+                            0 => REGCLASS,
+                            1 if tree => REGCLASS,
+                            2 if tree => BOOL,
+                            3 if tree => INT4,
+                            // WITH ORDINALITY adds a number behind it.
+                            _ => INT8,
+                        }),
                         total: false,
                         uses: Rc::clone(&uses),
                         base: None,
                         masked: false,
                     };
-                    let mut columns: Vec<Column> = given.enumerate().map(column).collect();
-                    columns.extend([name.clone(), "relid".to_owned()].into_iter().map(|n| column((0, n))));
+                    let mut columns: Vec<Column> = given.enumerate().map(&column).collect();
+                    if tree {
+                        let own = ["relid", "parentrelid", "isleaf", "level"].into_iter().enumerate();
+                        let missing = columns.len();
+                        columns.extend(own.skip(missing).map(|(at, n)| column((at, n.to_owned()))));
+                    } else {
+                        columns.extend([name.clone(), "relid".to_owned()].into_iter().map(|n| column((0, n))));
+                    }
                     Some(columns)
                 } else {
                     None

@@ -201,6 +201,8 @@ struct Resolver<'a, 's> {
     all_exposed: bool,
     /// The next call stands in FROM itself.
     function_in_from: bool,
+    /// The cast to an OID alias type that comes next is to give an OID.
+    wants_oid: bool,
     /// Parameters mentioned more than once.
     repeated: BTreeSet<i64>,
     /// Total conjuncts by use, ready to be copied below a barrier.
@@ -216,6 +218,7 @@ impl<'a, 's> Resolver<'a, 's> {
             exposed: BTreeSet::new(),
             all_exposed: false,
             function_in_from: false,
+            wants_oid: false,
             repeated: BTreeSet::new(),
             pushable: BTreeMap::new(),
         }

@@ -290,7 +290,7 @@ impl Resolver<'_, '_> {
         let parts = names::parts(&call.funcname).unwrap_or_default();
         let undefined = |written: String| {
             Refusal::new(Family::Denied, SqlState::UNDEFINED_FUNCTION, format!("function {written} does not exist"))
-                .with_hint("Only built-in functions that cannot reach beyond their arguments, and those an administrator vouches for, may be called.")
+                .with_hint(NO_FUNCTION)
                 .at(call.location)
         };
         let name = match parts.as_slice() {
@@ -315,11 +315,14 @@ impl Resolver<'_, '_> {
                 return Ok(());
             }
             // `column(relation)` is another spelling of `relation.column`; upstream's search path reaches no other function.
-            // A type's name in that place is a cast.
+            // A type's name in that place is a cast (manual, 4.2.9).
+            let cast = self.sight.catalog.names_a_cast(name);
             let is_type = self.sight.catalog.type_names.contains_key(&QualifiedName::new("pg_catalog", name));
-            let projection = parts.len() == 1
+            let projection = (parts.len() == 1
                 && !is_type
                 && matches!(call.args.as_slice(), [arg] if matches!(arg.node, Some(NodeEnum::ColumnRef(_))))
+                || cast
+                    && matches!(call.args.as_slice(), [arg] if !matches!(arg.node, Some(NodeEnum::NamedArgExpr(_)))))
                 && !call.agg_star
                 && !call.agg_distinct
                 && !call.agg_within_group
@@ -469,20 +472,57 @@ impl Resolver<'_, '_> {
 
     /// `current_setting('name')`: settings that the proxy holds are constants, harmless ones pass, others are refused.
     fn current_setting(&self, call: &pb::FuncCall) -> Result<Replacement, Refusal> {
-        let name = call.args.first().and_then(string_constant).ok_or_else(|| {
-            Refusal::unsupported("current_setting() is supported with a constant name").at(call.location)
-        })?;
+        let Some(name) = call.args.first().and_then(string_constant) else {
+            let [_] = call.args.as_slice() else {
+                return Err(Refusal::unsupported("current_setting() is supported with constants").at(call.location));
+            };
+            if let Some(argument) = call.args.first() {
+                self.scalar_argument(argument, call.location)?;
+            }
+            // psql's \dconfig: of each setting that pg_settings shows.
+            let (own, shown) =
+                (self.sight.session.own_settings(&self.sight.caller.user), crate::plan::settings::shown());
+            let (mut values, mut names) =
+                (crate::catalog::lookup::Map::default(), crate::catalog::lookup::Map::default());
+            own.into_iter().for_each(|(name, value)| values.add(name, value));
+            let listed = crate::catalog::system::classes::SETTINGS.iter().map(|name| name.to_ascii_lowercase());
+            shown.map(str::to_owned).chain(listed).for_each(|name| names.add(name.clone(), name));
+            return Ok(Replacement::Guard(format!(
+                "(SELECT COALESCE({}, pg_catalog.current_setting({}, true)) \
+                 FROM (SELECT pg_catalog.lower(($1)::pg_catalog.text) AS a1 OFFSET 0) AS g)",
+                values.find("g.a1"),
+                names.find("g.a1")
+            )));
+        };
         let lower = name.to_ascii_lowercase();
         if let Some(value) = self.sight.session.own_setting(&lower, &self.sight.caller.user) {
             return Ok(Replacement::Constant { value: Some(value), type_name: "text", array: false });
         }
         if !crate::plan::settings::may_show(&lower) {
+            // Settings of one's own choice (manual, 20.16) cannot be made here, so there are none.
+            if lower.contains('.') {
+                return match call.args.get(1).map(boolean_constant) {
+                    Some(Some(true)) => Ok(Replacement::Constant { value: None, type_name: "text", array: false }),
+                    None | Some(Some(false)) => Err(Refusal::new(
+                        Family::Caller,
+                        SqlState::UNDEFINED_OBJECT,
+                        format!("unrecognized configuration parameter \"{name}\""),
+                    )),
+                    Some(None) => {
+                        Err(Refusal::unsupported("current_setting() is supported with constants").at(call.location))
+                    }
+                };
+            }
             return Err(Refusal::denied(format!("permission denied to examine \"{name}\"")).at(call.location));
         }
         let quoted = crate::types::quote_literal(&lower);
         Ok(Replacement::Guard(format!("pg_catalog.current_setting({quoted}, true)")))
     }
 }
+
+/// PostgreSQL's own hint (parse_func.c): whether there is such a function outside `pg_catalog` is not told.
+const NO_FUNCTION: &str =
+    "No function matches the given name and argument types. You might need to add explicit type casts.";
 
 /// What a function's OID alias becomes: the name where the name is what one asks for, the OID where objects are compared.
 pub(super) fn alias_shown_as(function: &str) -> &'static str {

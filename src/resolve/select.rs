@@ -404,6 +404,7 @@ impl Resolver<'_, '_> {
             Some(NodeEnum::TypeCast(t)) => self.resolved.calls.get(&t.location),
             Some(NodeEnum::SqlvalueFunction(f)) => self.resolved.calls.get(&f.location),
             Some(NodeEnum::FuncCall(f)) => self.resolved.calls.get(&f.location),
+            Some(NodeEnum::ColumnRef(c)) => self.resolved.calls.get(&c.location),
             _ => None,
         };
         match replacement {

@@ -309,6 +309,10 @@ impl Rewriter<'_> {
                     *node = self.mentioned(mention)?;
                     return Ok(());
                 }
+                if let Some(with) = self.resolved.calls.get(&c.location) {
+                    *node = replacement(with, &[])?;
+                    return Ok(());
+                }
                 if let Some(shorter) = self.resolved.columns.get(&c.location) {
                     c.fields = shorter
                         .iter()

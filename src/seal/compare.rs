@@ -100,7 +100,19 @@ impl<'r> Comparison<'r> {
                     _ => Err(Broken::at("a relation that is not behind its view")),
                 }
             }
-            "ColumnRef" => self.reference(c, sealed_kind, s),
+            "ColumnRef" => {
+                // `tableoid` of a system catalog is the constant that everyone knows; nothing else becomes one.
+                let columns = c.field("fields").map(Tree::strings).unwrap_or_default();
+                match location(c).and_then(|l| self.resolved.calls.get(&l)) {
+                    Some(known @ Replacement::Constant { type_name: "oid", .. })
+                        if columns.last() == Some(&"tableoid") =>
+                    {
+                        self.replaced(known, kind, c, sealed_kind, s)
+                    }
+                    Some(_) => Err(Broken::at("a column that became something else")),
+                    None => self.reference(c, sealed_kind, s),
+                }
+            }
             "RangeTableSample" => {
                 let relation = c.field("relation").and_then(Tree::unwrap_node).map(|(_, r)| r);
                 let use_ = relation.and_then(location).and_then(|l| self.resolved.relations.get(&l));
@@ -233,6 +245,15 @@ impl<'r> Comparison<'r> {
         sealed_kind: &'static str,
         s: &Tree,
     ) -> Verdict {
+        // Errors about the whole of an expression point to its first character.
+        let whole = |t: &Tree| {
+            let mut first = None;
+            t.each(&mut |t| first = first.into_iter().chain(location(t)).min());
+            first.and_then(|at| u32::try_from(at).ok())
+        };
+        if let (Some(s), Some(c)) = (whole(s), whole(c)) {
+            self.pairs.push((s, c));
+        }
         match replacement {
             Replacement::Constant { value, type_name, array } => {
                 let literal = value.as_deref().map_or_else(|| "NULL".to_owned(), quote_literal);

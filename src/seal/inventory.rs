@@ -203,10 +203,13 @@ fn function(tree: &Tree, resolved: &Resolved, catalog: &Catalog) -> Result<(), B
         return Ok(());
     }
     let known = catalog.functions.contains_key(name);
+    let one_argument = tree.field("args").is_some_and(|a| a.as_list().len() == 1);
     match catalog.function_class(name) {
         FunctionClass::Allowed if known => Ok(()),
         // An unknown unqualified name that is no type's can only be `column(relation)`: the warehouse's path reaches no other schema.
         _ if !known && parts.len() == 1 && !is_system_type(name, catalog) => Ok(()),
+        // A type's name there is a cast.
+        _ if !known && catalog.names_a_cast(name) && one_argument => Ok(()),
         FunctionClass::Allowed | FunctionClass::Identity(_) | FunctionClass::Guarded | FunctionClass::Denied => {
             Err(Broken::at("a function that is not allowed"))
         }

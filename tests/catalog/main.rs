@@ -242,13 +242,13 @@ async fn the_manifest_of_functions_is_what_the_rule_says() {
 async fn what_must_not_be_called_is_not_allowed() {
     let (client, _) = database().await;
     let catalog = Catalog::load(&client).await.unwrap();
-    for name in "query_to_xml table_to_xml cursor_to_xml database_to_xml ts_stat ts_rewrite pg_read_file pg_read_binary_file pg_ls_dir \
+    for name in "query_to_xml table_to_xml cursor_to_xml database_to_xml ts_stat pg_read_file pg_read_binary_file pg_ls_dir \
         pg_stat_file lo_get lo_import lo_export loread pg_sleep pg_sleep_for set_config nextval currval lastval setval pg_advisory_lock \
         pg_try_advisory_lock pg_notify txid_current pg_current_xact_id pg_current_snapshot pg_stat_get_activity pg_stat_get_live_tuples \
         pg_logical_emit_message pg_create_logical_replication_slot pg_terminate_backend pg_cancel_backend inet_client_addr inet_server_port \
         pg_export_snapshot currtid2 current_query textin byteain textsend int4send textrecv eqsel scalarltsel btint4cmp hashint4 regclass \
         pg_show_all_settings pg_lock_status pg_prepared_statement pg_cursor pg_promote pg_reload_conf pg_rotate_logfile aclexplode \
-        makeaclitem acldefault pg_describe_object pg_identify_object pg_get_object_address oidvectortypes pg_partition_tree \
+        makeaclitem acldefault pg_identify_object pg_get_object_address oidvectortypes \
         satisfies_hash_partition pg_get_publication_tables pg_sequence_last_value pg_sequence_parameters pg_hba_file_rules dblink setseed \
         has_nothing pg_event_trigger_dropped_objects to_regprocedure to_regoperator pg_collation_actual_version pg_stat_reset"
         .split_whitespace()

@@ -17,7 +17,7 @@ const CLASS_OF_CONSTRAINTS: u32 = 2606;
 const CLASS_OF_SCHEMAS: u32 = 2615;
 
 /// Settings a client may read: how values look and what the server is.
-const SETTINGS: &[&str] = &[
+pub(crate) const SETTINGS: &[&str] = &[
     "application_name",
     "array_nulls",
     "block_size",
@@ -71,7 +71,12 @@ pub(super) fn view(name: &str, v: &Visibility<'_>) -> View {
         "pg_enum" => View::rows(any("enumtypid", v.scope().types.iter().copied())),
         "pg_range" => View::rows(or(vec![system("rngtypid"), any("rngtypid", v.scope().types.iter().copied())])),
         "pg_namespace" => pg_namespace(v),
-        "pg_inherits" => View::rows(format!("{} AND {}", any("inhrelid", shown(v)), any("inhparent", shown(v)))),
+        "pg_inherits" => {
+            let seen = || shown(v).into_iter().chain(indexes(v));
+            View::rows(format!("{} AND {}", any("inhrelid", seen()), any("inhparent", seen())))
+        }
+        // Between the system's own objects; owners are elsewhere (pg_shdepend).
+        "pg_depend" => View::rows(format!("{} AND {}", system("objid"), system("refobjid"))),
         "pg_partitioned_table" => View::rows(any("partrelid", whole(v))),
         "pg_description" => pg_description(v),
         "pg_shdescription" => View::rows(system("objoid")),
@@ -94,7 +99,8 @@ pub(super) fn view(name: &str, v: &Visibility<'_>) -> View {
         | "pg_opclass" | "pg_operator" | "pg_opfamily" | "pg_ts_config" | "pg_ts_dict" | "pg_ts_parser"
         | "pg_ts_template" => View::rows(system("oid")),
         "pg_extension" => View::rows(system("oid")).null(&["extconfig", "extcondition"]),
-        "pg_proc" => View::rows(system("oid")).constant(&["prosrc"], "").null(&["probin", "proconfig", "prosqlbody"]),
+        // With their sources, which pg_get_functiondef() shows too.
+        "pg_proc" => View::rows(system("oid")),
         "pg_aggregate" => {
             View::rows(format!("{}::pg_catalog.oid < {FIRST_NORMAL_OID}::pg_catalog.oid", col("aggfnoid")))
         }

@@ -5,7 +5,7 @@
 //!
 //! Predicates and masks are total: equality of OIDs, names and numbers, and lookups in constants.
 
-mod classes;
+pub(crate) mod classes;
 mod extra;
 mod information;
 
@@ -18,6 +18,9 @@ use std::sync::Arc;
 
 /// What traces and `explain` call the policy of this module.
 const POLICY: &str = "virtual catalog";
+
+/// Catalogs of which everyone may read some columns only: no row of them is shown, and none is asked for.
+const CLOSED: &[&str] = &["pg_subscription"];
 
 /// `oid`, `name`, `aclitem[]` in pg_type.dat.
 const OID_TYPE: u32 = 26;
@@ -127,7 +130,16 @@ fn decide(relation: &Arc<Relation>, view: View, v: &Visibility<'_>) -> Option<Re
         Rows::None => Some("false".to_owned()),
         Rows::Where(ref sql) => Some(sql.clone()),
     };
-    let query = if view.extra.is_empty() {
+    let query = if CLOSED.contains(&relation.name.name.as_str()) {
+        let value = |c: &Column| mask(c, &Shown::Null, v).map(|m| format!("{} AS {}", m.sql, quote_ident(&c.name)));
+        let values = relation.columns.iter().map(value);
+        let values = values.collect::<Option<Vec<_>>>()?.join(", ");
+        Some(Arc::new(Query {
+            sql: format!("SELECT {values} WHERE false"),
+            relation: Arc::clone(relation),
+            total: true,
+        }))
+    } else if view.extra.is_empty() {
         None
     } else {
         let sql = with_extra(relation, &columns, predicate.as_deref(), &view, v)?;
