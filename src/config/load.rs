@@ -493,7 +493,7 @@ fn limits(reader: &mut Reader, top: &mut Entries<'_>) -> Limits {
     set!(reader, entries, limits.statement_bytes, "statement_bytes", |r: &mut Reader, n| r.bytes(n, 1024, 64 << 20));
     set!(reader, entries, limits.sessions, "sessions", |r: &mut Reader, n| r.count(n, 1, 1_000_000));
     set!(reader, entries, limits.sessions_per_user, "sessions_per_user", |r: &mut Reader, n| r.count(n, 1, 1_000_000));
-    set!(reader, entries, limits.failed_logins, "failed_logins", |r: &mut Reader, n| r.count(n, 1, 1_000_000));
+    set!(reader, entries, limits.failed_logins, "failed_logins", |r: &mut Reader, n| r.count(n, 0, 1_000_000));
     set!(reader, entries, limits.relations, "relations", |r: &mut Reader, n| r.count(n, 1, 10_000));
     set!(reader, entries, limits.result_rows, "result_rows", |r: &mut Reader, n| r.integer(n, 0, i64::MAX as u64));
     set!(reader, entries, limits.result_bytes, "result_bytes", |r: &mut Reader, n| r

@@ -134,7 +134,7 @@ pub struct Limits {
     pub sessions: usize,
     /// Most sessions of one user at once.
     pub sessions_per_user: usize,
-    /// Failed logins a minute of one user from one address; ten times as many of one address.
+    /// Failed logins a minute of one user from one address; ten times as many of one address; 0 = neither limited nor slowed.
     pub failed_logins: usize,
     /// Relations that one statement may mention.
     pub relations: usize,

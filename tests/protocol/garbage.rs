@@ -59,7 +59,7 @@ async fn stage() -> Arc<Running> {
              config: {predicate: \"id < 6\"}\ncircumstances: [{type: columnTags, columnTag: Name}]\n",
         )
         .user("ana", &[], &[])
-        .config("limits: {sessions: 500, sessions_per_user: 500, failed_logins: 1000000}")
+        .config("limits: {sessions: 500, sessions_per_user: 500, failed_logins: 0}")
         .start()
         .await;
     Arc::new(running)
