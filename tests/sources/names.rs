@@ -123,7 +123,7 @@ async fn descriptions_are_comments() {
     let running = running().await;
     let max = running.client("max").await;
     for (sql, expected) in [
-        ("SELECT obj_description('\"Sales\".\"Customers\"'::regclass)", "NULL"),
+        ("SELECT obj_description('\"Sales\".\"Customers\"'::regclass)", "People who buy"),
         ("SELECT obj_description('\"Sales\".\"Customers\"'::regclass, 'pg_class')", "People who buy"),
         ("SELECT col_description('\"Sales\".\"Customers\"'::regclass, 4)", "it's a note"),
         ("SELECT col_description('\"Sales\".\"Customers\"'::regclass, 3)", "remote city"),
