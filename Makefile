@@ -60,6 +60,7 @@ fmt: ## Format the code
 lint: setup ## Check formatting and lints, as CI does
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) clippy --locked --features disarm --lib --test defences -- -D warnings
 
 ci: ## What CI runs
 	@.ci/run

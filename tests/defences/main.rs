@@ -5,6 +5,8 @@
 
 #[path = "../golden/world.rs"]
 mod golden;
+#[path = "../golden/session.rs"]
+mod session;
 #[path = "../support/mod.rs"]
 mod support;
 

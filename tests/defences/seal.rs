@@ -1,12 +1,9 @@
 //! The seal: rewritten statements are changed behind the rewriter's back, in every way that would matter; none may be sent.
 
 use crate::golden;
+use crate::session::session;
 use sqlveil::disarm::tamper;
-use sqlveil::error::Refusal;
-use sqlveil::identity::Caller;
-use sqlveil::plan::{Plan, PlanInputs, Planner, Progress, SessionView};
-use sqlveil::world::World;
-use std::sync::Arc;
+use sqlveil::plan::Planner;
 
 /// What the caller writes, what is found in the printed text, and what is put in its place.
 const CHANGES: &[(&str, &str, &str)] = &[
@@ -94,26 +91,6 @@ const CHANGES: &[(&str, &str, &str)] = &[
     ("DISCARD PLANS", "PLANS", "ALL"),
 ];
 
-struct Session {
-    world: Arc<World>,
-    caller: Arc<Caller>,
-    view: Arc<SessionView>,
-}
-
-impl Progress for Session {
-    fn inputs(&self) -> Result<PlanInputs, Refusal> {
-        Ok(PlanInputs {
-            param_types: Vec::new(),
-            caller: Arc::clone(&self.caller),
-            world: Arc::clone(&self.world),
-            session: Arc::clone(&self.view),
-        })
-    }
-    fn admit(&mut self, _: &Arc<Plan>) -> Result<(), Refusal> {
-        Ok(())
-    }
-}
-
 /// The printed text as the change leaves it, without regard to case and blanks where the printer chooses them.
 fn changed(text: &str, from: &str, to: &str) -> Option<String> {
     text.contains(from).then(|| text.replacen(from, to, 1))
@@ -123,16 +100,7 @@ fn changed(text: &str, from: &str, to: &str) -> Option<String> {
 async fn nothing_that_was_tampered_with_is_sent() {
     let stage = golden::stage().await;
     let (world, _) = golden::load(&stage).await;
-    let caller = world.directory.caller("ana", None).expect("a caller");
-    let view = SessionView {
-        search_path_text: "\"$user\", public".into(),
-        search_path: vec!["ana".into(), "public".into()],
-        database: "hr".into(),
-        project: String::new(),
-        backend_pid: 42,
-        scratch: Default::default(),
-    };
-    let mut session = Session { world, caller: Arc::new(caller), view: Arc::new(view) };
+    let mut session = session(&world, "ana");
     let (mut unfound, mut sent) = (Vec::new(), Vec::new());
     for (sql, from, to) in CHANGES {
         tamper(None);
