@@ -110,7 +110,8 @@ async fn nothing_that_was_tampered_with_is_sent() {
             unfound.push(format!("{from} in {}", text.chars().take(400).collect::<String>()));
             continue;
         };
-        tamper(Some(Box::new(move |_| other.clone())));
+        // Other tests of this program plan statements of their own.
+        tamper(Some(Box::new(move |printed| if printed == text { other.clone() } else { printed })));
         match Planner::default().plan_string(sql, &mut session) {
             Err(refusal) => assert_eq!(refusal.code.0, "XX000", "{sql}: {}", refusal.message),
             Ok(_) => sent.push(format!("{sql}: {from} → {to}")),
