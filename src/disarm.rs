@@ -32,7 +32,7 @@ pub enum Defence {
     Settings,
     /// Deciding again when a prepared statement or cursor is used (`session::deciding`).
     Again,
-    /// The caller in the key of kept plans (`plan::cache`).
+    /// The caller and the session in the key of kept plans (`plan::cache`).
     Key,
     /// Bounds of depth before parsing (`sql::limits`).
     Depth,

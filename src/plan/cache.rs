@@ -41,8 +41,9 @@ impl Key {
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
         let Self { sql, param_types, caller, session, world } = self;
-        (caller == &other.caller || crate::disarm::is_off(crate::disarm::Defence::Key))
-            && (sql, param_types, session, world) == (&other.sql, &other.param_types, &other.session, &other.world)
+        let whose = (caller, session) == (&other.caller, &other.session);
+        (whose || crate::disarm::is_off(crate::disarm::Defence::Key))
+            && (sql, param_types, world) == (&other.sql, &other.param_types, &other.world)
     }
 }
 
@@ -54,8 +55,10 @@ impl Hash for Key {
         self.sql.hash(state);
         self.param_types.hash(state);
         #[cfg(not(feature = "disarm"))]
-        self.caller.user.hash(state);
-        self.session.hash(state);
+        {
+            self.caller.user.hash(state);
+            self.session.hash(state);
+        }
         self.world.hash(state);
     }
 }
