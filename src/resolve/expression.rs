@@ -3,7 +3,7 @@
 
 use super::calls::value_function_type;
 use super::names::string_constant;
-use super::scope::{Found, Scope};
+use super::scope::{Found, Item, Scope};
 use super::{Replacement, Resolver};
 use crate::catalog::functions::FIRST_NORMAL_OID;
 use crate::catalog::reg;
@@ -275,9 +275,15 @@ impl Resolver<'_, '_> {
             self.resolved.columns.insert(c.location, shorter);
         }
         if star {
+            let listed = std::mem::take(&mut self.star_is_listed);
             let touches = match path.as_slice() {
                 [item] => match scope.qualified(item, "*") {
-                    Found::Row { item } | Found::Column { item, .. } => item.uses.as_ref().clone(),
+                    Found::Row { item } | Found::Column { item, .. } => {
+                        if !listed {
+                            self.row_is_named(item, c.location)?;
+                        }
+                        item.uses.as_ref().clone()
+                    }
                     Found::Unknown | Found::Nothing => scope.all_uses(),
                 },
                 _ => scope.all_uses(),
@@ -318,6 +324,7 @@ impl Resolver<'_, '_> {
                 pushable: depth == 0 && column.base.is_some(),
             },
             Found::Row { item } => {
+                self.row_is_named(item, c.location)?;
                 let shown = item.columns.iter().flatten().any(|c| c.masked);
                 let facts = opaque(self, item.uses.as_ref().clone());
                 Facts { masked: facts.masked || shown, ..facts }
@@ -325,6 +332,24 @@ impl Resolver<'_, '_> {
             Found::Unknown => opaque(self, scope.all_uses()),
             Found::Nothing => opaque(self, scope.all_uses()),
         })
+    }
+
+    /// A whole row has the names of its relation's columns, whatever an alias calls them; that of a policy view has the alias's.
+    fn row_is_named(&self, item: &Item, location: i32) -> Result<(), Refusal> {
+        let mut uses = item.uses.iter();
+        let relation = uses.next().and_then(|use_| self.resolved.relations.get(use_));
+        let (Some(relation), None) = (relation, uses.next()) else { return Ok(()) };
+        let own = &relation.permitted.decision().columns;
+        let shown: Vec<&str> = item.columns.iter().flatten().map(|c| c.name.as_str()).collect();
+        let renamed = relation.alias == item.name
+            && own.len() == shown.len()
+            && own.iter().zip(shown).any(|(own, shown)| own.name != shown);
+        if !renamed {
+            return Ok(());
+        }
+        Err(Refusal::unsupported("a whole row of a relation whose columns are renamed is not supported")
+            .with_hint("Leave the names of the columns out of the alias, or name the columns one by one.")
+            .at(location))
     }
 
     /// The OID of the system catalog whose `tableoid` a reference names, where no outer join can make it NULL.
@@ -337,7 +362,13 @@ impl Resolver<'_, '_> {
         let [item] = items.as_slice() else { return None };
         let mut uses = item.uses.iter();
         let (Some(use_), None, false) = (uses.next(), uses.next(), item.nullable) else { return None };
-        let decision = self.resolved.relations.get(use_)?.permitted.decision();
+        let relation = self.resolved.relations.get(use_)?;
+        let decision = relation.permitted.decision();
+        // The catalog itself, not a sub-select over it.
+        let columns = item.columns.iter().flatten().map(|c| c.name.as_str());
+        if relation.alias != item.name || !columns.eq(decision.columns.iter().map(|c| c.name.as_str())) {
+            return None;
+        }
         (decision.remote.schema == "pg_catalog" && decision.oid.0 < FIRST_NORMAL_OID).then_some(decision.oid)
     }
 

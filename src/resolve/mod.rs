@@ -201,6 +201,8 @@ struct Resolver<'a, 's> {
     all_exposed: bool,
     /// The next call stands in FROM itself.
     function_in_from: bool,
+    /// The star that comes next is listed as columns, not taken as a row.
+    star_is_listed: bool,
     /// The cast to an OID alias type that comes next is to give an OID.
     wants_oid: bool,
     /// Parameters mentioned more than once.
@@ -219,6 +221,7 @@ impl<'a, 's> Resolver<'a, 's> {
             all_exposed: false,
             function_in_from: false,
             wants_oid: false,
+            star_is_listed: false,
             repeated: BTreeSet::new(),
             pushable: BTreeMap::new(),
         }

@@ -61,9 +61,24 @@ impl Resolver<'_, '_> {
             self.plain(select, &mut scope)?
         };
         let uses: BTreeSet<i32> = self.resolved.relations.keys().filter(|k| !before.contains(k)).copied().collect();
+        if !select.locking_clause.is_empty() {
+            return Err(self.locked(&uses));
+        }
         let outer_touches = touched.difference(&uses).copied().collect();
         let bounded = select.limit_count.is_some() || select.limit_offset.is_some();
         Ok(Output { columns, uses, outer_touches, tame: tame && !bounded && select.with_clause.is_none() })
+    }
+
+    /// Locking rows needs the right to write them (manual, SELECT, "The Locking Clause"); for those who have it, it is not supported.
+    fn locked(&self, uses: &BTreeSet<i32>) -> Refusal {
+        let mut decisions = uses.iter().filter_map(|u| self.resolved.relations.get(u)).map(|r| r.permitted.decision());
+        match decisions.find(|d| !d.write) {
+            Some(decision) => {
+                let kind = if decision.is_view(self.sight.catalog) { "view" } else { "table" };
+                Refusal::denied(format!("permission denied for {kind} {}", decision.logical.name))
+            }
+            None => no_locks(),
+        }
     }
 
     /// Common table expressions, each seeing those before it, and itself when recursive.
@@ -257,6 +272,7 @@ impl Resolver<'_, '_> {
                 return Err(Refusal::internal("a target without a value"));
             };
             if let Some(expanded) = star_columns(value, scope) {
+                self.star_is_listed = true;
                 self.expression(value, scope)?;
                 match (expanded, &mut columns) {
                     (Some(expanded), Some(known)) => known.extend(expanded),
@@ -662,15 +678,26 @@ pub(super) fn rename(mut columns: Vec<Column>, aliases: &[pb::Node]) -> Vec<Colu
     columns
 }
 
+fn no_locks() -> Refusal {
+    Refusal::unsupported("row locking (FOR UPDATE, FOR SHARE) is not supported")
+        .with_hint("Rows are locked by writing them; leave the locking clause away.")
+}
+
 /// Clauses that make a SELECT something else.
 fn refuse_clauses(select: &pb::SelectStmt) -> Result<(), Refusal> {
     if let Some(into) = &select.into_clause {
         let location = into.rel.as_ref().map_or(-1, |r| r.location);
         return Err(Refusal::unsupported("SELECT INTO is not supported").at(location));
     }
-    if !select.locking_clause.is_empty() {
-        return Err(Refusal::unsupported("row locking (FOR UPDATE, FOR SHARE) is not supported")
-            .with_hint("Everything read through policy is read-only; leave the locking clause away."));
+    // What PostgreSQL does not lock either is refused here; the rest when it is known whose rows they are.
+    let simple = select.larg.is_none()
+        && select.values_lists.is_empty()
+        && select.distinct_clause.is_empty()
+        && select.group_clause.is_empty()
+        && select.having_clause.is_none()
+        && !select.from_clause.is_empty();
+    if !select.locking_clause.is_empty() && !simple {
+        return Err(no_locks());
     }
     Ok(())
 }
