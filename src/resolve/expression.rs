@@ -274,8 +274,8 @@ impl Resolver<'_, '_> {
             }
             self.resolved.columns.insert(c.location, shorter);
         }
+        let listed = std::mem::take(&mut self.row_is_listed);
         if star {
-            let listed = std::mem::take(&mut self.star_is_listed);
             let touches = match path.as_slice() {
                 [item] => match scope.qualified(item, "*") {
                     Found::Row { item } | Found::Column { item, .. } => {
@@ -324,7 +324,9 @@ impl Resolver<'_, '_> {
                 pushable: depth == 0 && column.base.is_some(),
             },
             Found::Row { item } => {
-                self.row_is_named(item, c.location)?;
+                if !listed {
+                    self.row_is_named(item, c.location)?;
+                }
                 let shown = item.columns.iter().flatten().any(|c| c.masked);
                 let facts = opaque(self, item.uses.as_ref().clone());
                 Facts { masked: facts.masked || shown, ..facts }

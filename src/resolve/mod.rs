@@ -16,6 +16,8 @@ mod scratch_write;
 mod select;
 mod sequence;
 mod sight;
+mod target;
+mod writable;
 mod write;
 
 pub use expression::is_alias;
@@ -24,8 +26,8 @@ pub use scratch::{UNKNOWN_COLLATION, resolve_alter, resolve_index, resolve_table
 pub use scratch_write::written;
 pub use select::group_location;
 pub use sight::{Sight, Visible};
-pub(crate) use write::keeps_counts;
-pub use write::{Action, Check, Guard, Mention, NewRows, RowValue, Star, Target, Verb};
+pub use target::{Action, Check, Guard, Mention, NewRows, RowValue, Star, Target, Verb};
+pub(crate) use writable::keeps_counts;
 
 use crate::error::Refusal;
 use crate::policy::permit::Permitted;
@@ -201,8 +203,10 @@ struct Resolver<'a, 's> {
     all_exposed: bool,
     /// The next call stands in FROM itself.
     function_in_from: bool,
-    /// The star that comes next is listed as columns, not taken as a row.
-    star_is_listed: bool,
+    /// The star or row that comes next is given to the caller as it is: nothing asks for the names of its columns.
+    row_is_listed: bool,
+    /// How many queries the one being resolved is inside of, itself included.
+    depth: usize,
     /// The cast to an OID alias type that comes next is to give an OID.
     wants_oid: bool,
     /// Parameters mentioned more than once.
@@ -221,7 +225,8 @@ impl<'a, 's> Resolver<'a, 's> {
             all_exposed: false,
             function_in_from: false,
             wants_oid: false,
-            star_is_listed: false,
+            row_is_listed: false,
+            depth: 0,
             repeated: BTreeSet::new(),
             pushable: BTreeMap::new(),
         }

@@ -6,7 +6,9 @@
 use super::Resolver;
 use super::scope::{Column, Item, Scope};
 use super::select::known;
-use super::write::{Check, Mention, NewRows, Star, fires_before, inlined, looked_at, missing_from};
+use super::target::{Check, Mention, NewRows, Star};
+use super::writable::{fires_before, inlined, looked_at};
+use super::write::missing_from;
 use crate::catalog::{Catalog, RelationKind};
 use crate::error::Refusal;
 use crate::policy::decision::{RelationDecision, type_text};

@@ -48,6 +48,7 @@ impl Resolver<'_, '_> {
         recursive: Option<(&Cte, &[pb::Node])>,
     ) -> Result<Output, Refusal> {
         refuse_clauses(select)?;
+        self.depth = self.depth.saturating_add(1);
         let before: BTreeSet<i32> = self.resolved.relations.keys().copied().collect();
         let mut scope = Scope::below(parent);
         if let Some(with) = &mut select.with_clause {
@@ -60,6 +61,7 @@ impl Resolver<'_, '_> {
         } else {
             self.plain(select, &mut scope)?
         };
+        self.depth = self.depth.saturating_sub(1);
         let uses: BTreeSet<i32> = self.resolved.relations.keys().filter(|k| !before.contains(k)).copied().collect();
         if !select.locking_clause.is_empty() {
             return Err(self.locked(&uses));
@@ -272,7 +274,7 @@ impl Resolver<'_, '_> {
                 return Err(Refusal::internal("a target without a value"));
             };
             if let Some(expanded) = star_columns(value, scope) {
-                self.star_is_listed = true;
+                self.row_is_listed = true;
                 self.expression(value, scope)?;
                 match (expanded, &mut columns) {
                     (Some(expanded), Some(known)) => known.extend(expanded),
@@ -280,6 +282,7 @@ impl Resolver<'_, '_> {
                 }
                 continue;
             }
+            self.row_is_listed = self.depth == 1 && matches!(value.node, Some(NodeEnum::ColumnRef(_)));
             let facts = self.expression(value, scope)?;
             touched.extend(facts.touches.iter().copied());
             aggregates |= facts.aggregates;

@@ -35,8 +35,17 @@ pub struct Arena {
     pub even: Pair,
     /// [`rich`]: the same layout.
     pub level: Pair,
+    /// The sizes of `level`, at the beginning.
+    beginning: Vec<String>,
     logs: Vec<Log>,
 }
+
+/// As if nobody had counted the rows.
+const UNCOUNTED: &str = "UPDATE pg_class SET relpages = 0, reltuples = -1 WHERE oid >= 16384";
+
+/// What can be written over [`rich`].
+const TABLES: &str = "SELECT format('%I.%I', nspname, relname) FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace \
+     WHERE relkind = 'r' AND c.oid >= 16384 AND nspname !~ '^pg_' ORDER BY 1";
 
 /// The servers: for the tame side and the wild one.
 fn servers() -> &'static [PrivatePostgres; 2] {
@@ -62,7 +71,7 @@ fn servers() -> &'static [PrivatePostgres; 2] {
 impl Arena {
     /// Builds everything.
     pub fn build() -> Self {
-        let arena = runtime().block_on(async {
+        let mut arena = runtime().block_on(async {
             let [tame, wild] = servers();
             let loud = [loud(tame, world::TAME).await, loud(wild, world::WILD).await];
             let even = [even(tame, world::TAME).await, even(wild, world::WILD).await];
@@ -72,12 +81,25 @@ impl Arena {
                 loud: Pair { name: "loud", sides: loud, rigour: Rigour::AsSets },
                 even: Pair { name: "even", sides: even, rigour: Rigour::Exact },
                 level: Pair { name: "level", sides: level, rigour: Rigour::Exact },
+                beginning: Vec::new(),
                 logs,
             }
         });
         arena.even.is_level();
-        arena.level.is_level();
+        arena.level.smooth();
+        arena.beginning = arena.level.is_level();
         arena
+    }
+
+    /// Takes away what rolled back writes left of themselves: it takes room, and not as much in one warehouse as in the other.
+    pub fn smooth(&self) {
+        let [tame, wild] = self.level.sizes();
+        if tame == self.beginning && wild == self.beginning {
+            return;
+        }
+        self.level.smooth();
+        let [tame, wild] = self.level.sizes();
+        assert!(tame == self.beginning && wild == self.beginning, "{tame:?} {wild:?} {:?}", self.beginning);
     }
 
     /// Reads the logs as they grow.
@@ -119,8 +141,7 @@ async fn even(server: &'static PrivatePostgres, hidden: &str) -> Running {
     let stage = Stage::named(server, "even", "template1").await.sql(&log::logged("service_even")).await;
     let stage = stage.sql(world::SCHEMA).await.sql(world::SHOWN).await.sql(&few).await.sql(some).await;
     // Updated rows lie where there was room: in order again, and as if nobody had counted them.
-    let ordered = "CLUSTER log USING log_pkey; CLUSTER emp USING emp_pkey; UPDATE pg_class SET relpages = 0, reltuples = -1 WHERE oid >= 16384";
-    let stage = stage.sql(ordered).await;
+    let stage = stage.sql("CLUSTER log USING log_pkey; CLUSTER emp USING emp_pkey").await.sql(UNCOUNTED).await;
     world::govern(stage.sql("REFRESH MATERIALIZED VIEW m_emp").await).start().await
 }
 
@@ -131,17 +152,35 @@ async fn level(server: &'static PrivatePostgres, side: rich::Side) -> Running {
     rich::govern(stage).start().await
 }
 
+/// A relation, and how many blocks the planner takes a relation that nobody analysed for: never fewer than ten (plancat.c,
+/// `estimate_rel_size`); indexes are as large as they are.
+const SIZES: &str = "SELECT c.relname::text || ' ' || CASE WHEN c.relkind = 'i' THEN n ELSE greatest(n, 10) END FROM pg_class c, \
+     LATERAL (SELECT pg_relation_size(c.oid) / 8192 AS n) s WHERE c.relkind IN ('r', 'i', 'm') AND c.oid >= 16384 \
+     AND c.relname !~ '^pg_' ORDER BY 1";
+
 impl Pair {
-    /// The planner takes never analysed tables of up to ten blocks for equally large (plancat.c, `estimate_rel_size`), and indexes for as
-    /// large as they are.
-    fn is_level(&self) {
-        let sizes = "SELECT c.relname::text || ' ' || CASE WHEN c.relkind = 'i' THEN n ELSE greatest(n, 10) END FROM pg_class c, \
-             LATERAL (SELECT pg_relation_size(c.oid) / 8192 AS n) s WHERE c.relkind IN ('r', 'i', 'm') AND c.oid >= 16384 \
-             AND c.relname !~ '^pg_' ORDER BY 1";
-        let [tame, wild] = self.sides.each_ref().map(|running| {
-            let rows = runtime().block_on(running.admin().query(sizes, &[])).expect("sizes");
-            rows.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>()
-        });
+    fn sizes(&self) -> [Vec<String>; 2] {
+        self.sides.each_ref().map(|running| {
+            let rows = runtime().block_on(running.admin().query(SIZES, &[])).expect("sizes");
+            rows.iter().map(|row| row.get::<_, String>(0)).collect()
+        })
+    }
+
+    /// Writes the tables and their indexes anew, rows in their order.
+    fn smooth(&self) {
+        for running in &self.sides {
+            let names = runtime().block_on(running.admin().query(TABLES, &[])).expect("tables");
+            let names: Vec<String> = names.iter().map(|row| row.get(0)).collect();
+            let all = format!("VACUUM (FULL) {}", names.join(", "));
+            runtime().block_on(running.admin().batch_execute(&all)).expect("smoothed");
+            runtime().block_on(running.admin().batch_execute(UNCOUNTED)).expect("uncounted");
+        }
+    }
+
+    /// The planner takes both for equally large.
+    fn is_level(&self) -> Vec<String> {
+        let [tame, wild] = self.sizes();
         assert_eq!(tame, wild, "a filling takes more room than the other");
+        tame
     }
 }

@@ -5,7 +5,7 @@ use crate::ask::{Outcome, ask};
 use crate::options::Options;
 use crate::reduce::reduce;
 use crate::report::{Report, Scene};
-use crate::session::{Case, Session};
+use crate::session::{Case, Session, Way};
 use crate::sources::{SETTINGS, Sources};
 use crate::watch;
 use crate::world::runtime;
@@ -40,6 +40,9 @@ pub fn run(options: &Options) -> bool {
                     "{} {} {} {:?} {:?}\n    {outcome:?}",
                     next.source, next.pair.name, next.user, next.way, next.case
                 );
+            }
+            if matches!(next.way, Way::Writing(_)) {
+                arena.smooth();
             }
             report.count(next.source, &next.case, &outcome);
             let scene = Scene {

@@ -26,7 +26,7 @@ impl Smith {
         if program.is_none() {
             println!("sqlsmith is not installed: its statements are left out (make leak-hunt installs it)");
         }
-        Self { program, ready: VecDeque::new(), seed: seed.wrapping_mul(1000) }
+        Self { program, ready: VecDeque::new(), seed: seed.wrapping_mul(1000) % 2_000_000_000 }
     }
 
     /// Whether there is the program.

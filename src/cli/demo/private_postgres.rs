@@ -388,8 +388,9 @@ fn write_private(path: &Path, content: &[u8], account: Option<&Account>) -> Resu
 
 /// Writes the settings over those of initdb.
 fn configure(data: &Path, account: Option<&Account>, setup: &Setup) -> Result<()> {
+    // A commit is with the operating system when it is answered (which `fsync` has no say in): `down` loses none.
     let mut conf = String::from(
-        "listen_addresses = '127.0.0.1'\nunix_socket_permissions = 0700\nfsync = off\nsynchronous_commit = off\n\
+        "listen_addresses = '127.0.0.1'\nunix_socket_permissions = 0700\nfsync = off\n\
          full_page_writes = off\nwal_level = minimal\nmax_wal_senders = 0\n\
          min_wal_size = 32MB\nmax_wal_size = 128MB\nshared_buffers = 64MB\nmax_connections = 100\njit = off\n\
          timezone = 'UTC'\nlog_timezone = 'UTC'\nlog_destination = stderr\nlogging_collector = off\n",
