@@ -223,6 +223,9 @@ impl<'a> Sources<'a> {
         const READS: &[&str] = &["select", "with", "values", "table"];
         let first = case.sql.trim_start().split([' ', '\n']).next().unwrap_or_default().to_lowercase();
         let reads = READS.contains(&first.as_str()) && !case.sql.contains(';');
+        if let Some(table) = crate::writes::written(&case.sql) {
+            return Way::Writing(table);
+        }
         let with_values = [Way::Extended(0), Way::Extended(1), Way::Prepared, Way::Portal];
         const EXPLAINED: &[&str] = &[
             "COSTS",

@@ -47,6 +47,19 @@ pub fn tables() -> Vec<&'static str> {
     TABLES.iter().map(|t| t.0).collect()
 }
 
+/// Which of [`TABLES`] a statement of any origin may write: the first it mentions.
+pub fn written(sql: &str) -> Option<&'static str> {
+    let lower = sql.to_lowercase();
+    let words: Vec<&str> = lower.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|w| !w.is_empty()).collect();
+    let writes = |verb: &[&str]| words.windows(verb.len()).any(|w| w == verb);
+    let verbs: [&[&str]; 6] =
+        [&["insert", "into"], &["update"], &["delete", "from"], &["merge", "into"], &["truncate"], &["from", "stdin"]];
+    if !verbs.into_iter().any(writes) {
+        return None;
+    }
+    words.iter().find_map(|word| TABLES.iter().map(|t| t.0).find(|table| table == word))
+}
+
 /// A statement, and the table it writes.
 pub fn statement(rng: &mut StdRng) -> (String, &'static str) {
     let (table, columns) = TABLES[rng.random_range(0..TABLES.len())];
