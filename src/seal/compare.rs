@@ -73,6 +73,7 @@ impl<'r> Comparison<'r> {
                 "MergeStmt" => self.merge(caller, sealed),
                 "CopyStmt" => self.copy(caller, sealed),
                 "RangeVar" => self.named(caller, sealed),
+                "DefElem" if is_header(caller) && is_header(sealed) => self.fields(caller, sealed, &["arg"]),
                 _ => self.fields(caller, sealed, &[]),
             },
             (Tree::List(c), Tree::List(s)) if c.len() == s.len() => {
@@ -412,6 +413,18 @@ impl<'r> Comparison<'r> {
         }
         Ok(())
     }
+}
+
+/// COPY's option HEADER, switched on: the printer writes `1`, `on` and `true` as the bare word.
+fn is_header(option: &Tree) -> bool {
+    let text = |t: &Tree, field| t.field(field).and_then(Tree::as_text).map(str::to_ascii_lowercase);
+    text(option, "defname").as_deref() == Some("header")
+        && match option.field("arg").and_then(Tree::unwrap_node) {
+            Some(("Boolean", value)) => value.field("boolval") == Some(&Tree::Bool(true)),
+            Some(("Integer", value)) => value.field("ival") == Some(&Tree::Int(1)),
+            Some(("String", value)) => matches!(text(value, "sval").as_deref(), Some("true" | "on")),
+            Some(_) | None => false,
+        }
 }
 
 /// The text of a policy view, made from the decision alone.
