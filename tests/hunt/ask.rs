@@ -96,14 +96,11 @@ fn fate(answer: &Answer) -> Fate {
     }
 }
 
-/// The messages as text, rows in place or sorted among themselves; a cell that is the session's own process id is marked.
+/// The messages as text, rows in place or sorted among themselves; the session's own process id is marked.
 fn lines(answer: &Answer, mark: &str, as_set: bool) -> Vec<String> {
     let mut lines = answer.lines();
-    for line in &mut lines {
-        if line.starts_with('D') && line.contains(mark) {
-            let cells: Vec<&str> = line[2..].split('|').map(|cell| if cell == mark { "PID" } else { cell }).collect();
-            *line = format!("D {}", cells.join("|"));
-        }
+    for line in lines.iter_mut().filter(|line| line.contains(mark)) {
+        *line = number_as(line, mark, "PID");
     }
     if as_set {
         // The head of a binary COPY comes with its first row.
@@ -116,6 +113,20 @@ fn lines(answer: &Answer, mark: &str, as_set: bool) -> Vec<String> {
         places.iter().zip(rows).for_each(|(at, row)| lines[*at] = row);
     }
     lines
+}
+
+/// The text with another word for a number, where the number stands for itself.
+fn number_as(text: &str, number: &str, word: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(number) {
+        let (before, after) = (&rest[..at], &rest[at + number.len()..]);
+        out.push_str(before);
+        let alone = !out.ends_with(|c: char| c.is_ascii_digit()) && !after.starts_with(|c: char| c.is_ascii_digit());
+        out.push_str(if alone { word } else { number });
+        rest = after;
+    }
+    out + rest
 }
 
 fn difference(tame: &[String], wild: &[String]) -> String {
