@@ -59,7 +59,8 @@ const INDEXES: &str = "SELECT i.indrelid, i.indexrelid, c.relname::text, i.indke
     i.indexprs IS NOT NULL OR i.indpred IS NOT NULL \
     FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid ORDER BY i.indrelid, i.indexrelid";
 
-const CONSTRAINTS: &str = "SELECT conrelid, oid, conname::text, contype, conkey, confrelid, confkey, condeferrable, conindid \
+const CONSTRAINTS: &str = "SELECT conrelid, oid, conname::text, contype, conkey, confrelid, confkey, condeferrable, conindid, \
+    confupdtype, confdeltype \
     FROM pg_constraint WHERE conrelid <> 0 ORDER BY conrelid, oid";
 
 const PARENTS: &str = "SELECT inhrelid, inhparent FROM pg_inherits ORDER BY inhrelid, inhseqno";
@@ -122,6 +123,7 @@ async fn read(client: &Client) -> Result<Catalog, LoadError> {
             relation.parents.push(oid(&row, 1)?);
         }
     }
+    catalog.open_functions = super::effects::read(client, &mut relations).await?;
     catalog.relations = relations.into_values().map(|r| (r.name.clone(), Arc::new(r))).collect();
     read_types(client, &schemas, &mut catalog).await?;
     catalog.unclassified = catalog.find_unclassified();
@@ -283,6 +285,8 @@ async fn read_constraints(
             columns,
             references,
             referenced_columns,
+            on_update: letter(&row, 9)?,
+            on_delete: letter(&row, 10)?,
         });
     }
     Ok(())

@@ -5,6 +5,7 @@
 //! What is built on it: [`functions`] classes every callable name, [`guard`] and [`reg`] give the checked form of functions and casts that
 //! look things up by OID or name, [`system`] is the virtual catalog, [`total`] tells what never raises, [`visibility`] what one caller sees.
 
+pub mod effects;
 pub mod functions;
 pub mod guard;
 pub mod load;
@@ -58,6 +59,8 @@ pub struct Catalog {
     pub casts: HashMap<(Oid, Oid), Cast>,
     /// Registered queries by their text: what the warehouse says of them. Read anew with every snapshot.
     pub queries: BTreeMap<String, Described>,
+    /// Functions outside `pg_catalog` that find unqualified names wherever the session looks.
+    pub open_functions: std::collections::BTreeSet<QualifiedName>,
     /// Schema of `encrypt(bytea, bytea, text)` of the extension pgcrypto; `None` when the warehouse does not have it. For masks only:
     /// callers reach no function outside `pg_catalog`.
     pub pgcrypto: Option<String>,
@@ -87,6 +90,7 @@ impl Catalog {
             schemas,
             casts,
             queries,
+            open_functions,
             pgcrypto,
             temporary,
         } = self;
@@ -103,6 +107,7 @@ impl Catalog {
             && *unclassified == other.unclassified
             && *vouched == other.vouched
             && *operators == other.operators
+            && *open_functions == other.open_functions
             && *pgcrypto == other.pgcrypto
             && *temporary == other.temporary
     }
@@ -153,6 +158,12 @@ pub struct Relation {
     pub rules: bool,
     /// A BEFORE or INSTEAD OF row trigger stands on it: what is stored may differ from what was assigned.
     pub before_triggers: bool,
+    /// A trigger of a user's stands on it, of whatever kind.
+    pub triggers: bool,
+    /// Stored generated columns, and the columns that each is computed from.
+    pub generated_from: std::collections::BTreeMap<String, std::collections::BTreeSet<String>>,
+    /// Whether it runs code that finds the session's temporary tables by unqualified names.
+    pub open: effects::Open,
 }
 
 /// A column.
@@ -211,6 +222,10 @@ pub struct Constraint {
     pub references: Oid,
     /// Referenced columns.
     pub referenced_columns: Vec<String>,
+    /// `confupdtype` of a foreign key: a no action, r restrict, c cascade, n set null, d set default.
+    pub on_update: char,
+    /// `confdeltype`.
+    pub on_delete: char,
 }
 
 /// A type.

@@ -300,8 +300,7 @@ fn relation(table: &Value, schema: &str) -> Option<Relation> {
             name: text(constraint, "name")?,
             kind: text(constraint, "kind")?.chars().next()?,
             columns: Some(Vec::new()),
-            references: Oid(0),
-            referenced_columns: Vec::new(),
+            ..Constraint::default()
         });
     }
     Some(relation)

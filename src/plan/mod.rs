@@ -6,6 +6,7 @@
 pub mod bounds;
 mod cache;
 pub mod explain;
+mod open;
 pub mod outline;
 mod planner;
 mod scratch;

@@ -140,6 +140,7 @@ impl Kind<'_> {
         returns_rows: bool,
     ) -> Result<Plan, Refusal> {
         self.sight.catalog_is_current()?;
+        self.keeps_names(resolved)?;
         let (mentioned, most) = (resolved.relations.len(), self.kept.relations);
         if mentioned > most {
             let text =

@@ -6,6 +6,7 @@
 use super::statement::{Kind, copy_option};
 use super::{Effect, Plan};
 use crate::catalog::Catalog;
+use crate::catalog::effects::Change;
 use crate::error::{Family, Refusal, SqlState};
 use crate::policy::decision::RelationDecision;
 use crate::resolve::{self, Check, Resolved, Target, Verb};
@@ -28,6 +29,8 @@ pub struct Writing {
     pub takes_rows: bool,
     /// Relations that errors may name: by their names in the warehouse.
     pub shown: BTreeMap<QualifiedName, Named>,
+    /// A trigger may speak: what it says may come from any row of any table, and is not passed on.
+    pub hushed: bool,
 }
 
 /// A relation as errors about constraints may show it.
@@ -106,7 +109,24 @@ impl Kind<'_> {
             conceals_rows: top.is_some_and(|t| t.new_rows.as_ref().is_some_and(|n| n.at.is_none())),
             takes_rows,
             shown: named,
+            hushed: {
+                let reached: BTreeSet<Oid> = decisions().flat_map(|decision| self.reached(decision)).collect();
+                catalog.relations.values().any(|r| r.triggers && reached.contains(&r.oid))
+            },
         }))
+    }
+
+    /// Every relation whose triggers and defaults a write may set off: the family of the one that is written, and what refers to it by
+    /// foreign keys with actions.
+    pub(super) fn reached(&self, decision: &RelationDecision) -> BTreeSet<Oid> {
+        let catalog = &self.inputs.world.catalog;
+        let mut reached = catalog.family(decision.oid);
+        for change in [Change::Deleted, Change::Anything] {
+            for oid in catalog.set_off(decision.oid, change).into_keys() {
+                reached.extend(catalog.family(oid));
+            }
+        }
+        reached
     }
 
     /// The relation that the statement itself writes, not one of its WITH.
@@ -253,7 +273,7 @@ impl Kind<'_> {
         } else {
             columns
         };
-        resolve::keeps_counts(&decision, read.iter().copied()).map_err(|r| Refusal { position: None, ..r })?;
+        resolve::keeps_counts(&decision, read.iter().copied(), catalog).map_err(|r| Refusal { position: None, ..r })?;
         for column in &decision.columns {
             if read.contains(&column.name.as_str()) && resolve::is_alias(column.type_oid) {
                 let text = format!("writing to column \"{}\", an object identifier, is not supported", column.name);

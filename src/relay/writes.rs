@@ -44,6 +44,7 @@ fn is_of_a_function(context: &str) -> bool {
 /// How the warehouse's words on a statement that writes are passed on.
 pub(super) fn said(tag: u8, fields: &Fields<'_>, writing: &Writing, hides: bool) -> Said {
     let raised = fields.get(b'W').is_some_and(is_of_a_function);
+    let hides = hides || writing.hushed;
     if tag == b'N' {
         return if hides && raised { Said::Nothing } else { Said::Plainly };
     }

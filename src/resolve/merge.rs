@@ -9,8 +9,9 @@ use super::expression::Type;
 use super::from::{Left, check_names};
 use super::scope::Scope;
 use super::target::{Action, Check, RowValue, Verb};
-use super::writable::{fires_before, keeps_counts, looked_at, writable_column};
+use super::writable::{keeps_counts, looked_at, writable_column};
 use super::write::Assigned;
+use crate::catalog::effects::Change;
 use crate::error::Refusal;
 use crate::policy::decision::{RelationDecision, type_text};
 use crate::sql::tree::Tree;
@@ -66,7 +67,8 @@ impl Resolver<'_, '_> {
         let decision = self.decision_of(location)?;
         self.optional(&mut when.condition, scope)?;
         match pb::CmdType::try_from(when.command_type).unwrap_or_default() {
-            pb::CmdType::CmdDelete | pb::CmdType::CmdNothing => Ok(()),
+            pb::CmdType::CmdDelete => self.sight.keeps_referrers(&decision, Change::Deleted),
+            pb::CmdType::CmdNothing => Ok(()),
             pb::CmdType::CmdUpdate => {
                 let assigned = self.assign(&mut when.target_list, scope, location, true)?;
                 let values: Vec<Option<&pb::Node>> = when.target_list.iter().map(value_of).collect();
@@ -93,7 +95,7 @@ impl Resolver<'_, '_> {
                     let columns = names.iter().map(|(name, _)| name.clone()).collect();
                     self.target_mut(location)?.implied.insert(place, columns);
                 }
-                keeps_counts(&decision, names.iter().map(|(name, _)| name.as_str()))?;
+                keeps_counts(&decision, names.iter().map(|(name, _)| name.as_str()), self.sight.catalog)?;
                 let default = |at: usize| {
                     matches!(when.values.get(at).map(|v| &v.node), Some(Some(NodeEnum::SetToDefault(_))) | None)
                 };
@@ -136,7 +138,7 @@ impl Resolver<'_, '_> {
             return Err(Refusal::internal("a relation that is not in the catalog"));
         };
         let Some(looked_at) = looked_at(decision) else { return cannot("its rule looks at whole rows") };
-        if fires_before(relation, catalog) {
+        if catalog.fires_before(relation.oid) {
             return cannot("a trigger may change the row");
         }
         if relation.columns.iter().any(|c| c.generated && looked_at.contains(&c.name)) {

@@ -7,7 +7,7 @@ use super::Resolver;
 use super::scope::{Column, Item, Scope};
 use super::select::known;
 use super::target::{Check, Mention, NewRows, Star};
-use super::writable::{fires_before, inlined, looked_at};
+use super::writable::{inlined, looked_at};
 use super::write::missing_from;
 use crate::catalog::{Catalog, RelationKind};
 use crate::error::Refusal;
@@ -163,7 +163,7 @@ fn may_hide_new_rows(decision: &RelationDecision, catalog: &Catalog, assigned: O
         return false;
     }
     let Some(relation) = decision.relation(catalog) else { return true };
-    if relation.kind == RelationKind::Foreign || fires_before(relation, catalog) {
+    if relation.kind == RelationKind::Foreign || catalog.fires_before(relation.oid) {
         return true;
     }
     let Some(looked_at) = looked_at(decision) else { return true };

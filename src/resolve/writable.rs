@@ -5,8 +5,9 @@
 
 use super::expression::is_alias;
 use super::write::Assigned;
+use crate::catalog::effects::Change;
 use crate::catalog::visibility::is_system;
-use crate::catalog::{Catalog, Relation, RelationKind};
+use crate::catalog::{Catalog, RelationKind};
 use crate::error::{Family, Refusal, SqlState};
 use crate::policy::decision::{COMPANION_PREFIX, ColumnDecision, ROW_ALIAS, RelationDecision};
 use crate::policy::permit::Permitted;
@@ -76,58 +77,142 @@ fn columns_in(sql: &str) -> Option<BTreeSet<String>> {
 }
 
 /// Refuses to change a column that the mask of another looks at (its condition, the key of its noise) while that other keeps its value: the
-/// caller would choose how the value is masked.
-pub(super) fn keeps_masks(decision: &RelationDecision, assigned: &[Assigned]) -> Result<(), Refusal> {
-    let is_assigned = |name: &str| assigned.iter().any(|a| a.name == name);
-    for column in decision.columns.iter().filter(|c| !is_assigned(&c.name)) {
+/// caller would choose how the value is masked. Generated columns follow those they are computed from; where a trigger may change the row,
+/// any column may change.
+pub(super) fn keeps_masks(
+    decision: &RelationDecision,
+    assigned: &[Assigned],
+    catalog: &Catalog,
+) -> Result<(), Refusal> {
+    let set: BTreeSet<String> = assigned.iter().map(|a| a.name.clone()).collect();
+    let relation = decision.relation(catalog);
+    let changes = match relation {
+        Some(relation) if !catalog.fires_before(relation.oid) => Change::Set(relation.with_generated(set.clone())),
+        _ => Change::Anything,
+    };
+    if let Some((changed, masked)) = unmasked_by(decision, &changes, &set) {
+        let (text, hint) = match changed {
+            Some(changed) if set.contains(&changed) => (
+                format!("cannot change column \"{changed}\": how \"{masked}\" is masked depends on it"),
+                format!("Give \"{masked}\" a new value in the same statement."),
+            ),
+            Some(changed) => (
+                format!(
+                    "cannot change the columns that \"{changed}\" is computed from: how \"{masked}\" is masked depends on it"
+                ),
+                format!("Give \"{masked}\" a new value in the same statement."),
+            ),
+            None => (
+                format!(
+                    "cannot change rows of \"{}\": a trigger may change what the mask of \"{masked}\" depends on",
+                    decision.logical.name
+                ),
+                "Its rows can be inserted and deleted.".to_owned(),
+            ),
+        };
+        return Err(Refusal::denied(text).with_hint(hint));
+    }
+    keeps_counts(decision, set.iter().map(String::as_str), catalog)
+}
+
+/// The first column whose mask looks at a column that changes while it keeps its own value: what changes (`None`: anything may), and it.
+fn unmasked_by(
+    decision: &RelationDecision,
+    changes: &Change,
+    set: &BTreeSet<String>,
+) -> Option<(Option<String>, String)> {
+    for column in decision.columns.iter().filter(|c| !set.contains(&c.name)) {
         let Some(mask) = &column.mask else { continue };
         let looked_at = columns_in(&mask.sql);
-        let changed = assigned.iter().find(|a| looked_at.as_ref().is_none_or(|names| names.contains(&a.name)));
-        if let Some(changed) = changed {
-            let text =
-                format!("cannot change column \"{}\": how \"{}\" is masked depends on it", changed.name, column.name);
-            let hint = format!("Give \"{}\" a new value in the same statement.", column.name);
-            return Err(Refusal::denied(text).with_hint(hint));
+        // A mask of the value alone masks whatever value there is.
+        let others: Option<BTreeSet<String>> =
+            looked_at.map(|names| names.into_iter().filter(|name| *name != column.name).collect());
+        match (changes, others) {
+            (Change::Deleted, _) => {}
+            (Change::Set(names), None) if names.is_empty() => {}
+            (Change::Set(names), None) => return Some((names.first().cloned(), column.name.clone())),
+            (Change::Anything, Some(others)) if others.is_empty() => {}
+            (Change::Anything, _) => return Some((None, column.name.clone())),
+            (Change::Set(names), Some(others)) => {
+                if let Some(name) = others.iter().find(|name| names.contains(*name)) {
+                    return Some((Some(name.clone()), column.name.clone()));
+                }
+            }
         }
     }
-    keeps_counts(decision, assigned.iter().map(|a| a.name.as_str()))
+    None
 }
 
 /// Refuses values for columns that a mask counts in the whole table (K-Anonymization): rows of the caller's own would make a rare combination
 /// a common one.
 pub(crate) fn keeps_counts<'n>(
     decision: &RelationDecision,
-    mut written: impl Iterator<Item = &'n str>,
+    written: impl Iterator<Item = &'n str>,
+    catalog: &Catalog,
 ) -> Result<(), Refusal> {
-    let counted = |name: &str| {
-        let column = decision.columns.iter().find(|c| c.name == name);
-        column.and_then(|c| c.mask.as_ref()).is_some_and(|m| m.sql.contains(COMPANION_PREFIX))
+    if decision.companions.is_empty() {
+        return Ok(());
+    }
+    let written: BTreeSet<String> = written.map(str::to_owned).collect();
+    let changes = match decision.relation(catalog) {
+        Some(relation) if !catalog.fires_before(relation.oid) => Change::Set(relation.with_generated(written)),
+        _ => Change::Anything,
     };
-    match written.find(|name| !decision.companions.is_empty() && counted(name)) {
+    let counted = |c: &&ColumnDecision| c.mask.as_ref().is_some_and(|m| m.sql.contains(COMPANION_PREFIX));
+    match decision.columns.iter().filter(counted).find(|c| changes.sets(&c.name)) {
         None => Ok(()),
-        Some(name) => {
-            Err(Refusal::denied(format!("cannot write column \"{name}\": its mask counts the values of the table"))
-                .with_hint("Leave the column out."))
-        }
+        Some(column) => Err(Refusal::denied(format!(
+            "cannot write column \"{}\": its mask counts the values of the table",
+            column.name
+        ))
+        .with_hint("Leave the column out, and those that it is computed from.")),
     }
 }
 
-/// Whether a row may be changed before it is stored: by a trigger of the relation or of one below it.
-pub(super) fn fires_before(relation: &Relation, catalog: &Catalog) -> bool {
-    let mut below = BTreeSet::from([relation.oid]);
-    loop {
-        let more: Vec<_> = catalog
-            .relations
-            .values()
-            .filter(|r| !below.contains(&r.oid) && r.parents.iter().any(|p| below.contains(p)))
-            .map(|r| r.oid)
-            .collect();
-        if more.is_empty() {
-            break;
+impl super::Sight<'_> {
+    /// Refuses a change of rows that others refer to, when the actions of foreign keys would change what a policy looks at in those others:
+    /// a mask would end, or a hidden row come to be seen.
+    ///
+    /// # Errors
+    /// 42501.
+    pub(super) fn keeps_referrers(&self, decision: &RelationDecision, change: Change) -> Result<(), Refusal> {
+        let catalog = self.catalog;
+        let change = match change {
+            Change::Set(columns) => match decision.relation(catalog) {
+                Some(relation) if !catalog.fires_before(relation.oid) => Change::Set(relation.with_generated(columns)),
+                _ => Change::Anything,
+            },
+            other => other,
+        };
+        for (oid, (_, follows)) in catalog.set_off(decision.oid, change) {
+            if follows == Change::Deleted {
+                continue;
+            }
+            for seen in self.visibility().relations.iter().filter(|d| d.oid == oid) {
+                let shows = match looked_at(seen) {
+                    Some(columns) => columns.iter().any(|c| follows.sets(c)),
+                    None => true,
+                };
+                let unmasks = unmasked_by(seen, &follows, &BTreeSet::new()).is_some();
+                if unmasks || shows || keeps_counted(seen, &follows) {
+                    let text = format!(
+                        "cannot change rows that \"{}\" refers to: its rows would follow, and what a policy shows of them depends on what changes",
+                        seen.logical.name
+                    );
+                    return Err(Refusal::denied(text));
+                }
+            }
         }
-        below.extend(more);
+        Ok(())
     }
-    catalog.relations.values().any(|r| r.before_triggers && below.contains(&r.oid))
+}
+
+fn keeps_counted(decision: &RelationDecision, changes: &Change) -> bool {
+    !decision.companions.is_empty()
+        && decision
+            .columns
+            .iter()
+            .any(|c| changes.sets(&c.name) && c.mask.as_ref().is_some_and(|m| m.sql.contains(COMPANION_PREFIX)))
 }
 
 /// The column of the dictionary that is to be written.

@@ -10,6 +10,7 @@ use super::select::Output;
 use super::target::{Check, Guard, Mention, Target, Verb, masked_write};
 use super::writable::{inlined, keeps_counts, keeps_masks, writable_column};
 use super::{Resolver, Type};
+use crate::catalog::effects::Change;
 use crate::error::{Family, Refusal, SqlState};
 use crate::policy::decision::{ColumnDecision, RelationDecision, has_equality, type_text};
 use crate::sql::{NodeEnum, names, pb};
@@ -163,7 +164,7 @@ impl Resolver<'_, '_> {
                 return Err(Refusal::unsupported(format!("INSERT from {} is not supported", names::kind_name(other))));
             }
         }
-        keeps_counts(&decision, assigned.iter().map(String::as_str))?;
+        keeps_counts(&decision, assigned.iter().map(String::as_str), self.sight.catalog)?;
         if let Some(conflict) = insert.on_conflict_clause.as_deref_mut() {
             let proposed: BTreeSet<String> =
                 assigned.iter().zip(&masked).filter(|(_, masked)| **masked).map(|(name, _)| name.clone()).collect();
@@ -306,6 +307,7 @@ impl Resolver<'_, '_> {
             self.with(with, &mut scope)?;
         }
         let (location, item) = self.target(delete.relation.as_ref(), Verb::Delete)?;
+        self.sight.keeps_referrers(&*self.decision_of(location)?, Change::Deleted)?;
         self.beside(&mut delete.using_clause, &mut scope, item)?;
         self.split(delete.where_clause.as_deref_mut(), &scope, location)?;
         self.returning(&mut delete.returning_clause, &scope, location, Some(&[]))
@@ -416,7 +418,9 @@ impl Resolver<'_, '_> {
             });
         }
         if overwrites {
-            keeps_masks(&decision, &assigned)?;
+            keeps_masks(&decision, &assigned, self.sight.catalog)?;
+            let set = assigned.iter().map(|a| a.name.clone()).collect();
+            self.sight.keeps_referrers(&decision, Change::Set(set))?;
         }
         Ok(assigned)
     }

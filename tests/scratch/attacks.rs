@@ -1,5 +1,6 @@
 //! What an attacker makes of temporary tables (threat model, rows 18, 21, 28 and 30).
 
+use crate::support::{ANYONE, Stage};
 use crate::wire::query;
 use crate::{Caller, connect, runtime, stage};
 
@@ -227,7 +228,7 @@ fn what_the_warehouse_leaves_behind_is_not_the_callers() {
     let running = runtime().block_on(async {
         let stage = stage()
             .await
-            .sql("CREATE FUNCTION stash() RETURNS int LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN CREATE TEMP TABLE IF NOT EXISTS stash AS SELECT code FROM public.vault; GRANT ALL ON stash TO PUBLIC; RETURN 1; END'; GRANT EXECUTE ON FUNCTION stash() TO PUBLIC")
+            .sql("CREATE FUNCTION stash() RETURNS int LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS 'BEGIN CREATE TEMP TABLE IF NOT EXISTS stash AS SELECT code FROM public.vault; GRANT ALL ON stash TO PUBLIC; RETURN 1; END'; GRANT EXECUTE ON FUNCTION stash() TO PUBLIC")
             .await;
         stage.connection("\n    functions: [{function: public.stash(), volatility: volatile, vouched_by: tests}]").start().await
     });
@@ -324,4 +325,90 @@ fn a_question_that_fails_is_asked_again() {
     }
     assert_eq!(ana.simple("ROLLBACK").message(), "");
     assert_eq!(ana.simple("SELECT a FROM last").rows(), ["7"]);
+}
+
+/// A temporary table was found by unqualified names in functions of views and triggers: the caller chose what they read, and read what
+/// they wrote.
+#[test]
+fn code_of_the_warehouse_does_not_find_one() {
+    let schema = "CREATE TABLE rights (id int, login text); INSERT INTO rights VALUES (1, 'ana');
+        CREATE TABLE rw (id int PRIMARY KEY, card text); INSERT INTO rw VALUES (1, 'shown'), (100, 'SECRET');
+        CREATE FUNCTION allowed(int) RETURNS bool LANGUAGE plpgsql STABLE AS
+            'BEGIN RETURN EXISTS (SELECT FROM rights WHERE id = $1 AND login = ''ana''); END';
+        CREATE FUNCTION minded(int) RETURNS bool LANGUAGE plpgsql STABLE SET search_path = public, pg_temp AS
+            'BEGIN RETURN EXISTS (SELECT FROM rights WHERE id = $1 AND login = ''ana''); END';
+        CREATE FUNCTION bound(int) RETURNS bool STABLE RETURN EXISTS (SELECT FROM public.rights r WHERE r.id = $1);
+        CREATE VIEW v_open AS SELECT * FROM public.rw WHERE public.allowed(id);
+        CREATE VIEW v_over AS SELECT * FROM v_open;
+        CREATE VIEW v_minded AS SELECT * FROM public.rw WHERE public.minded(id);
+        CREATE VIEW v_bound AS SELECT * FROM public.rw WHERE public.bound(id);
+        CREATE DOMAIN ruled AS int CHECK (public.allowed(VALUE) OR true);
+        CREATE TABLE typed (id int PRIMARY KEY, r ruled);
+        CREATE TABLE log (id int PRIMARY KEY, code int, msg text); INSERT INTO log VALUES (1, 4711, 'a');
+        CREATE TABLE journal (id int, code int);
+        CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS
+            'BEGIN INSERT INTO journal VALUES (OLD.id, OLD.code); RETURN NEW; END';
+        CREATE TRIGGER keep BEFORE UPDATE ON log FOR EACH ROW EXECUTE FUNCTION keep()";
+    let mask = "policyKey: code\nname: code\ntype: data\nactions:\n- rules:\n  - type: Masking\n    config: {fields: [{type: columnTags, columnTag: Code}], \
+        maskingConfig: {type: 'Null'}}\ncircumstances: [{type: columnTags, columnTag: Code}]\n";
+    let running = runtime().block_on(async {
+        Stage::new()
+            .await
+            .sql(schema)
+            .await
+            .writable()
+            .await
+            .sources(&[
+                ("v_open", "{}"),
+                ("v_over", "{}"),
+                ("v_minded", "{}"),
+                ("v_bound", "{}"),
+                ("typed", "{}"),
+                ("log", "{code: [Code]}"),
+            ])
+            .policy(ANYONE)
+            .policy(mask)
+            .user("ana", &[], &[])
+            .writes("ana", &["log", "typed"])
+            .start()
+            .await
+    });
+    let mut ana = Caller(connect(&running, "ana"));
+    // What stands by itself: a statement that makes one is not before it is made.
+    assert_eq!(ana.code("CREATE TEMP TABLE rights AS SELECT id, 'ana' AS login FROM v_open"), "0A000");
+    assert_eq!(ana.rows("SELECT * FROM v_minded"), ["1|shown"]);
+    ana.run("CREATE TEMP TABLE rights AS SELECT g AS id, 'ana'::text AS login FROM generate_series(1, 200) g");
+    ana.run("CREATE TEMP TABLE journal (id int, code int)");
+    for sql in [
+        "SELECT * FROM v_open",
+        "SELECT count(*) FROM v_over",
+        "WITH w AS (SELECT * FROM v_open) SELECT * FROM w",
+        "PREPARE p AS SELECT * FROM v_open",
+        "DECLARE c CURSOR WITH HOLD FOR SELECT * FROM v_open",
+        "COPY v_open TO STDOUT",
+        "COPY (SELECT * FROM v_over) TO STDOUT",
+        "UPDATE log SET msg = 'w'",
+        "INSERT INTO log VALUES (1, 2, 'c') ON CONFLICT (id) DO UPDATE SET msg = 'w'",
+        "MERGE INTO log USING (VALUES (1)) v(id) ON v.id = log.id WHEN MATCHED THEN UPDATE SET msg = 'w'",
+        "INSERT INTO typed VALUES (1, 1)",
+        "SELECT * FROM typed",
+    ] {
+        assert_eq!(ana.code(sql), "0A000", "{sql}");
+    }
+    assert_eq!(ana.rows("SELECT * FROM v_minded"), ["1|shown"]);
+    assert_eq!(ana.rows("SELECT * FROM v_bound"), ["1|shown"]);
+    assert_eq!(ana.rows("SELECT * FROM journal"), Vec::<String>::new());
+    // Opened before, read after.
+    ana.run("DROP TABLE rights, journal");
+    ana.run("BEGIN");
+    // Nothing is read of the real table yet, which a bare name in the view's function would not find either.
+    ana.run("DECLARE c CURSOR FOR SELECT * FROM v_open");
+    ana.run("CREATE TEMP TABLE rights AS SELECT g AS id, 'ana'::text AS login FROM generate_series(1, 200) g");
+    let fetched = ana.0.simple("FETCH ALL FROM c");
+    assert_eq!((fetched.code().as_str(), fetched.rows().len()), ("0A000", 0), "{}", fetched.message());
+    ana.run("ROLLBACK");
+    // In one string.
+    let made = "CREATE TEMP TABLE rights AS SELECT g AS id, 'ana'::text AS login FROM generate_series(1, 200) g";
+    assert_eq!(ana.0.simple(&format!("{made}; SELECT * FROM v_open")).code(), "0A000");
+    assert_eq!(ana.code("SELECT * FROM rights"), "42P01");
 }

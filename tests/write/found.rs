@@ -1,6 +1,7 @@
 //! What hostile review found of writes, kept as it was found: each test failed before its fix.
 
-use crate::support::{ANYONE, Running, Stage};
+use crate::support::{ANYONE, PASSWORD, Running, Stage};
+use crate::wire::{Login, Wire};
 use crate::world::{count, error, refused, rows};
 
 fn masking(key: &str, tag: &str, config: &str) -> String {
@@ -166,4 +167,133 @@ async fn mistakes_in_values_are_told() {
     let statement = wim.prepare_typed("UPDATE log SET code = $1::text::int WHERE id = 2", &[]).await.unwrap();
     let told = wim.execute(&statement, &[&"abc"]).await.unwrap_err();
     assert_eq!(told.as_db_error().unwrap().message(), "invalid input syntax for type integer: \"abc\"");
+}
+
+/// Tables whose masks and row rules look at what only follows the columns that are written.
+async fn followed() -> Running {
+    let mask = |key: &str, tag: &str, predicate: &str| {
+        masking(key, tag, &format!("conditionalPredicate: \"{predicate}\", maskingConfig: {{type: 'Null'}}"))
+    };
+    let rows = "policyKey: rows\nname: rows\ntype: data\nactions:\n- rules:\n  - type: Row Restriction by Custom Where Clause\n    \
+        config: {predicate: \"up < 5\"}\ncircumstances: [{type: columnTags, columnTag: Up}]\n";
+    let names = ["gen", "zips", "fired", "top", "below", "rowed", "plain", "told"];
+    Stage::new()
+        .await
+        .sql(
+            "CREATE TABLE gen (id int PRIMARY KEY, a int, twice int GENERATED ALWAYS AS (a * 2) STORED, card text, note text);
+             INSERT INTO gen (id, a, card) VALUES (1, 9, 'SECRET'), (2, 1, 'shown');
+             CREATE TABLE zips (id int PRIMARY KEY, addr text, zip text GENERATED ALWAYS AS (left(addr, 5)) STORED, note text);
+             INSERT INTO zips (id, addr) VALUES (1, '10000 a'), (2, '10000 b'), (3, '99999 c');
+             CREATE TABLE fired (id int PRIMARY KEY, b int, v text, card text);
+             INSERT INTO fired VALUES (1, 9, 'x', 'SECRET');
+             CREATE FUNCTION flip() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.v = 'flip' THEN NEW.b := 1; END IF; RETURN NEW; END $$;
+             CREATE TRIGGER flip BEFORE UPDATE ON fired FOR EACH ROW EXECUTE FUNCTION flip();
+             CREATE TABLE top (id int PRIMARY KEY, note text); INSERT INTO top VALUES (1), (2), (3), (8), (9), (20), (30);
+             CREATE TABLE below (id int PRIMARY KEY, b int DEFAULT 3 REFERENCES top ON UPDATE CASCADE ON DELETE SET DEFAULT, card text);
+             INSERT INTO below VALUES (1, 9, 'SECRET one'), (2, 8, 'SECRET two');
+             CREATE TABLE upper (id int PRIMARY KEY, note text); INSERT INTO upper VALUES (1), (20);
+             CREATE TABLE rowed (id int PRIMARY KEY, up int REFERENCES upper ON UPDATE CASCADE, card text); INSERT INTO rowed VALUES (1, 20, 'SECRET row');
+             CREATE TABLE plain (id int PRIMARY KEY, note text); INSERT INTO plain VALUES (1), (2), (3);
+             CREATE TABLE unseen (id int PRIMARY KEY, to_plain int REFERENCES plain ON UPDATE CASCADE ON DELETE CASCADE, cell text);
+             INSERT INTO unseen VALUES (1, 1, 'SECRET cell'), (2, 2, 'SECRET other');
+             CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 IF TG_OP = 'DELETE' THEN RAISE EXCEPTION 'no: %', OLD.cell USING DETAIL = OLD::text, HINT = OLD.cell, TABLE = 'unseen', ERRCODE = 'P0042'; END IF;
+                 RAISE NOTICE 'SECRET %', NEW; RETURN NEW; END $$;
+             CREATE TRIGGER tell BEFORE UPDATE OR DELETE ON unseen FOR EACH ROW EXECUTE FUNCTION tell();
+             CREATE TABLE told (id int PRIMARY KEY, note text); INSERT INTO told VALUES (1), (2);
+             CREATE FUNCTION count_all() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 IF NEW.note = 'raise' THEN RAISE EXCEPTION 'SECRET %', (SELECT min(cell) FROM public.unseen) USING DETAIL = 'SECRET'; END IF;
+                 RAISE NOTICE 'SECRET %', (SELECT min(cell) FROM public.unseen); RETURN NULL; END $$;
+             CREATE TRIGGER count_all AFTER UPDATE ON told FOR EACH ROW EXECUTE FUNCTION count_all()",
+        )
+        .await
+        .writable()
+        .await
+        .sources(&[
+            ("gen", "{card: [Gen]}"),
+            ("zips", "{addr: [Hide], zip: [Count]}"),
+            ("fired", "{card: [Fired]}"),
+            ("top", "{}"),
+            ("below", "{card: [Below]}"),
+            ("upper", "{}"),
+            ("rowed", "{up: [Up]}"),
+            ("plain", "{}"),
+            ("told", "{}"),
+        ])
+        .policy(ANYONE)
+        .policy(&masking("hide", "Hide", "maskingConfig: {type: 'Null'}"))
+        .policy(&masking("count", "Count", "maskingConfig: {type: K-Anonymization, kLevel: 2}"))
+        .policy(&mask("gen", "Gen", "twice > 10"))
+        .policy(&mask("fired", "Fired", "b > 5"))
+        .policy(&mask("below", "Below", "b > 5"))
+        .policy(rows)
+        .user("wim", &[], &[])
+        .writes("wim", &[&names[..], &["upper"]].concat())
+        .start()
+        .await
+}
+
+/// Generated columns, triggers and actions of foreign keys changed what a mask or a row rule looks at.
+#[tokio::test(flavor = "multi_thread")]
+async fn masks_cannot_be_lifted_by_what_follows_a_write() {
+    let running = followed().await;
+    let wim = running.client("wim").await;
+    for sql in [
+        "UPDATE gen SET a = 1 WHERE id = 1 RETURNING *",
+        "INSERT INTO gen (id) VALUES (1) ON CONFLICT (id) DO UPDATE SET a = 1 RETURNING *",
+        "MERGE INTO gen USING (VALUES (1)) v(id) ON v.id = gen.id WHEN MATCHED THEN UPDATE SET a = 1",
+        "INSERT INTO zips (id, addr) VALUES (10, '99999 guess')",
+        "COPY zips (id, addr) FROM STDIN",
+        "UPDATE zips SET addr = '99999 guess' WHERE id = 1",
+        "UPDATE fired SET v = 'flip' WHERE id = 1 RETURNING *",
+        "INSERT INTO fired (id) VALUES (1) ON CONFLICT (id) DO UPDATE SET v = 'flip'",
+        "MERGE INTO fired USING (VALUES (1)) v(id) ON v.id = fired.id WHEN MATCHED THEN UPDATE SET v = 'flip'",
+        "UPDATE top SET id = 2 WHERE id = 9",
+        "DELETE FROM top WHERE id = 8",
+        "WITH x AS (DELETE FROM top WHERE id = 8 RETURNING id) SELECT * FROM x",
+        "MERGE INTO top USING (VALUES (8)) v(id) ON v.id = top.id WHEN MATCHED THEN DELETE",
+        "UPDATE upper SET id = 1 + id - 17 WHERE id = 20",
+    ] {
+        let found = refused(&wim, sql).await;
+        assert!(found.starts_with("42501"), "{sql}: {found}");
+    }
+    for sql in ["SELECT * FROM gen", "SELECT * FROM fired", "SELECT * FROM below", "SELECT * FROM rowed"] {
+        let shown = rows(&wim, sql).await;
+        assert!(!format!("{shown:?}").contains("SECRET"), "{sql}: {shown:?}");
+    }
+    assert!(!rows(&wim, "SELECT zip FROM zips").await.contains(&"99999".to_owned()));
+    // What changes nothing that is looked at is written as ever.
+    assert_eq!(count(&wim, "UPDATE gen SET note = 'n' WHERE id = 1").await, 1);
+    assert_eq!(rows(&wim, "UPDATE gen SET a = 4, card = 'mine' WHERE id = 1 RETURNING *").await, ["1|4|8|mine|n"]);
+    assert_eq!(count(&wim, "UPDATE zips SET note = 'n'").await, 3);
+    assert_eq!(count(&wim, "UPDATE top SET note = 'n'").await, 7);
+    assert_eq!(count(&wim, "DELETE FROM below WHERE id = 1").await, 1);
+    assert_eq!(count(&wim, "INSERT INTO fired VALUES (2, 1, 'y', 'mine')").await, 1);
+    assert_eq!(count(&wim, "DELETE FROM upper WHERE id = 1").await, 1);
+}
+
+/// Triggers of a table that is not registered spoke through one that refers to it, and those of a whole table of others.
+#[tokio::test(flavor = "multi_thread")]
+async fn triggers_do_not_speak_of_other_tables() {
+    let running = followed().await;
+    let login = Login { port: running.port, user: "wim", password: PASSWORD, database: running.database() };
+    let mut wim = Wire::login(login, &[]).unwrap_or_else(|error| panic!("{:?}", error.fields()));
+    for sql in [
+        "UPDATE plain SET id = 10 WHERE id = 1",
+        "DELETE FROM plain WHERE id = 2",
+        "MERGE INTO plain USING (VALUES (2)) v(id) ON v.id = plain.id WHEN MATCHED THEN DELETE",
+        "WITH x AS (UPDATE plain SET id = 11 WHERE id = 2 RETURNING id) SELECT * FROM x",
+        "UPDATE told SET note = 'x'",
+        "UPDATE told SET note = 'raise'",
+        "INSERT INTO told VALUES (1, 'y') ON CONFLICT (id) DO UPDATE SET note = 'z'",
+    ] {
+        let answer = wim.simple(sql);
+        let said = format!("{:?}", answer.lines());
+        assert!(!said.contains("SECRET") && !said.contains("unseen"), "{sql}: {said}");
+        let extended = wim.extended(sql, &[], 0);
+        let said = format!("{:?}", extended.lines());
+        assert!(!said.contains("SECRET") && !said.contains("unseen"), "{sql}: {said}");
+    }
+    assert_eq!(wim.simple("DELETE FROM plain WHERE id = 11").code(), "P0042");
+    assert_eq!(wim.simple("DELETE FROM plain WHERE id = 3").tags(), ["DELETE 1"]);
 }

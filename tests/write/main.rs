@@ -5,6 +5,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../leak/wire.rs"]
+#[allow(dead_code)]
+mod wire;
+
 mod bank;
 mod forms;
 mod found;
