@@ -185,7 +185,6 @@ const REVIEWED: &[&str] = &[
     "getdatabaseencoding",
     "pg_char_to_encoding",
     "pg_client_encoding",
-    "pg_collation_for",
     "pg_encoding_to_char",
     "pg_get_keywords",
     "pg_indexam_has_property",

@@ -71,6 +71,7 @@ const GUARDS: &[(&str, usize, usize, Form)] = &[
     ("pg_get_function_sqlbody", 1, 1, Form::System),
     ("format_type", 2, 2, Form::Own(format_type)),
     ("pg_get_userbyid", 1, 1, Form::Own(user_by_id)),
+    ("pg_collation_for", 1, 1, Form::Own(collation_for)),
     // Comments.
     ("obj_description", 1, 2, Form::Own(obj_description)),
     ("col_description", 2, 2, Form::Own(col_description)),
@@ -234,6 +235,11 @@ fn type_is_visible(_: usize, v: &Visibility<'_>) -> String {
 fn format_type(_: usize, v: &Visibility<'_>) -> String {
     let text = format!("pg_catalog.format_type({}::pg_catalog.oid, $2)", oids(Set::Types, v).find(&oid_text("$1")));
     lookup::bare(text, "", v)
+}
+
+/// A collation outside `pg_catalog` is printed with its schema, and is not told.
+fn collation_for(_: usize, _: &Visibility<'_>) -> String {
+    "pg_catalog.substring(pg_catalog.pg_collation_for($1), '^(\"([^\"]|\"\")*\"|[^\".]*)$'::pg_catalog.text)".to_owned()
 }
 
 /// Owners and the caller; every other role is unknown.

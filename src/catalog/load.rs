@@ -4,7 +4,9 @@
 //! (PostgreSQL 13 to 18). Must never: read user data, or hand out a snapshot of a database whose text is not UTF-8.
 
 use super::views;
-use super::{Cast, Catalog, Column, Constraint, Function, Index, Operator, Relation, RelationKind, Sequence, TypeInfo};
+use super::{
+    Cast, Catalog, Column, Constraint, Function, Index, NamedKind, Operator, Relation, RelationKind, Sequence, TypeInfo,
+};
 use crate::types::{Oid, QualifiedName};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -85,6 +87,13 @@ const OPERATORS: &str = "SELECT o.oprname::text, o.oprleft, o.oprright, o.oprres
 const CASTS: &str = "SELECT c.castsource, c.casttarget, c.castfunc, c.castcontext, c.castmethod, \
     coalesce(p.proleakproof, c.castmethod = 'b') FROM pg_cast c LEFT JOIN pg_proc p ON p.oid = c.castfunc";
 
+/// What stands in `pg_catalog`; of collations, those that a UTF8 database can use.
+const NAMED: &str = "SELECT 'c'::\"char\", collname::text, oid FROM pg_collation \
+    WHERE collnamespace = 'pg_catalog'::regnamespace AND collencoding IN (-1, pg_char_to_encoding('UTF8')) \
+    UNION ALL SELECT 'f', cfgname::text, oid FROM pg_ts_config WHERE cfgnamespace = 'pg_catalog'::regnamespace \
+    UNION ALL SELECT 'd', dictname::text, oid FROM pg_ts_dict WHERE dictnamespace = 'pg_catalog'::regnamespace \
+    UNION ALL SELECT 'p', prsname::text, oid FROM pg_ts_parser WHERE prsnamespace = 'pg_catalog'::regnamespace";
+
 /// The function must belong to the extension, not only be called like its own.
 const PGCRYPTO: &str = "SELECT n.nspname::text FROM pg_extension e \
     JOIN pg_depend d ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e' \
@@ -129,6 +138,7 @@ async fn read(client: &Client) -> Result<Catalog, LoadError> {
     catalog.unclassified = catalog.find_unclassified();
     read_operators(client, &mut catalog).await?;
     read_casts(client, &mut catalog).await?;
+    read_named(client, &mut catalog).await?;
     if let Some(row) = client.query_opt(PGCRYPTO, &[]).await? {
         catalog.pgcrypto = Some(row.try_get(0)?);
     }
@@ -358,6 +368,20 @@ async fn read_casts(client: &Client, catalog: &mut Catalog) -> Result<(), LoadEr
             leakproof: row.try_get(5)?,
         };
         catalog.casts.insert((oid(&row, 0)?, oid(&row, 1)?), cast);
+    }
+    Ok(())
+}
+
+async fn read_named(client: &Client, catalog: &mut Catalog) -> Result<(), LoadError> {
+    for row in client.query(NAMED, &[]).await? {
+        let kind = match letter(&row, 0)? {
+            'c' => NamedKind::Collation,
+            'f' => NamedKind::Configuration,
+            'd' => NamedKind::Dictionary,
+            'p' => NamedKind::Parser,
+            _ => continue,
+        };
+        catalog.named.entry(kind).or_default().insert(row.try_get(1)?, oid(&row, 2)?);
     }
     Ok(())
 }

@@ -347,7 +347,7 @@ pub(crate) fn schema_spellings(v: &Visibility<'_>) -> Map {
 }
 
 /// How a name may be spelled in text that PostgreSQL parses as a name: quoted, and bare when that reads back as itself.
-fn spellings(name: &str) -> Vec<String> {
+pub(crate) fn spellings(name: &str) -> Vec<String> {
     let quoted = format!("\"{}\"", name.replace('"', "\"\""));
     let bare = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '$'));

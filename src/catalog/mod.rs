@@ -11,6 +11,7 @@ pub mod guard;
 pub mod load;
 pub(crate) mod lookup;
 pub mod manifest;
+pub mod named;
 pub mod reg;
 pub mod scratch;
 pub mod synthetic;
@@ -22,6 +23,7 @@ pub mod vouch;
 
 pub use functions::{FunctionClass, Identity};
 pub use load::LoadError;
+pub use named::NamedKind;
 pub use visibility::Visibility;
 
 use crate::types::{Oid, QualifiedName};
@@ -66,6 +68,8 @@ pub struct Catalog {
     pub pgcrypto: Option<String>,
     /// The service login may make temporary tables.
     pub temporary: bool,
+    /// Collations and objects of text search in `pg_catalog`, by kind and name: the only ones that callers may name.
+    pub named: BTreeMap<NamedKind, BTreeMap<String, Oid>>,
 }
 
 /// The columns of a registered query, or why the warehouse refuses it.
@@ -93,6 +97,7 @@ impl Catalog {
             open_functions,
             pgcrypto,
             temporary,
+            named,
         } = self;
         *server_version == other.server_version
             && *database == other.database
@@ -110,6 +115,7 @@ impl Catalog {
             && *open_functions == other.open_functions
             && *pgcrypto == other.pgcrypto
             && *temporary == other.temporary
+            && *named == other.named
     }
 }
 

@@ -5,6 +5,7 @@
 
 use super::functions::FIRST_NORMAL_OID;
 use super::lookup;
+use super::named::{self, NamedKind};
 use super::visibility::{Visibility, is_system};
 use crate::error::{Family, Refusal, SqlState};
 use crate::types::{Oid, QualifiedName};
@@ -20,11 +21,9 @@ pub fn cast_guard(type_name: &str, v: &Visibility<'_>) -> Option<String> {
         "regtype" => lookup::type_spellings(v).find(&format!("pg_catalog.lower({text})")),
         "regnamespace" => lookup::schema_spellings(v).find(text),
         // Only the system's own are callable or listed, so the range is the check.
-        "regproc" | "regprocedure" | "regoper" | "regoperator" | "regconfig" | "regdictionary" | "regcollation" => {
-            lookup::system_oid("$1")
-        }
-        // Prints the names of the warehouse's roles.
-        _ => return None,
+        "regproc" | "regprocedure" | "regoper" | "regoperator" => lookup::system_oid("$1"),
+        // "regrole" prints the names of the warehouse's roles.
+        _ => named::oid_of(NamedKind::of_alias(type_name)?, "$1", v.catalog),
     };
     Some(format!("({found})::pg_catalog.oid::pg_catalog.{type_name}"))
 }
@@ -85,10 +84,13 @@ pub fn resolve_reg_literal(type_name: &str, text: &str, v: &Visibility<'_>) -> R
     if text == "-" {
         return Ok("0".to_owned());
     }
-    if matches!(type_name, "regconfig" | "regdictionary" | "regcollation" | "regoper" | "regoperator")
-        && !text.bytes().all(|b| b.is_ascii_digit())
-    {
-        return system_name(type_name, text);
+    if let Some(kind) = NamedKind::of_alias(type_name) {
+        return named::find_text(kind, text, v.catalog, || v);
+    }
+    if matches!(type_name, "regoper" | "regoperator") && !text.bytes().all(|b| b.is_ascii_digit()) {
+        // Bare operators (and types of operands) are searched in the pinned path, which is pg_catalog alone.
+        let bare = !text.contains(['.', '"', '%']);
+        return if bare { Ok(text.to_owned()) } else { Err(undefined(type_name, text)) };
     }
     let oid = if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
         by_number(type_name, text, v)
@@ -172,20 +174,6 @@ fn by_name(type_name: &str, text: &str, v: &Visibility<'_>) -> Result<Option<Oid
     })
 }
 
-/// Names of kinds that are shown only as far as they are the system's: left to the server, in `pg_catalog`.
-fn system_name(type_name: &str, text: &str) -> Result<String, Refusal> {
-    if matches!(type_name, "regoper" | "regoperator") {
-        // Bare operators (and types of operands) are searched in the pinned path, which is pg_catalog alone.
-        let bare = !text.contains(['.', '"', '%']);
-        return if bare { Ok(text.to_owned()) } else { Err(undefined(type_name, text)) };
-    }
-    match identifiers(text)?.as_slice() {
-        [name] => Ok(QualifiedName::new("pg_catalog", name.as_str()).to_sql()),
-        [schema, name] if schema == "pg_catalog" => Ok(QualifiedName::new("pg_catalog", name.as_str()).to_sql()),
-        _ => Err(undefined(type_name, text)),
-    }
-}
-
 fn system_functions<'v>(schema: Option<&str>, name: &str, v: &Visibility<'v>) -> &'v [super::Function] {
     match schema {
         None | Some("pg_catalog") => v.catalog.functions.get(name).map_or(&[], Vec::as_slice),
@@ -238,7 +226,7 @@ fn split_name(text: &str, v: &Visibility<'_>) -> Result<(Option<String>, String)
 
 /// Dotted identifiers as PostgreSQL reads them in text (`SplitIdentifierString`, varlena.c): bare ones are folded to lower case, quoted
 /// ones keep theirs, blanks around them are ignored.
-fn identifiers(text: &str) -> Result<Vec<String>, Refusal> {
+pub(super) fn identifiers(text: &str) -> Result<Vec<String>, Refusal> {
     let mut parts = Vec::new();
     let mut rest = text.trim();
     loop {

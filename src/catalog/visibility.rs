@@ -315,6 +315,8 @@ pub(crate) mod tests {
         for (name, oid) in [("pg_catalog", 11), ("information_schema", 13000), ("public", 2200)] {
             catalog.schemas.insert(name.to_owned(), Oid(oid));
         }
+        let configurations = [("english".to_owned(), Oid(13000))];
+        catalog.named.insert(crate::catalog::NamedKind::Configuration, configurations.into_iter().collect());
         for (oid, name, array) in [(23, "int4", 1007), (25, "text", 1009), (1007, "_int4", 0)] {
             add_type(&mut catalog, oid, "pg_catalog", name, array, 0);
         }

@@ -72,6 +72,14 @@ impl Resolver<'_, '_> {
             self.wants_oid = looks_up && Self::is_reg_cast(argument);
             args.push(self.expression(argument, scope)?);
         }
+        match vouched {
+            None => {
+                self.named_arguments(&name, call, &args)?;
+                self.no_alias_spreads(&name, call, args.iter())?;
+                self.populates_known(&name, call, &args, scope)?;
+            }
+            Some(vouched) => self.resolved_aliases(vouched, call)?,
+        }
         // `age(xid)` tells how many transactions the warehouse has run.
         if name == "age"
             && let [of] = args.as_slice()
@@ -83,6 +91,7 @@ impl Resolver<'_, '_> {
         }
         let mut rest = self.each(&mut call.agg_order, scope)?;
         rest.extend(self.optional(&mut call.agg_filter, scope)?);
+        self.no_alias_spreads(&name, call, rest.iter())?;
         if let Some(over) = &mut call.over {
             super::names::check_plain(&over.name, "window names", over.location)?;
             self.window(over, scope, &mut rest)?;

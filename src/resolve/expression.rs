@@ -187,6 +187,7 @@ impl Resolver<'_, '_> {
             N::AArrayExpr(array) if !array.elements.is_empty() => {
                 let parts = self.each(&mut array.elements, scope)?;
                 no_alias_mix(&parts, array.location)?;
+                no_alias_array(&parts, array.location)?;
                 let of = match common_type(&parts) {
                     Type::Known(element) => self.sight.catalog.types.get(&element).map(|t| t.array),
                     Type::Literal | Type::Unclear => None,
@@ -218,10 +219,12 @@ impl Resolver<'_, '_> {
                 {
                     self.plain_type_name(name)?;
                 }
+                if let N::CollateClause(clause) = kind {
+                    self.sight.collation(&clause.collname, clause.location)?;
+                }
                 if let N::NamedArgExpr(named) = kind {
                     super::names::check_plain(&named.name, "names of arguments", named.location)?;
                 }
-                let array = matches!(kind, N::AArrayExpr(_));
                 let grouping = matches!(kind, N::GroupingFunc(_));
                 let mut parts = Vec::new();
                 walk::children(kind, &mut |child| {
@@ -229,10 +232,6 @@ impl Resolver<'_, '_> {
                     Ok(())
                 })?;
                 no_alias_mix(&parts, -1)?;
-                if array && parts.iter().any(|p| matches!(p.type_oid, Type::Known(oid) if is_alias(oid))) {
-                    return Err(Refusal::unsupported("arrays of object identifiers are not supported")
-                        .with_hint("Cast the elements to oid or text."));
-                }
                 let mut facts = Facts::of_parts(&parts, Type::Unclear).but(false);
                 facts.aggregates |= grouping;
                 Ok(facts)
@@ -687,6 +686,15 @@ impl Resolver<'_, '_> {
                 (output.tame && total, Type::Known(oid::BOOL))
             }
             (S::AllSublink, _) => (false, Type::Known(oid::BOOL)),
+            (S::ArraySublink, _) => {
+                let mut kinds = output.columns.iter().flatten().filter_map(|c| c.type_oid);
+                if kinds.any(is_alias) {
+                    return Err(Refusal::unsupported("arrays of object identifiers are not supported")
+                        .with_hint("Cast the elements to oid or text.")
+                        .at(link.location));
+                }
+                (false, Type::Unclear)
+            }
             (S::ExprSublink, _) => {
                 let column = output.columns.as_ref().and_then(|c| c.first()).and_then(|c| c.type_oid);
                 (false, column.map_or(Type::Unclear, Type::Known))
@@ -770,6 +778,16 @@ fn no_alias_mix(parts: &[Facts], location: i32) -> Result<(), Refusal> {
     }
     Err(Refusal::unsupported("an object identifier beside a value of another type is not supported")
         .with_hint("Cast the identifier to oid or text, or the string (for instance to regclass).")
+        .at(location))
+}
+
+/// Strings beside an array of OID aliases would be read as names, too.
+fn no_alias_array(parts: &[Facts], location: i32) -> Result<(), Refusal> {
+    if !parts.iter().any(|p| matches!(p.type_oid, Type::Known(oid) if is_alias(oid))) {
+        return Ok(());
+    }
+    Err(Refusal::unsupported("arrays of object identifiers are not supported")
+        .with_hint("Cast the elements to oid or text.")
         .at(location))
 }
 

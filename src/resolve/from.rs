@@ -472,7 +472,11 @@ impl Resolver<'_, '_> {
     fn column_definition(&mut self, def: &pb::Node) -> Result<(), Refusal> {
         match &def.node {
             Some(NodeEnum::ColumnDef(column)) => match &column.type_name {
-                Some(name) => self.plain_type_name(name).map(|_| ()),
+                Some(name) => {
+                    self.plain_type_name(name)?;
+                    let clause = column.coll_clause.as_deref();
+                    clause.map_or(Ok(()), |c| self.sight.collation(&c.collname, c.location))
+                }
                 None => Err(Refusal::internal("a column definition without a type")),
             },
             _ => Err(Refusal::internal("a column definition list holds something else")),

@@ -8,6 +8,7 @@ mod calls;
 mod expression;
 mod from;
 mod merge;
+mod named;
 mod names;
 mod returning;
 mod scope;

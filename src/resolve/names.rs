@@ -250,6 +250,13 @@ impl Resolver<'_, '_> {
         if reg::cast_is_refused(oid) {
             return Err(Refusal::unsupported(format!("type {written} is not supported here")).at(name.location));
         }
+        let mut base = info;
+        while let Some(below) = catalog.types.get(&base.base).filter(|_| base.kind == 'd') {
+            base = below;
+        }
+        if base.oid != oid && super::is_alias(base.oid) {
+            return Err(Refusal::unsupported(format!("type {written} is not supported here")).at(name.location));
+        }
         // The row type of a relation tells its columns; an array of one does too.
         let element = catalog.types.get(&info.element).filter(|_| info.category == 'A').unwrap_or(info);
         let is_row_type = element.kind == 'c' && catalog.relations.values().any(|r| r.row_type == element.oid);

@@ -85,7 +85,7 @@ pub fn resolve_index(index: &mut pb::IndexStmt, table: &ScratchTable, sight: &Si
             return Err(Refusal::internal("an index holds something other than its elements"));
         };
         in_pg_catalog(&element.opclass, "operator classes")?;
-        in_pg_catalog(&element.collation, "collations")?;
+        sight.collation(&element.collation, -1)?;
         if !element.opclassopts.is_empty() {
             return Err(Refusal::unsupported("parameters of operator classes are not supported"));
         }
@@ -198,7 +198,7 @@ impl<'a, 's> Definition<'a, 's> {
         let own = type_oid.is_none_or(|oid| oid.0 >= FIRST_NORMAL_OID);
         let mut collation = if own { UNKNOWN_COLLATION } else { Oid(0) };
         if let Some(clause) = &column.coll_clause {
-            in_pg_catalog(&clause.collname, "collations")?;
+            self.resolver.sight.collation(&clause.collname, clause.location)?;
             collation = UNKNOWN_COLLATION;
         }
         self.columns.push(ScratchColumn { name: column.colname.clone(), type_oid, collation });

@@ -116,7 +116,7 @@ impl Resolver<'_, '_> {
                         return Err(Refusal::internal("ON CONFLICT names something else than an index"));
                     };
                     super::scratch::in_pg_catalog(&element.opclass, "operator classes")?;
-                    super::scratch::in_pg_catalog(&element.collation, "collations")?;
+                    self.sight.collation(&element.collation, infer.location)?;
                     self.optional(&mut element.expr, &both)?;
                 }
                 self.filter(&mut infer.where_clause, &both, false)?;

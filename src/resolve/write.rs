@@ -258,7 +258,8 @@ impl Resolver<'_, '_> {
             let own = |path: &[pb::Node]| {
                 names::parts(path).is_some_and(|p| p.len() <= 1 || p.first() == Some(&"pg_catalog"))
             };
-            if !own(&element.collation) || !own(&element.opclass) || !element.opclassopts.is_empty() {
+            self.sight.collation(&element.collation, infer.location)?;
+            if !own(&element.opclass) || !element.opclassopts.is_empty() {
                 return Err(Refusal::unsupported("this form of ON CONFLICT is not supported").at(infer.location));
             }
             if !element.name.is_empty() && !decision.columns.iter().any(|c| c.name == element.name) {

@@ -3,8 +3,9 @@
 //! Taken over the generic picture, so that no construct can hide in a field that a walk forgot.
 
 use super::Broken;
-use crate::catalog::Catalog;
 use crate::catalog::functions::FunctionClass;
+use crate::catalog::named::is_shown;
+use crate::catalog::{Catalog, Function, NamedKind};
 use crate::policy::decision::{COMPANION_PREFIX, ROW_ALIAS};
 use crate::resolve::Resolved;
 use crate::sql::tree::Tree;
@@ -132,6 +133,7 @@ fn one(tree: &Tree, resolved: &Resolved, catalog: &Catalog) -> Result<(), Broken
         Tree::Node("ReturningClause", _) if tree.field("options").is_some_and(|o| !o.as_list().is_empty()) => {
             Err(Broken::at("RETURNING with options"))
         }
+        Tree::Node("CollateClause", _) => operator(tree.field("collname")),
         Tree::Node("IndexElem", _) => {
             operator(tree.field("collation"))?;
             operator(tree.field("opclass"))
@@ -205,7 +207,7 @@ fn function(tree: &Tree, resolved: &Resolved, catalog: &Catalog) -> Result<(), B
     let known = catalog.functions.contains_key(name);
     let one_argument = tree.field("args").is_some_and(|a| a.as_list().len() == 1);
     match catalog.function_class(name) {
-        FunctionClass::Allowed if known => Ok(()),
+        FunctionClass::Allowed if known => named(tree, name, catalog),
         // An unknown unqualified name that is no type's can only be `column(relation)`: the warehouse's path reaches no other schema.
         _ if !known && parts.len() == 1 && !is_system_type(name, catalog) => Ok(()),
         // A type's name there is a cast.
@@ -213,6 +215,21 @@ fn function(tree: &Tree, resolved: &Resolved, catalog: &Catalog) -> Result<(), B
         FunctionClass::Allowed | FunctionClass::Identity(_) | FunctionClass::Guarded | FunctionClass::Denied => {
             Err(Broken::at("a function that is not allowed"))
         }
+    }
+}
+
+/// A first argument that is a constant and sure to name an object of text search must name one of `pg_catalog`.
+fn named(tree: &Tree, name: &str, catalog: &Catalog) -> Result<(), Broken> {
+    let args = tree.field("args").map(Tree::as_list).unwrap_or_default();
+    let constant = args.first().and_then(|a| a.unwrap_node()?.1.field("val")?.field("sval")?.as_text());
+    let overloads = catalog.functions.get(name).map_or(&[][..], Vec::as_slice);
+    let fit = |f: &&Function| (f.args.len().saturating_sub(f.defaults)..=f.args.len()).contains(&args.len());
+    let mut kinds = overloads.iter().filter(fit).map(|f| NamedKind::of_argument(name, f, 0));
+    match (constant, kinds.clone().next().flatten()) {
+        (Some(text), Some(kind)) if kinds.all(|k| k == Some(kind)) && !is_shown(kind, text, catalog) => {
+            Err(Broken::at("a name of an object outside pg_catalog"))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -12,6 +12,7 @@ mod change;
 mod found;
 mod generator;
 mod interference;
+mod named;
 mod names;
 mod oracles;
 mod output;

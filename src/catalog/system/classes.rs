@@ -10,6 +10,7 @@ use crate::catalog::{Column, RelationKind};
 use crate::types::{Oid, quote_literal};
 
 /// `pg_toast`, `pg_database`, … : OIDs of catalogs and schemas in their .dat files.
+const PG_CATALOG: u32 = 11;
 const PG_TOAST: u32 = 99;
 const CLASS_OF_RELATIONS: u32 = 1259;
 const CLASS_OF_TYPES: u32 = 1247;
@@ -95,9 +96,13 @@ pub(super) fn view(name: &str, v: &Visibility<'_>) -> View {
         }
         "pg_indexes" => pg_indexes(v),
         // The system's own, made by initdb: the same in every database of a release.
-        "pg_am" | "pg_amop" | "pg_amproc" | "pg_cast" | "pg_collation" | "pg_conversion" | "pg_language"
-        | "pg_opclass" | "pg_operator" | "pg_opfamily" | "pg_ts_config" | "pg_ts_dict" | "pg_ts_parser"
-        | "pg_ts_template" => View::rows(system("oid")),
+        "pg_am" | "pg_amop" | "pg_amproc" | "pg_cast" | "pg_conversion" | "pg_language" | "pg_opclass"
+        | "pg_operator" | "pg_opfamily" | "pg_ts_template" => View::rows(system("oid")),
+        // Those that callers may name (`named`); of an upgraded operating system there are later ones (pg_import_system_collations).
+        "pg_collation" => View::rows(any("collnamespace", [PG_CATALOG])),
+        "pg_ts_config" => View::rows(any("cfgnamespace", [PG_CATALOG])),
+        "pg_ts_dict" => View::rows(any("dictnamespace", [PG_CATALOG])),
+        "pg_ts_parser" => View::rows(any("prsnamespace", [PG_CATALOG])),
         "pg_extension" => View::rows(system("oid")).null(&["extconfig", "extcondition"]),
         // With their sources, which pg_get_functiondef() shows too.
         "pg_proc" => View::rows(system("oid")),

@@ -13,23 +13,29 @@ use std::collections::BTreeMap;
 
 pub(super) fn view(name: &str, v: &Visibility<'_>) -> View {
     match name {
-        "information_schema_catalog_name"
-        | "character_sets"
-        | "collations"
-        | "collation_character_set_applicability"
-        | "sql_features"
-        | "sql_implementation_info"
-        | "sql_parts"
-        | "sql_sizing" => View::all(),
+        "information_schema_catalog_name" | "sql_features" | "sql_implementation_info" | "sql_parts" | "sql_sizing" => {
+            View::all()
+        }
+        // The default collation is any that bears the database's locale, with its name.
+        "character_sets" => {
+            of_system(View::all(), ["default_collate_catalog", "default_collate_schema", "default_collate_name"], v)
+        }
+        "collations" | "collation_character_set_applicability" => {
+            View::rows(in_schema("collation_schema", "pg_catalog"))
+        }
         "schemata" => schemata(v),
         "tables" => renamed(View::rows(tables(v, |_| true)), "table_schema", "table_name", v)
             .mask("table_type", Shown::Expression(table_type()))
             .constant(&["is_insertable_into"], "NO")
             .and(extra::tables(v)),
-        "columns" => renamed(View::rows(columns(v)), "table_schema", "table_name", v)
-            .null(&["column_default", "generation_expression"])
-            .constant(&["is_updatable"], "NO")
-            .and(extra::columns(v)),
+        "columns" => of_system(
+            renamed(View::rows(columns(v)), "table_schema", "table_name", v),
+            ["collation_catalog", "collation_schema", "collation_name"],
+            v,
+        )
+        .null(&["column_default", "generation_expression"])
+        .constant(&["is_updatable"], "NO")
+        .and(extra::columns(v)),
         "views" => {
             renamed(View::rows(tables(v, |s| s.relation.kind == RelationKind::View)), "table_schema", "table_name", v)
                 .null(&["view_definition"])
@@ -55,6 +61,13 @@ pub(super) fn view(name: &str, v: &Visibility<'_>) -> View {
         // Privileges, roles, routines, triggers, foreign servers, options, usage of domains and types.
         _ => View::none(),
     }
+}
+
+/// Columns that name an object (its database, schema and name), NULL unless it stands in `pg_catalog`.
+fn of_system(view: View, [database, schema, object]: [&'static str; 3], v: &Visibility<'_>) -> View {
+    let when =
+        |shown: String| Shown::Expression(format!("CASE WHEN {} THEN {shown} END", in_schema(schema, "pg_catalog")));
+    view.mask(database, when(quote_literal(v.database))).mask(schema, when(col(schema))).mask(object, when(col(object)))
 }
 
 fn table_type() -> String {
