@@ -22,16 +22,29 @@ const GENERATED: &str = "SELECT a.attrelid, a.attname::text, b.attname::text FRO
 /// Relations with triggers of users.
 const TRIGGERS: &str = "SELECT DISTINCT tgrelid FROM pg_trigger WHERE NOT tgisinternal";
 
-/// Relations that run a function which finds unqualified names wherever the session looks, temporary tables included: written neither in C
-/// nor with its names bound (`BEGIN ATOMIC`), and without a `search_path` of its own that is empty or ends with `pg_temp` (manual, CREATE
-/// FUNCTION, "Writing SECURITY DEFINER Functions Safely"). Followed along the server's own record of what depends on what; whether reading
-/// does it (a view's rule, a type, a policy), or only writing.
-const OPEN: &str = "WITH RECURSIVE open (classid, objid) AS (\
-        SELECT 'pg_proc'::regclass::oid, p.oid FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang \
+/// Functions that find unqualified names wherever the session looks, temporary tables included: written neither in C nor with their names
+/// bound (`BEGIN ATOMIC`), and without a `search_path` of their own that is empty or ends with `pg_temp` (manual, CREATE FUNCTION, "Writing
+/// SECURITY DEFINER Functions Safely").
+macro_rules! open_functions {
+    () => {
+        "FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang \
         WHERE p.oid >= 16384 AND l.lanname NOT IN ('internal', 'c') AND to_jsonb(p) ->> 'prosqlbody' IS NULL \
         AND NOT EXISTS (SELECT FROM unnest(p.proconfig) s \
-            WHERE s ~ '^search_path=(\"\"|pg_catalog)?$' OR s ~ '^search_path=(.*,)? *\"?pg_temp\"? *$') \
-    UNION \
+            WHERE s ~ '^search_path=(\"\"|pg_catalog)?$' OR s ~ '^search_path=(.*,)? *\"?pg_temp\"? *$')"
+    };
+}
+
+const OPEN_FUNCTIONS: &str = concat!(
+    "SELECT (SELECT nspname::text FROM pg_namespace n WHERE n.oid = p.pronamespace), p.proname::text ",
+    open_functions!()
+);
+
+/// Relations that run such a function, along the server's own record of what depends on what; whether reading does it (a view's rule, a
+/// type, a policy), or only writing.
+const OPEN: &str = concat!(
+    "WITH RECURSIVE open (classid, objid) AS (SELECT 'pg_proc'::regclass::oid, p.oid ",
+    open_functions!(),
+    " UNION \
         SELECT x.classid, x.objid FROM open o CROSS JOIN LATERAL (\
             SELECT d.classid, d.objid FROM pg_depend d WHERE d.refclassid = o.classid AND d.refobjid = o.objid \
             UNION ALL SELECT 'pg_type'::regclass, c.contypid FROM pg_constraint c \
@@ -44,14 +57,8 @@ const OPEN: &str = "WITH RECURSIVE open (classid, objid) AS (\
     UNION SELECT a.adrelid, false FROM open JOIN pg_attrdef a ON a.oid = objid WHERE classid = 'pg_attrdef'::regclass \
     UNION SELECT c.conrelid, false FROM open JOIN pg_constraint c ON c.oid = objid \
         WHERE classid = 'pg_constraint'::regclass AND c.conrelid <> 0 \
-    UNION SELECT i.indrelid, false FROM open JOIN pg_index i ON i.indexrelid = objid WHERE classid = 'pg_class'::regclass";
-
-/// Functions of the same kind, for calls of those that are vouched for.
-const OPEN_FUNCTIONS: &str = "SELECT n.nspname::text, p.proname::text FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang \
-    JOIN pg_namespace n ON n.oid = p.pronamespace \
-    WHERE p.oid >= 16384 AND l.lanname NOT IN ('internal', 'c') AND to_jsonb(p) ->> 'prosqlbody' IS NULL \
-    AND NOT EXISTS (SELECT FROM unnest(p.proconfig) s \
-        WHERE s ~ '^search_path=(\"\"|pg_catalog)?$' OR s ~ '^search_path=(.*,)? *\"?pg_temp\"? *$')";
+    UNION SELECT i.indrelid, false FROM open JOIN pg_index i ON i.indexrelid = objid WHERE classid = 'pg_class'::regclass"
+);
 
 /// Which names a relation's code finds in the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

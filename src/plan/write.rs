@@ -148,19 +148,11 @@ impl Kind<'_> {
     /// Rows may be stored in partitions, whose errors are told as the relation's.
     fn show_parts(&self, decision: &RelationDecision, named: &mut BTreeMap<QualifiedName, Named>) {
         let catalog = &self.inputs.world.catalog;
-        let mut below = BTreeSet::from([decision.oid]);
-        loop {
-            let more = catalog.relations.values().filter(|r| !below.contains(&r.oid));
-            let more: Vec<_> = more.filter(|r| r.parents.iter().any(|p| below.contains(p))).collect();
-            if more.is_empty() {
-                return;
-            }
-            for part in more {
-                below.insert(part.oid);
-                let own = shown(decision, catalog, &|of| self.is_seen(of));
-                let hidden = Named { whole: false, constraints: BTreeSet::new(), ..own };
-                named.entry(part.name.clone()).or_insert(hidden);
-            }
+        let below = catalog.below(decision.oid);
+        for part in catalog.relations.values().filter(|r| r.oid != decision.oid && below.contains(&r.oid)) {
+            let own = shown(decision, catalog, &|of| self.is_seen(of));
+            let hidden = Named { whole: false, constraints: BTreeSet::new(), ..own };
+            named.entry(part.name.clone()).or_insert(hidden);
         }
     }
 

@@ -158,8 +158,7 @@ pub(crate) fn keeps_counts<'n>(
         Some(relation) if !catalog.fires_before(relation.oid) => Change::Set(relation.with_generated(written)),
         _ => Change::Anything,
     };
-    let counted = |c: &&ColumnDecision| c.mask.as_ref().is_some_and(|m| m.sql.contains(COMPANION_PREFIX));
-    match decision.columns.iter().filter(counted).find(|c| changes.sets(&c.name)) {
+    match counted(decision, &changes) {
         None => Ok(()),
         Some(column) => Err(Refusal::denied(format!(
             "cannot write column \"{}\": its mask counts the values of the table",
@@ -194,7 +193,7 @@ impl super::Sight<'_> {
                     None => true,
                 };
                 let unmasks = unmasked_by(seen, &follows, &BTreeSet::new()).is_some();
-                if unmasks || shows || keeps_counted(seen, &follows) {
+                if unmasks || shows || counted(seen, &follows).is_some() {
                     let text = format!(
                         "cannot change rows that \"{}\" refers to: its rows would follow, and what a policy shows of them depends on what changes",
                         seen.logical.name
@@ -207,12 +206,11 @@ impl super::Sight<'_> {
     }
 }
 
-fn keeps_counted(decision: &RelationDecision, changes: &Change) -> bool {
-    !decision.companions.is_empty()
-        && decision
-            .columns
-            .iter()
-            .any(|c| changes.sets(&c.name) && c.mask.as_ref().is_some_and(|m| m.sql.contains(COMPANION_PREFIX)))
+/// A column that changes and whose values a mask counts in the whole table.
+fn counted<'d>(decision: &'d RelationDecision, changes: &Change) -> Option<&'d ColumnDecision> {
+    let counts = |c: &ColumnDecision| c.mask.as_ref().is_some_and(|m| m.sql.contains(COMPANION_PREFIX));
+    let mut columns = decision.columns.iter().filter(|_| !decision.companions.is_empty());
+    columns.find(|c| counts(c) && changes.sets(&c.name))
 }
 
 /// The column of the dictionary that is to be written.
