@@ -63,11 +63,16 @@ impl<'a> Body<'a> {
 
     /// A String: bytes up to NUL, which must be there, as UTF-8.
     pub fn string(&mut self) -> Result<&'a str, Refusal> {
+        std::str::from_utf8(self.bytes_to_nul()?).map_err(|_| invalid_utf8())
+    }
+
+    /// A String whose bytes may be any.
+    pub fn bytes_to_nul(&mut self) -> Result<&'a [u8], Refusal> {
         let end =
             self.rest.iter().position(|b| *b == 0).ok_or_else(|| Refusal::protocol("invalid string in message"))?;
         let bytes = self.take(end)?;
         self.u8()?;
-        std::str::from_utf8(bytes).map_err(|_| invalid_utf8())
+        Ok(bytes)
     }
 
     /// What is left, all of it.

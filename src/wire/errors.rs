@@ -7,6 +7,7 @@ use super::backend::{message, string};
 use super::body::Body;
 use crate::error::Refusal;
 use bytes::{BufMut, BytesMut};
+use std::borrow::Cow;
 
 /// `S` and `V` of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,10 +82,11 @@ pub fn notice_response(out: &mut BytesMut, severity: Severity, text: &str) {
     });
 }
 
-/// The fields of a message of the warehouse, in its order.
+/// The fields of a message of the warehouse, in its order. PostgreSQL prints single bytes into some texts (`unrecognized weight`,
+/// tsvector_op.c), which then are no UTF-8: such bytes are read as U+FFFD.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fields<'a> {
-    list: Vec<(u8, &'a str)>,
+    list: Vec<(u8, Cow<'a, str>)>,
 }
 
 impl<'a> Fields<'a> {
@@ -95,7 +97,7 @@ impl<'a> Fields<'a> {
         loop {
             match body.u8()? {
                 0 => break,
-                code => list.push((code, body.string()?)),
+                code => list.push((code, String::from_utf8_lossy(body.bytes_to_nul()?))),
             }
         }
         body.end()?;
@@ -103,12 +105,12 @@ impl<'a> Fields<'a> {
     }
 
     /// The first field of that code.
-    pub fn get(&self, code: u8) -> Option<&'a str> {
-        self.list.iter().find(|(c, _)| *c == code).map(|(_, text)| *text)
+    pub fn get(&self, code: u8) -> Option<&str> {
+        self.list.iter().find(|(c, _)| *c == code).map(|(_, text)| text.as_ref())
     }
 
     /// SQLSTATE; `XX000` when absent.
-    pub fn sqlstate(&self) -> &'a str {
+    pub fn sqlstate(&self) -> &str {
         self.get(b'C').unwrap_or("XX000")
     }
 
@@ -118,8 +120,8 @@ impl<'a> Fields<'a> {
     }
 
     /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = (u8, &'a str)> + '_ {
-        self.list.iter().copied()
+    pub fn iter(&self) -> impl Iterator<Item = (u8, &str)> + '_ {
+        self.list.iter().map(|(code, text)| (*code, text.as_ref()))
     }
 }
 
@@ -172,5 +174,13 @@ mod tests {
         assert!(Fields::parse(b"Mx").is_err());
         assert!(Fields::parse(b"Mx\0").is_err());
         assert!(Fields::parse(b"Mx\0\0z").is_err());
+    }
+    #[test]
+    fn texts_that_are_no_utf8_are_read_all_the_same() {
+        let fields = Fields::parse(b"SERROR\0CXX000\0Munrecognized weight: \xff\0\0").unwrap();
+        assert_eq!(fields.get(b'M'), Some("unrecognized weight: \u{fffd}"));
+        let mut out = BytesMut::new();
+        write_fields(&mut out, b'E', fields.iter());
+        assert!(std::str::from_utf8(&out[5..]).is_ok());
     }
 }

@@ -54,6 +54,17 @@ async fn after_an_error_everything_up_to_sync_is_skipped() {
     assert_eq!(without_binds(&got.iter().map(String::as_str).collect::<Vec<_>>()), without_binds(&want));
 }
 
+/// PostgreSQL prints a byte into this text that is no UTF-8.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_that_is_no_utf8_is_an_error_like_others() {
+    let running = running().await;
+    let mut raw = Raw::new(&running, "ana").await;
+    let sql = "SELECT setweight('a:1'::tsvector, \"char\"(-1))";
+    assert_eq!(raw.lines(&query(sql), 1).await, ["E XX000", "Z I"]);
+    assert_eq!(raw.lines(&[run(sql), sync()].concat(), 1).await.last().map(String::as_str), Some("Z I"));
+    assert_eq!(raw.lines(&query("select 1"), 1).await, ["T", "D 1", "C SELECT 1", "Z I"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn refusals_come_in_their_turn() {
     let running = running().await;
