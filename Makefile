@@ -8,6 +8,9 @@ PORT ?= 6432
 # Arguments for `make pgbench`, `make leak-hunt`, `make defences`, e.g. make pgbench ARGS='--seconds 10 --rounds 5'
 ARGS ?=
 
+# A temporary folder for all that tests write, gone when they end; users other than its own may pass through (PostgreSQL does not run as root).
+WITH_FOLDER := folder=$$(mktemp -d) && chmod 711 "$$folder" && trap 'rm -rf "$$folder" 2>/dev/null || { sleep 2; rm -rf "$$folder"; } || true' EXIT; TMPDIR="$$folder"
+
 .PHONY: help setup build demo test test-long leak-hunt defences bench pgbench fuzz fmt lint ci
 
 help: ## List the commands
@@ -30,10 +33,10 @@ demo: build ## Start the demo: the same queries, answered differently (PORT=6432
 	./target/release/sqlveil demo --port $(PORT)
 
 test: setup ## Run every test against a private PostgreSQL
-	$(CARGO) test --workspace --locked --no-fail-fast
+	@$(WITH_FOLDER) $(CARGO) test --workspace --locked --no-fail-fast
 
 test-long: setup defences ## Run every test with the long settings of the generated ones, and `defences`
-	SQLVEIL_TEST_LONG=1 PROPTEST_CASES=5000 $(CARGO) test --workspace --locked --no-fail-fast
+	@$(WITH_FOLDER) SQLVEIL_TEST_LONG=1 PROPTEST_CASES=5000 $(CARGO) test --workspace --locked --no-fail-fast
 
 leak-hunt: setup-hunt ## Hunt for leaks: ARGS='--statements 200000' or '--seconds 600 --seed 7'
 	$(CARGO) test --locked --profile hunt --test hunt -- $(ARGS)

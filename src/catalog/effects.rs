@@ -19,9 +19,6 @@ const GENERATED: &str = "SELECT a.attrelid, a.attname::text, b.attname::text FRO
     LEFT JOIN pg_attribute b ON b.attrelid = a.attrelid AND b.attnum = d.refobjsubid \
     WHERE a.attgenerated <> ''::\"char\" AND a.attnum > 0 AND NOT a.attisdropped";
 
-/// Relations with triggers of users.
-const TRIGGERS: &str = "SELECT DISTINCT tgrelid FROM pg_trigger WHERE NOT tgisinternal";
-
 /// Functions that find unqualified names wherever the session looks, temporary tables included: written neither in C nor with their names
 /// bound (`BEGIN ATOMIC`), and without a `search_path` of their own that is empty or ends with `pg_temp` (manual, CREATE FUNCTION, "Writing
 /// SECURITY DEFINER Functions Safely").
@@ -79,11 +76,6 @@ pub(super) async fn read(
         let from = relation.generated_from.entry(row.try_get(1)?).or_default();
         from.extend(row.try_get::<_, Option<String>>(2)?);
     }
-    for row in client.query(TRIGGERS, &[]).await? {
-        if let Some(relation) = relations.get_mut(&Oid(row.try_get(0)?)) {
-            relation.triggers = true;
-        }
-    }
     for row in client.query(OPEN, &[]).await? {
         if let Some(relation) = relations.get_mut(&Oid(row.try_get(0)?)) {
             relation.open.read |= row.try_get::<_, bool>(1)?;
@@ -96,7 +88,7 @@ pub(super) async fn read(
 }
 
 /// What happens to rows of a relation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Change {
     /// They are deleted.
     Deleted,
@@ -116,22 +108,19 @@ impl Change {
         }
     }
 
-    fn with(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Anything, _) | (_, Self::Anything) => Self::Anything,
-            (Self::Set(mut a), Self::Set(b)) => {
-                a.extend(b);
-                Self::Set(a)
-            }
-            (Self::Set(a), Self::Deleted) | (Self::Deleted, Self::Set(a)) => Self::Set(a),
-            (Self::Deleted, Self::Deleted) => Self::Deleted,
+    /// What happens when either does: to be deleted sets nothing.
+    fn add(&mut self, other: Self) {
+        match (&mut *self, other) {
+            (_, Self::Deleted) | (Self::Anything, _) => {}
+            (Self::Set(known), Self::Set(more)) => known.extend(more),
+            (Self::Deleted, other) | (_, other @ Self::Anything) => *self = other,
         }
     }
 }
 
 impl Relation {
     /// The columns that change with these, stored generated ones included; of one whose expression names none it is taken that it may.
-    pub fn with_generated(&self, columns: BTreeSet<String>) -> BTreeSet<String> {
+    fn with_generated(&self, columns: BTreeSet<String>) -> BTreeSet<String> {
         let follows = |from: &BTreeSet<String>| from.is_empty() || from.iter().any(|c| columns.contains(c));
         let generated: Vec<String> =
             self.generated_from.iter().filter(|(_, from)| follows(from)).map(|(name, _)| name.clone()).collect();
@@ -178,25 +167,30 @@ impl Catalog {
         self.relations.values().any(|r| r.before_triggers && below.contains(&r.oid))
     }
 
+    /// What changes when these columns are set: generated ones with them, and anything where a trigger may change the row.
+    pub fn change(&self, relation: &Relation, columns: BTreeSet<String>) -> Change {
+        if self.fires_before(relation.oid) { Change::Anything } else { Change::Set(relation.with_generated(columns)) }
+    }
+
     /// The relations whose rows may follow a change through the actions of foreign keys, by OID, and how. The relation itself is in it when
     /// it refers to itself.
     pub fn set_off(&self, oid: Oid, change: Change) -> BTreeMap<Oid, (Arc<Relation>, Change)> {
         let mut found: BTreeMap<Oid, (Arc<Relation>, Change)> = BTreeMap::new();
+        let mut followed = BTreeSet::new();
         let mut pending = vec![(oid, change)];
         while let Some((oid, change)) = pending.pop() {
             let family = self.family(oid);
             for child in self.relations.values() {
                 for key in child.constraints.iter().filter(|c| c.kind == 'f' && family.contains(&c.references)) {
-                    let Some(follows) = key.follows(&change) else { continue };
-                    let follows = match follows {
-                        Change::Set(_) if self.fires_before(child.oid) => Change::Anything,
-                        Change::Set(columns) => Change::Set(child.with_generated(columns)),
-                        other => other,
+                    let follows = match key.follows(&change) {
+                        Some(Change::Set(columns)) => self.change(child, columns),
+                        Some(follows) => follows,
+                        None => continue,
                     };
-                    let known = found.get(&child.oid).map(|(_, known)| known.clone());
-                    let all = known.clone().map_or(follows.clone(), |known| known.with(follows.clone()));
-                    if known.as_ref() != Some(&all) {
-                        found.insert(child.oid, (Arc::clone(child), all));
+                    // Rows may be set by one key and deleted by another: each is followed, whatever is known of the relation.
+                    if followed.insert((child.oid, follows.clone())) {
+                        let known = found.entry(child.oid).or_insert_with(|| (Arc::clone(child), Change::Deleted));
+                        known.1.add(follows.clone());
                         pending.push((child.oid, follows));
                     }
                 }
@@ -270,6 +264,19 @@ mod tests {
         assert_eq!(changes(Change::Deleted), [(2, code), (3, below)]);
         assert_eq!(changes(Change::Set(set(&["other"]))), []);
         assert_eq!(changes(Change::Anything).len(), 2);
+    }
+
+    #[test]
+    fn rows_that_are_set_by_one_key_and_deleted_by_another_are_followed_both_ways() {
+        for keys in
+            [[(1, "a", "id", 'a', 'n'), (1, "b", "id", 'a', 'c')], [(1, "b", "id", 'a', 'c'), (1, "a", "id", 'a', 'n')]]
+        {
+            let grandchild = table(3, "grandchild", &[(2, "up", "id", 'a', 'd')]);
+            let catalog = catalog(vec![table(1, "top", &[]), table(2, "child", &keys), grandchild]);
+            let found = catalog.set_off(Oid(1), Change::Deleted);
+            assert_eq!(found.get(&Oid(2)).map(|(_, change)| change), Some(&Change::Set(set(&["a"]))));
+            assert_eq!(found.get(&Oid(3)).map(|(_, change)| change), Some(&Change::Set(set(&["up"]))));
+        }
     }
 
     #[test]

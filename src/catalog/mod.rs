@@ -164,8 +164,6 @@ pub struct Relation {
     pub rules: bool,
     /// A BEFORE or INSTEAD OF row trigger stands on it: what is stored may differ from what was assigned.
     pub before_triggers: bool,
-    /// A trigger of a user's stands on it, of whatever kind.
-    pub triggers: bool,
     /// Stored generated columns, and the columns that each is computed from.
     pub generated_from: std::collections::BTreeMap<String, std::collections::BTreeSet<String>>,
     /// Whether it runs code that finds the session's temporary tables by unqualified names.

@@ -21,8 +21,9 @@ use crate::catalog::scratch::{Change, Scratch};
 use crate::error::Refusal;
 use crate::identity::Caller;
 use crate::seal::Sealed;
-use crate::types::Oid;
+use crate::types::{Oid, QualifiedName};
 use crate::world::World;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -80,6 +81,8 @@ pub struct Plan {
     pub sources: Vec<Arc<str>>,
     /// True when the statement returns rows (Describe answers RowDescription).
     pub returns_rows: bool,
+    /// Functions outside `pg_catalog` that it calls itself: what they say is for the caller.
+    pub calls: BTreeSet<QualifiedName>,
     /// What it writes; `None` when it only reads.
     pub writing: Option<Arc<Writing>>,
     /// `World::version` decided under.

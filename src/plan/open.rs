@@ -10,7 +10,6 @@ use crate::resolve::Resolved;
 use crate::sql::tree::Tree;
 use crate::sql::{NodeEnum, parse_expression};
 use crate::types::QualifiedName;
-use std::collections::BTreeSet;
 
 impl Kind<'_> {
     /// Refuses what would find the session's temporary tables by names that were not meant for them.
@@ -27,13 +26,13 @@ impl Kind<'_> {
         if catalog.open_functions.is_empty() || (self.inputs.session.scratch.is_empty() && !makes) {
             return Ok(());
         }
-        let reads = resolved.relations.values().map(|r| r.permitted.decision());
-        if let Some(decision) = reads.into_iter().find(|d| self.reads_open(d)) {
+        let mut reads = resolved.relations.values().map(|r| r.permitted.decision());
+        if let Some(decision) = reads.find(|d| self.reads_open(d)) {
             return Err(refused(&decision.logical.name));
         }
         for target in resolved.targets.values() {
             let decision = target.permitted.decision();
-            let reached: BTreeSet<_> = self.reached(decision);
+            let reached = self.reached(decision);
             let open = catalog.relations.values().any(|r| r.open.written && reached.contains(&r.oid));
             if open || self.reads_open(decision) {
                 return Err(refused(&decision.logical.name));
@@ -59,20 +58,41 @@ impl Kind<'_> {
         let catalog = &self.inputs.world.catalog;
         let Some(tree) = parse_expression(sql).ok().and_then(|node| Tree::of(&node).ok()) else { return true };
         let mut found = false;
-        tree.each(&mut |part| match part {
-            Tree::Node("RangeVar", _) => {
-                let text = |field| part.field(field).and_then(Tree::as_text).unwrap_or_default();
-                let name = QualifiedName::new(text("schemaname"), text("relname"));
-                found |= catalog.relations.get(&name).is_some_and(|r| r.open.read);
-            }
-            Tree::Node("FuncCall", _) => {
-                if let [schema, name] = part.field("funcname").map(Tree::strings).unwrap_or_default().as_slice() {
-                    found |= catalog.open_functions.contains(&QualifiedName::new(*schema, *name));
+        tree.each(&mut |part| {
+            let strings = |field| part.field(field).map(Tree::strings).unwrap_or_default();
+            match part {
+                Tree::Node("RangeVar", _) => {
+                    let text = |field| part.field(field).and_then(Tree::as_text).unwrap_or_default();
+                    let name = QualifiedName::new(text("schemaname"), text("relname"));
+                    found |= catalog.relations.get(&name).is_some_and(|r| r.open.read);
                 }
+                Tree::Node("FuncCall", _) => {
+                    if let Some(name) = outside(strings("funcname")) {
+                        found |= catalog.open_functions.contains(&name);
+                    }
+                }
+                // Operators, casts and checks of domains call functions without naming them.
+                Tree::Node("AExpr" | "SubLink" | "SortBy", _) => {
+                    found |= ["name", "oper_name", "use_op"].iter().any(|field| outside(strings(field)).is_some());
+                }
+                Tree::Node("TypeName", _) => {
+                    if let Some(name) = outside(strings("names")) {
+                        let type_ = catalog.type_names.get(&name).and_then(|oid| catalog.types.get(oid));
+                        found |= type_.is_none_or(|t| t.kind != 'e');
+                    }
+                }
+                _ => {}
             }
-            _ => {}
         });
         found
+    }
+}
+
+/// A name with a schema other than the server's own; a database may stand before it.
+fn outside(name: Vec<&str>) -> Option<QualifiedName> {
+    match name.as_slice() {
+        [.., schema, name] if *schema != "pg_catalog" => Some(QualifiedName::new(*schema, *name)),
+        _ => None,
     }
 }
 

@@ -29,8 +29,6 @@ pub struct Writing {
     pub takes_rows: bool,
     /// Relations that errors may name: by their names in the warehouse.
     pub shown: BTreeMap<QualifiedName, Named>,
-    /// A trigger may speak: what it says may come from any row of any table, and is not passed on.
-    pub hushed: bool,
 }
 
 /// A relation as errors about constraints may show it.
@@ -109,10 +107,6 @@ impl Kind<'_> {
             conceals_rows: top.is_some_and(|t| t.new_rows.as_ref().is_some_and(|n| n.at.is_none())),
             takes_rows,
             shown: named,
-            hushed: {
-                let reached: BTreeSet<Oid> = decisions().flat_map(|decision| self.reached(decision)).collect();
-                catalog.relations.values().any(|r| r.triggers && reached.contains(&r.oid))
-            },
         }))
     }
 

@@ -9,8 +9,10 @@ use crate::catalog::scratch::Change;
 use crate::error::{Family, Refusal, SqlState};
 use crate::plan::{Effect, ErrorPolicy, Plan, Writing};
 use crate::policy::decision::ROW_ALIAS;
+use crate::types::QualifiedName;
 use crate::wire::errors::{Fields, Severity, byte_offset, character_position, error_response, write_fields};
 use bytes::BytesMut;
+use std::collections::BTreeSet;
 
 /// The text of every error that might quote a value while a policy's own expressions may raise.
 pub const DATA_ERROR: &str = "data error in a policy-protected relation";
@@ -66,13 +68,15 @@ pub struct About<'a> {
     pub errors: ErrorPolicy,
     /// What it writes, or what it executes does.
     pub writing: Option<&'a Writing>,
+    /// Functions of the warehouse that it calls, or that what it executes does.
+    pub calls: &'a BTreeSet<QualifiedName>,
 }
 
 /// How errors are shown that belong to no statement: closed.
 const UNKNOWN: ErrorPolicy = ErrorPolicy { hides: true, canonical_data_errors: true };
 
 /// Whether a text under this code can quote values of rows: everything but the classes known not to (PostgreSQL manual, Appendix A).
-pub(super) fn may_quote_values(code: &str) -> bool {
+fn may_quote_values(code: &str) -> bool {
     match code.get(..2) {
         // Connection, invalid transaction state, rollback, syntax and names, resources, object state, operator intervention.
         Some("08" | "0A" | "25" | "26" | "28" | "34" | "3D" | "3F" | "40" | "42" | "53" | "55" | "57") => false,
@@ -109,18 +113,17 @@ pub fn relay(out: &mut BytesMut, tag: u8, fields: &Fields<'_>, about: Option<&Ab
     }
     let policy = about.map_or(UNKNOWN, |a| a.errors);
     let code = fields.sqlstate();
-    if let Some(writing) = about.and_then(|a| a.writing) {
-        match writes::said(tag, fields, writing, policy.hides) {
-            Said::Plainly => {}
-            Said::Nothing => return,
-            Said::Refusal(refusal) => return error_response(out, &refusal, Severity::Error, None),
-            Said::Otherwise(text) => {
-                let kept = fields.iter().filter(|(kind, _)| matches!(kind, b'S' | b'V' | b'C'));
-                return write_fields(out, tag, kept.chain(std::iter::once((b'M', text.as_str()))));
-            }
-        }
-    }
     let canonical = policy.canonical_data_errors && may_quote_values(code);
+    let reads = about.is_some_and(|a| a.writing.is_none());
+    match writes::said(tag, fields, about) {
+        Said::Nothing => return,
+        Said::Refusal(refusal) => return error_response(out, &refusal, Severity::Error, None),
+        Said::Otherwise(text) if !(reads && canonical) => {
+            let kept = fields.iter().filter(|(kind, _)| matches!(kind, b'S' | b'V' | b'C'));
+            return write_fields(out, tag, kept.chain(std::iter::once((b'M', text.as_str()))));
+        }
+        Said::Otherwise(_) | Said::Plainly => {}
+    }
     let told = fields.get(b'V').is_some_and(|severity| TOLD.contains(&severity));
     if tag == b'N' && (canonical || !told) {
         return;
@@ -198,6 +201,7 @@ mod tests {
             instead: None,
             sources: Vec::new(),
             returns_rows: true,
+            calls: BTreeSet::new(),
             writing: None,
             world_version: 1,
             valid_until: None,
@@ -205,6 +209,10 @@ mod tests {
     }
 
     fn shown(tag: u8, code: &str, plan: Option<(&Plan, &str, &str, usize)>) -> Vec<(u8, String)> {
+        shown_in("JSON data, line 1: 7", tag, code, plan)
+    }
+
+    fn shown_in(context: &str, tag: u8, code: &str, plan: Option<(&Plan, &str, &str, usize)>) -> Vec<(u8, String)> {
         let mut raw = BytesMut::new();
         let fields = [
             (b'S', "ERROR"),
@@ -216,7 +224,7 @@ mod tests {
             (b'P', "16"),
             (b'p', "3"),
             (b'q', "rewritten"),
-            (b'W', "SQL function"),
+            (b'W', context),
             (b't', "emp"),
             (b'n', "emp_pkey"),
             (b'R', "int4in"),
@@ -231,6 +239,7 @@ mod tests {
             plan,
             errors: plan.errors,
             writing: None,
+            calls: &plan.calls,
         });
         let mut out = BytesMut::new();
         relay(&mut out, tag, &fields, about.as_ref());
@@ -299,7 +308,8 @@ mod tests {
                 [(b'S', severity), (b'V', severity), (b'C', "00000"), (b'M', "x")].into_iter(),
             );
             let p = plan(ErrorPolicy::default(), &[]);
-            let about = About { caller_sql: "", sent: "", start: 0, plan: &p, errors: p.errors, writing: None };
+            let (errors, calls) = (p.errors, &p.calls);
+            let about = About { caller_sql: "", sent: "", start: 0, plan: &p, errors, writing: None, calls };
             let mut out = BytesMut::new();
             relay(&mut out, b'N', &Fields::parse(&raw[5..]).unwrap(), Some(&about));
             assert_eq!(!out.is_empty(), passes, "{severity}");
@@ -307,8 +317,31 @@ mod tests {
     }
 
     #[test]
+    fn functions_of_the_warehouse_are_not_quoted() {
+        let (open, canonical) =
+            (plan(ErrorPolicy::default(), &[]), plan(ErrorPolicy { hides: true, canonical_data_errors: true }, &[]));
+        for context in
+            ["PL/pgSQL function f() line 1 at RAISE", "SQL function \"f\" statement 1", "COPY t, line 1\nsecret"]
+        {
+            for code in ["22P02", "42P01", "0A000", "57014", "23505", "40001", "XX000"] {
+                let got = shown_in(context, b'E', code, Some((&open, "select", "select", 0)));
+                assert_eq!((keys(&got).as_str(), value(&got, b'C')), ("SVCM", Some(code)), "{context}");
+                assert!(!value(&got, b'M').unwrap().contains("secret"), "{code}");
+                let got = shown_in(context, b'E', code, Some((&canonical, "select", "select", 0)));
+                assert_eq!(keys(&got), "SVCM", "{code} {context}");
+                assert!(!value(&got, b'M').unwrap().contains("secret"), "{code}");
+            }
+            assert!(shown_in(context, b'N', "01000", Some((&open, "", "", 0))).is_empty());
+        }
+    }
+
+    #[test]
     fn errors_of_no_statement_are_closed_and_42501_is_ours() {
-        assert_eq!(value(&shown(b'E', "23503", None), b'M'), Some(DATA_ERROR));
+        assert_eq!(value(&shown(b'E', "22P02", None), b'M'), Some(DATA_ERROR));
+        // Of a constraint that was deferred to the end of the transaction.
+        let deferred = shown(b'E', "23503", None);
+        assert_eq!((keys(&deferred).as_str(), value(&deferred, b'C')), ("SVCM", Some("23503")));
+        assert_eq!(value(&deferred, b'M'), Some("the statement violates a constraint of the warehouse"));
         let p = plan(ErrorPolicy::default(), &[]);
         let got = shown(b'E', "42501", Some((&p, "", "", 0)));
         assert_eq!(keys(&got), "SVCMR");

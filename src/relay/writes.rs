@@ -1,13 +1,15 @@
-//! Errors of statements that write: checks of ours, constraints, triggers.
+//! Errors of code and constraints of the warehouse: checks of ours, constraints, triggers, functions.
 //!
 //! In: what the warehouse said, and what the plan says may be named. Out: how it is said to the caller. Must never: name a relation,
-//! column or constraint that the caller does not see, or repeat what a trigger says of a row he sees in part.
+//! column or constraint that the caller does not see, or repeat what a trigger or function says: it
+//! may be of any row of any table.
 
-use super::errors::may_quote_values;
+use super::errors::About;
 use crate::error::{Refusal, SqlState};
 use crate::plan::{Named, Writing};
-use crate::types::QualifiedName;
+use crate::types::{QualifiedName, quote_ident};
 use crate::wire::errors::Fields;
+use std::collections::BTreeSet;
 
 /// How an error or notice is passed on.
 pub(super) enum Said {
@@ -24,8 +26,9 @@ pub(super) enum Said {
 /// What stands for a text that a trigger or another function of the warehouse made.
 const RAISED: &str = "a trigger or function of the warehouse raised an error";
 
-/// Contexts of the server's own making: where in a COPY, in a parameter, in a JSON text (copyfrom.c, postgres.c, jsonfuncs.c, trigger.c).
-const OWN_CONTEXTS: [&str; 7] = [
+/// Contexts of the server's own making: where in a COPY, in a parameter, in a JSON text, in which process (copyfrom.c, postgres.c,
+/// jsonfuncs.c, trigger.c, parallel.c).
+const OWN_CONTEXTS: [&str; 8] = [
     "COPY ",
     "while ",
     "unnamed portal ",
@@ -33,34 +36,65 @@ const OWN_CONTEXTS: [&str; 7] = [
     "unnamed portal parameter",
     "extended query ",
     "JSON data, line ",
+    "parallel worker",
 ];
 
-/// Whether a context tells of a function or statement of the warehouse's (a trigger's, say). A context has a line a level; a text within a
-/// line may hold line breaks, so that a line that is nothing known is taken for a function's.
-fn is_of_a_function(context: &str) -> bool {
-    context.lines().any(|line| !OWN_CONTEXTS.iter().any(|own| line.starts_with(own)))
+/// What the server says wherever it is, within functions too (postgres.c, deadlock.c, nodeModifyTable.c, predicate.c): texts that quote
+/// nothing.
+const OWN_TEXTS: [&str; 8] = [
+    "canceling statement due to user request",
+    "canceling statement due to statement timeout",
+    "canceling statement due to lock timeout",
+    "deadlock detected",
+    "could not serialize access due to concurrent update",
+    "could not serialize access due to concurrent delete",
+    "could not serialize access due to read/write dependencies among transactions",
+    "terminating connection due to administrator command",
+];
+
+/// Whether a context tells of a function or statement of the warehouse's (a trigger's, say) other than these. A context has a line a level;
+/// a text within a line may hold line breaks, so that a line that is nothing known is taken for a function's.
+fn is_of_a_function(context: &str, calls: &BTreeSet<QualifiedName>) -> bool {
+    let own = |line: &str| OWN_CONTEXTS.iter().any(|own| line.starts_with(own));
+    context.lines().any(|line| !own(line) && !calls.iter().any(|called| is_in(line, called)))
 }
 
-/// How the warehouse's words on a statement that writes are passed on.
-pub(super) fn said(tag: u8, fields: &Fields<'_>, writing: &Writing, hides: bool) -> Said {
-    let raised = fields.get(b'W').is_some_and(is_of_a_function);
-    let hides = hides || writing.hushed;
-    if tag == b'N' {
-        return if hides && raised { Said::Nothing } else { Said::Plainly };
-    }
+/// Whether a line of a context is that of this function (plpgsql's `plpgsql_exec_error_callback`: its signature, quoted where it has to be).
+fn is_in(line: &str, function: &QualifiedName) -> bool {
+    let QualifiedName { schema, name } = function;
+    let plain = format!("{schema}.{name}(");
+    let quoted = format!("{}.{}(", quote_ident(schema), quote_ident(name));
+    line.strip_prefix("PL/pgSQL function ").is_some_and(|of| of.starts_with(&plain) || of.starts_with(&quoted))
+}
+
+/// How the warehouse's words on a statement are passed on. Code of the warehouse gives its errors any code it likes, and any text: those of
+/// rows of any table. Only what it cannot have said passes, and what a function says that the caller calls himself. Constraints and triggers
+/// that are deferred speak when the transaction ends, be it of no statement at all.
+pub(super) fn said(tag: u8, fields: &Fields<'_>, about: Option<&About<'_>>) -> Said {
+    let writing = about.and_then(|a| a.writing);
     let code = fields.sqlstate();
+    let none = BTreeSet::new();
+    let raised = match fields.get(b'W') {
+        Some(context) => is_of_a_function(context, about.map_or(&none, |a| a.calls)),
+        None => code.starts_with("P0"),
+    };
+    if tag == b'N' {
+        return if raised { Said::Nothing } else { Said::Plainly };
+    }
+    let message = fields.get(b'M').unwrap_or_default();
     if code == SqlState::UNDEFINED_OBJECT.0
-        && let Some(refusal) = failed_check(fields.get(b'M').unwrap_or_default(), writing)
+        && let Some(refusal) = writing.and_then(|writing| failed_check(message, writing))
     {
         return Said::Refusal(refusal);
     }
     if code.starts_with("23") && fields.get(b't').is_some() {
-        return constraint(code, fields, writing);
+        return constraint(code, fields, writing.filter(|_| !raised));
     }
-    if hides && (raised || code.starts_with("P0")) && may_quote_values(code) {
-        return Said::Otherwise(RAISED.to_owned());
+    match raised {
+        true if OWN_TEXTS.contains(&message) => Said::Otherwise(message.to_owned()),
+        true => Said::Otherwise(RAISED.to_owned()),
+        false => Said::Plainly,
     }
-    Said::Plainly
 }
 
 /// The refusal that a missing setting stands for.
@@ -69,7 +103,8 @@ fn failed_check(message: &str, writing: &Writing) -> Option<Refusal> {
     writing.checks.get(asked.parse::<usize>().ok()?).map(crate::resolve::Check::refusal)
 }
 
-fn constraint(code: &str, fields: &Fields<'_>, writing: &Writing) -> Said {
+fn constraint(code: &str, fields: &Fields<'_>, writing: Option<&Writing>) -> Said {
+    let Some(writing) = writing else { return Said::Otherwise(told(code, fields, None)) };
     let (schema, table) = (fields.get(b's').unwrap_or_default(), fields.get(b't').unwrap_or_default());
     let name = fields.get(b'n').unwrap_or_default();
     let shown = writing.shown.get(&QualifiedName::new(schema, table));
@@ -116,5 +151,32 @@ fn told(code: &str, fields: &Fields<'_>, shown: Option<&Named>) -> String {
             format!("new row for relation \"{relation}\" violates {}", constraint("check constraint", "a"))
         }
         _ => "the statement violates a constraint of the warehouse".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contexts_are_the_servers_or_of_what_is_called() {
+        let calls = BTreeSet::from([QualifiedName::new("lib", "raises"), QualifiedName::new("Lib", "f(")]);
+        for (context, of_a_function) in [
+            ("", false),
+            ("COPY t, line 1, column a: \"x\"", false),
+            ("JSON data, line 1: {\nparallel worker", false),
+            ("PL/pgSQL function lib.raises(integer) line 1 at RAISE", false),
+            ("PL/pgSQL function \"Lib\".\"f(\"(integer) line 1 at RAISE\nparallel worker", false),
+            ("PL/pgSQL function lib.raises2(integer) line 1 at RAISE", true),
+            ("PL/pgSQL function raises(integer) line 1 at RAISE", true),
+            (
+                "PL/pgSQL function public.t() line 1 at RAISE\nPL/pgSQL function lib.raises(integer) line 1 at RAISE",
+                true,
+            ),
+            ("SQL function \"raises\" statement 1", true),
+            ("SQL statement \"SELECT\nCOPY \"\nPL/pgSQL function lib.raises(integer) line 1 at SQL statement", true),
+        ] {
+            assert_eq!(is_of_a_function(context, &calls), of_a_function, "{context}");
+        }
     }
 }

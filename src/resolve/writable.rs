@@ -85,20 +85,17 @@ pub(super) fn keeps_masks(
     catalog: &Catalog,
 ) -> Result<(), Refusal> {
     let set: BTreeSet<String> = assigned.iter().map(|a| a.name.clone()).collect();
-    let relation = decision.relation(catalog);
-    let changes = match relation {
-        Some(relation) if !catalog.fires_before(relation.oid) => Change::Set(relation.with_generated(set.clone())),
-        _ => Change::Anything,
-    };
+    let changes = change(decision, set.clone(), catalog);
     if let Some((changed, masked)) = unmasked_by(decision, &changes, &set) {
         let (text, hint) = match changed {
             Some(changed) if set.contains(&changed) => (
                 format!("cannot change column \"{changed}\": how \"{masked}\" is masked depends on it"),
                 format!("Give \"{masked}\" a new value in the same statement."),
             ),
-            Some(changed) => (
+            // What is computed may be hidden.
+            Some(_) => (
                 format!(
-                    "cannot change the columns that \"{changed}\" is computed from: how \"{masked}\" is masked depends on it"
+                    "cannot change these columns: how \"{masked}\" is masked depends on what is computed from them"
                 ),
                 format!("Give \"{masked}\" a new value in the same statement."),
             ),
@@ -113,6 +110,11 @@ pub(super) fn keeps_masks(
         return Err(Refusal::denied(text).with_hint(hint));
     }
     keeps_counts(decision, set.iter().map(String::as_str), catalog)
+}
+
+/// What changes of a relation when these columns are set; of one that the catalog does not know, anything.
+fn change(decision: &RelationDecision, columns: BTreeSet<String>, catalog: &Catalog) -> Change {
+    decision.relation(catalog).map_or(Change::Anything, |relation| catalog.change(relation, columns))
 }
 
 /// The first column whose mask looks at a column that changes while it keeps its own value: what changes (`None`: anything may), and it.
@@ -154,10 +156,7 @@ pub(crate) fn keeps_counts<'n>(
         return Ok(());
     }
     let written: BTreeSet<String> = written.map(str::to_owned).collect();
-    let changes = match decision.relation(catalog) {
-        Some(relation) if !catalog.fires_before(relation.oid) => Change::Set(relation.with_generated(written)),
-        _ => Change::Anything,
-    };
+    let changes = change(decision, written, catalog);
     match counted(decision, &changes) {
         None => Ok(()),
         Some(column) => Err(Refusal::denied(format!(
@@ -177,10 +176,7 @@ impl super::Sight<'_> {
     pub(super) fn keeps_referrers(&self, decision: &RelationDecision, change: Change) -> Result<(), Refusal> {
         let catalog = self.catalog;
         let change = match change {
-            Change::Set(columns) => match decision.relation(catalog) {
-                Some(relation) if !catalog.fires_before(relation.oid) => Change::Set(relation.with_generated(columns)),
-                _ => Change::Anything,
-            },
+            Change::Set(columns) => self::change(decision, columns, catalog),
             other => other,
         };
         for (oid, (_, follows)) in catalog.set_off(decision.oid, change) {

@@ -11,8 +11,9 @@ use crate::audit::Record;
 use crate::plan::{Effect, ErrorPolicy, Plan, Writing};
 use crate::relay::errors::About;
 use crate::seal::Sealed;
+use crate::types::QualifiedName;
 use bytes::BytesMut;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// One expected answer.
@@ -119,7 +120,8 @@ impl Queried {
             None => (part.plan.sealed.as_str(), 0),
         };
         let writing = writing_of(&part.plan, part.inner.as_ref());
-        Some(About { caller_sql: &self.sql, sent, start, plan: &part.plan, errors: part.errors, writing })
+        let calls = calls_of(&part.plan, part.inner.as_ref());
+        Some(About { caller_sql: &self.sql, sent, start, plan: &part.plan, errors: part.errors, writing, calls })
     }
 
     /// Whether the rows that come now are not for the client.
@@ -157,13 +159,19 @@ impl Expected {
 fn about<'a>(decided: &'a Decided, errors: ErrorPolicy, inner: Option<&'a Arc<Decided>>) -> Option<About<'a>> {
     let plan: &Plan = decided.plan.as_ref()?;
     let writing = writing_of(plan, inner);
-    Some(About { caller_sql: &decided.sql, sent: plan.sealed.as_str(), start: 0, plan, errors, writing })
+    let calls = calls_of(plan, inner);
+    Some(About { caller_sql: &decided.sql, sent: plan.sealed.as_str(), start: 0, plan, errors, writing, calls })
 }
 
 /// What a statement writes, itself or by what it executes.
 pub fn writing_of<'a>(plan: &'a Plan, inner: Option<&'a Arc<Decided>>) -> Option<&'a Writing> {
     let executed = || inner.and_then(|d| d.plan.as_ref()).and_then(|p| p.writing.as_deref());
     plan.writing.as_deref().or_else(executed)
+}
+
+/// The functions of the warehouse that a statement calls, itself or by what it executes.
+fn calls_of<'a>(plan: &'a Plan, inner: Option<&'a Arc<Decided>>) -> &'a BTreeSet<QualifiedName> {
+    inner.and_then(|d| d.plan.as_ref()).map_or(&plan.calls, |executed| &executed.calls)
 }
 
 /// Whether the rows of a statement are not for the client.

@@ -1,6 +1,6 @@
 //! What an attacker makes of temporary tables (threat model, rows 18, 21, 28 and 30).
 
-use crate::support::{ANYONE, Stage};
+use crate::support::{self, ANYONE, Stage};
 use crate::wire::query;
 use crate::{Caller, connect, runtime, stage};
 
@@ -411,4 +411,42 @@ fn code_of_the_warehouse_does_not_find_one() {
     let made = "CREATE TEMP TABLE rights AS SELECT g AS id, 'ana'::text AS login FROM generate_series(1, 200) g";
     assert_eq!(ana.0.simple(&format!("{made}; SELECT * FROM v_open")).code(), "0A000");
     assert_eq!(ana.code("SELECT * FROM rights"), "42P01");
+}
+
+/// Data sources that are queries call the same code: by names of three parts, by operators, by checks of domains.
+#[test]
+fn code_of_queries_does_not_find_one() {
+    let schema = "CREATE TABLE rights (id int, login text); INSERT INTO rights VALUES (1, 'ana');
+        CREATE FUNCTION allowed(int) RETURNS bool LANGUAGE plpgsql STABLE AS
+            'BEGIN RETURN EXISTS (SELECT FROM rights WHERE id = $1 AND login = ''ana''); END';
+        CREATE FUNCTION allowed(int, int) RETURNS bool LANGUAGE plpgsql STABLE AS
+            'BEGIN RETURN EXISTS (SELECT FROM rights WHERE id = $1 AND login = ''ana''); END';
+        CREATE OPERATOR ==> (LEFTARG = int, RIGHTARG = int, FUNCTION = allowed);
+        CREATE DOMAIN ruled AS int CHECK (public.allowed(VALUE) OR true);
+        CREATE TYPE mood AS ENUM ('good', 'bad');
+        CREATE TABLE thing (id int, m mood); INSERT INTO thing VALUES (1, 'good'), (2, 'bad')";
+    let named = ["named", "operated", "compared", "checked"];
+    let conditions = [
+        "three_parts.public.allowed(id)",
+        "id OPERATOR(public.==>) 0",
+        "id OPERATOR(public.==>) ANY (SELECT 0)",
+        "CAST(id AS public.ruled) IS NOT NULL",
+    ];
+    let query = |condition: &str, name: &str| {
+        format!("query: SELECT id FROM public.thing WHERE {condition}\nnaming: {{schema: public, table: {name}}}")
+    };
+    let running = runtime().block_on(async {
+        let stage = Stage::named(support::server(), "three_parts", "template1").await.sql(schema).await;
+        let stage =
+            stage.policy(ANYONE).user("ana", &[], &[]).source(&query("m = CAST('good' AS public.mood)", "felt"));
+        let queries = named.iter().zip(conditions);
+        queries.fold(stage, |stage, (name, condition)| stage.source(&query(condition, name))).start().await
+    });
+    let mut ana = Caller(connect(&running, "ana"));
+    assert_eq!(ana.rows("SELECT id FROM felt"), ["1"]);
+    ana.run("CREATE TEMP TABLE rights AS SELECT g AS id, 'ana'::text AS login FROM generate_series(1, 200) g");
+    for name in named {
+        assert_eq!(ana.code(&format!("SELECT id FROM {name}")), "0A000", "{name}");
+    }
+    assert_eq!(ana.rows("SELECT id FROM felt"), ["1"]);
 }

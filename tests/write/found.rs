@@ -297,3 +297,94 @@ async fn triggers_do_not_speak_of_other_tables() {
     assert_eq!(wim.simple("DELETE FROM plain WHERE id = 11").code(), "P0042");
     assert_eq!(wim.simple("DELETE FROM plain WHERE id = 3").tags(), ["DELETE 1"]);
 }
+
+/// What a trigger raised under a code of its own choice was taken for the server's own words, and what was deferred spoke at COMMIT.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_code_and_no_delay_makes_a_trigger_speak() {
+    let running = Stage::new()
+        .await
+        .sql(
+            "CREATE TABLE vault (cell text); INSERT INTO vault VALUES ('SECRET cell');
+             CREATE TABLE coded (id int PRIMARY KEY, code text); INSERT INTO coded VALUES (1, ''), (2, '');
+             CREATE FUNCTION speak() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 RAISE EXCEPTION '%', (SELECT cell FROM public.vault)
+                     USING ERRCODE = NEW.code, DETAIL = 'SECRET detail', HINT = 'SECRET hint', SCHEMA = 'public', TABLE = 'coded', CONSTRAINT = 'coded_pkey';
+             END $$;
+             CREATE TRIGGER speak BEFORE UPDATE ON coded FOR EACH ROW EXECUTE FUNCTION speak();
+             CREATE TABLE late (id int PRIMARY KEY, n int UNIQUE DEFERRABLE INITIALLY DEFERRED, code text); INSERT INTO late VALUES (1, 1), (2, 2);
+             CREATE TABLE unseen (n int REFERENCES late DEFERRABLE INITIALLY DEFERRED); INSERT INTO unseen VALUES (2);
+             CREATE FUNCTION told(int) RETURNS bool LANGUAGE plpgsql AS $$ BEGIN
+                 RAISE NOTICE '%', (SELECT cell FROM public.vault);
+                 RAISE EXCEPTION '%', (SELECT cell FROM public.vault) USING ERRCODE = '42P01';
+             END $$;
+             CREATE VIEW spoken AS SELECT * FROM coded WHERE told(id);
+             CREATE CONSTRAINT TRIGGER speak AFTER UPDATE ON late DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.code IS NOT NULL) EXECUTE FUNCTION speak()",
+        )
+        .await
+        .writable()
+        .await
+        .sources(&[("coded", "{}"), ("late", "{}"), ("spoken", "{}")])
+        .policy(ANYONE)
+        .user("wim", &[], &[])
+        .writes("wim", &["coded", "late"])
+        .start()
+        .await;
+    let login = Login { port: running.port, user: "wim", password: PASSWORD, database: running.database() };
+    let mut wim = Wire::login(login, &[]).unwrap_or_else(|error| panic!("{:?}", error.fields()));
+    for code in ["42501", "42P01", "0A000", "28000", "3D000", "55000", "22023", "23505", "23514", "P0001", "ZZ001"] {
+        for sql in [
+            format!("UPDATE coded SET code = '{code}' WHERE id = 1"),
+            format!("BEGIN; UPDATE late SET code = '{code}' WHERE id = 1; COMMIT"),
+        ] {
+            let answer = wim.simple(&sql);
+            let said = format!("{:?}", answer.lines());
+            assert!(!said.contains("SECRET") && !said.contains("vault"), "{sql}: {said}");
+            assert_eq!(answer.code(), code, "{sql}");
+            wim.simple("ROLLBACK");
+        }
+        wim.simple("BEGIN");
+        wim.simple(&format!("UPDATE late SET code = '{code}' WHERE id = 1"));
+        let answer = wim.simple("COMMIT");
+        let said = format!("{:?}", answer.lines());
+        assert!(!said.contains("SECRET") && !said.contains("vault"), "{code}: {said}");
+        assert_eq!(answer.code(), code);
+    }
+    // Functions of a view that is only read.
+    let answer = wim.simple("SELECT * FROM spoken");
+    let said = format!("{:?}", answer.lines());
+    assert!(!said.contains("SECRET") && answer.code() == "42P01", "{said}");
+    // Deferred constraints name nothing that is not seen, and keep their code.
+    for (sql, code) in [("UPDATE late SET n = 2 WHERE id = 1", "23505"), ("DELETE FROM late WHERE id = 2", "23503")] {
+        wim.simple("BEGIN");
+        assert_eq!(wim.simple(sql).code(), "", "{sql}");
+        let answer = wim.simple("COMMIT");
+        let said = format!("{:?}", answer.lines());
+        assert!(!said.contains("unseen") && !said.contains("Key ("), "{sql}: {said}");
+        assert_eq!(answer.code(), code, "{sql}");
+    }
+}
+
+/// A column that the caller does not see was named when others could not be changed because of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_name_no_hidden_generated_column() {
+    let mask = masking("card", "Card", "conditionalPredicate: \"risk > 10\", maskingConfig: {type: 'Null'}");
+    let running = Stage::new()
+        .await
+        .sql(
+            "CREATE TABLE gen (id int PRIMARY KEY, a int, risk int GENERATED ALWAYS AS (a * 2) STORED, card text);
+             INSERT INTO gen (id, a, card) VALUES (1, 9, 'SECRET')",
+        )
+        .await
+        .writable()
+        .await
+        .sources(&[("gen", "{card: [Card]}")])
+        .policy(ANYONE)
+        .policy(&mask)
+        .user("wim", &[], &[])
+        .writes("wim", &["gen"])
+        .start()
+        .await;
+    let wim = running.client("wim").await;
+    let found = refused(&wim, "UPDATE gen SET a = 1").await;
+    assert!(found.starts_with("42501") && !found.contains("risk"), "{found}");
+}
