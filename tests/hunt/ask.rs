@@ -5,6 +5,9 @@ use crate::session::{Back, Case, Session, Way};
 use crate::wire::{Answer, Message};
 use sqlveil::relay::errors::{DATA_ERROR, NO_PERMISSION};
 
+/// How often a statement with different answers is asked again: a sparse TABLESAMPLE is mostly empty.
+const AGAIN: usize = 12;
+
 /// What became of a statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -63,15 +66,17 @@ pub fn ask(session: &mut Session<'_>, way: Way, case: &Case) -> Outcome {
     let (left, right) = (lines(tame, &marks[0], set), lines(wild, &marks[1], set));
     if left != right {
         let before = [left.clone(), right.clone()];
-        let again = session.say(way, case);
-        session.tidy(case, &again);
-        let marks = session.marks();
-        for ((back, mark), before) in again.iter().zip(&marks).zip(&before) {
-            match back {
-                Back::Whole(answer) if lines(answer, mark, set) == *before => {}
-                Back::Whole(_) => return Outcome::Chance,
-                Back::Huge => return Outcome::Huge,
-                Back::Lost(why) => return Outcome::Lost(why.clone()),
+        for _ in 0..AGAIN {
+            let again = session.say(way, case);
+            session.tidy(case, &again);
+            let marks = session.marks();
+            for ((back, mark), before) in again.iter().zip(&marks).zip(&before) {
+                match back {
+                    Back::Whole(answer) if lines(answer, mark, set) == *before => {}
+                    Back::Whole(_) => return Outcome::Chance,
+                    Back::Huge => return Outcome::Huge,
+                    Back::Lost(why) => return Outcome::Lost(why.clone()),
+                }
             }
         }
         return Outcome::Different(difference(&left, &right));
