@@ -8,8 +8,8 @@ PORT ?= 6432
 # Arguments for `make pgbench`, `make leak-hunt`, `make defences`, e.g. make pgbench ARGS='--seconds 10 --rounds 5'
 ARGS ?=
 
-# A temporary folder for all that tests write, gone when they end; users other than its own may pass through (PostgreSQL does not run as root).
-WITH_FOLDER := folder=$$(mktemp -d) && chmod 711 "$$folder" && trap 'rm -rf "$$folder" 2>/dev/null || { sleep 2; rm -rf "$$folder"; } || true' EXIT; TMPDIR="$$folder"
+# A temporary folder for all that tests write, gone when they end; as open as /tmp, since PostgreSQL does not run as root.
+WITH_FOLDER := folder=$$(mktemp -d) && chmod 1777 "$$folder" && trap 'rm -rf "$$folder" 2>/dev/null || { sleep 2; rm -rf "$$folder"; } || true' EXIT; TMPDIR="$$folder"
 
 .PHONY: help setup build demo test test-long leak-hunt defences bench pgbench fuzz fmt lint ci
 

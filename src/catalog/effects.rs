@@ -36,6 +36,10 @@ const OPEN_FUNCTIONS: &str = concat!(
     open_functions!()
 );
 
+/// Names that functions in SQL have which are the server's own, and no others do.
+const OWN_SQL: &str = "SELECT p.proname::text FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang WHERE l.lanname = 'sql' \
+    GROUP BY 1 HAVING bool_and(p.oid < 16384)";
+
 /// Relations that run such a function, along the server's own record of what depends on what; whether reading does it (a view's rule, a
 /// type, a policy), or only writing.
 const OPEN: &str = concat!(
@@ -85,6 +89,11 @@ pub(super) async fn read(
     let rows = client.query(OPEN_FUNCTIONS, &[]).await?;
     let name = |row: &Row| Ok(QualifiedName::new(row.try_get::<_, String>(0)?, row.try_get::<_, String>(1)?));
     rows.iter().map(name).collect()
+}
+
+/// Reads [`Catalog::own_sql`].
+pub(super) async fn read_own_sql(client: &Client) -> Result<BTreeSet<String>, Error> {
+    client.query(OWN_SQL, &[]).await?.iter().map(|row| row.try_get(0)).collect()
 }
 
 /// What happens to rows of a relation.

@@ -133,6 +133,7 @@ async fn read(client: &Client) -> Result<Catalog, LoadError> {
         }
     }
     catalog.open_functions = super::effects::read(client, &mut relations).await?;
+    catalog.own_sql = Arc::new(super::effects::read_own_sql(client).await?);
     catalog.relations = relations.into_values().map(|r| (r.name.clone(), Arc::new(r))).collect();
     read_types(client, &schemas, &mut catalog).await?;
     catalog.unclassified = catalog.find_unclassified();

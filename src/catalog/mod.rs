@@ -63,6 +63,8 @@ pub struct Catalog {
     pub queries: BTreeMap<String, Described>,
     /// Functions outside `pg_catalog` that find unqualified names wherever the session looks.
     pub open_functions: std::collections::BTreeSet<QualifiedName>,
+    /// Names that functions in SQL have which are the server's own, and no others do: errors tell of them by name alone.
+    pub own_sql: Arc<std::collections::BTreeSet<String>>,
     /// Schema of `encrypt(bytea, bytea, text)` of the extension pgcrypto; `None` when the warehouse does not have it. For masks only:
     /// callers reach no function outside `pg_catalog`.
     pub pgcrypto: Option<String>,
@@ -95,6 +97,7 @@ impl Catalog {
             casts,
             queries,
             open_functions,
+            own_sql,
             pgcrypto,
             temporary,
             named,
@@ -113,6 +116,7 @@ impl Catalog {
             && *vouched == other.vouched
             && *operators == other.operators
             && *open_functions == other.open_functions
+            && *own_sql == other.own_sql
             && *pgcrypto == other.pgcrypto
             && *temporary == other.temporary
             && *named == other.named

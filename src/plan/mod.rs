@@ -81,14 +81,23 @@ pub struct Plan {
     pub sources: Vec<Arc<str>>,
     /// True when the statement returns rows (Describe answers RowDescription).
     pub returns_rows: bool,
-    /// Functions outside `pg_catalog` that it calls itself: what they say is for the caller.
-    pub calls: BTreeSet<QualifiedName>,
+    /// Functions whose words are for the caller.
+    pub quotable: Quotable,
     /// What it writes; `None` when it only reads.
     pub writing: Option<Arc<Writing>>,
     /// `World::version` decided under.
     pub world_version: u64,
     /// The decision holds until this instant (exclusive).
     pub valid_until: Option<SystemTime>,
+}
+
+/// Functions that errors may quote; what others of the warehouse say may be of any row of any table.
+#[derive(Debug, Clone, Default)]
+pub struct Quotable {
+    /// Those outside `pg_catalog` that the statement calls itself.
+    pub calls: BTreeSet<QualifiedName>,
+    /// [`crate::catalog::Catalog::own_sql`].
+    pub own_sql: Arc<BTreeSet<String>>,
 }
 
 /// Rows of one column that are said in place of the warehouse's.

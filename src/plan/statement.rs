@@ -5,7 +5,7 @@
 use super::bounds;
 use super::planner::Kept;
 use super::settings::{self, Settable};
-use super::{Effect, ErrorPolicy, Plan, PlanInputs, PositionMap};
+use super::{Effect, ErrorPolicy, Plan, PlanInputs, PositionMap, Quotable};
 use crate::error::{Family, Refusal, SqlState};
 use crate::resolve::{self, Resolved, Sight, Visible};
 use crate::rewrite;
@@ -187,7 +187,10 @@ impl Kind<'_> {
             instead: None,
             sources: sources.into_iter().collect(),
             returns_rows,
-            calls: resolved.functions.values().cloned().collect(),
+            quotable: Quotable {
+                calls: resolved.functions.values().cloned().collect(),
+                own_sql: Arc::clone(&self.inputs.world.catalog.own_sql),
+            },
             writing: self.writing(resolved),
             world_version: self.inputs.world.version,
             valid_until: self.sight.looked_at().chain(decisions.iter().copied()).filter_map(|d| d.valid_until).min(),
@@ -206,7 +209,7 @@ impl Kind<'_> {
             sealed,
             effect,
             returns_rows: tag.is_some(),
-            calls: BTreeSet::new(),
+            quotable: Quotable::default(),
             writing: None,
             tag,
             positions: PositionMap::default(),

@@ -7,12 +7,10 @@
 use super::writes::{self, Said};
 use crate::catalog::scratch::Change;
 use crate::error::{Family, Refusal, SqlState};
-use crate::plan::{Effect, ErrorPolicy, Plan, Writing};
+use crate::plan::{Effect, ErrorPolicy, Plan, Quotable, Writing};
 use crate::policy::decision::ROW_ALIAS;
-use crate::types::QualifiedName;
 use crate::wire::errors::{Fields, Severity, byte_offset, character_position, error_response, write_fields};
 use bytes::BytesMut;
-use std::collections::BTreeSet;
 
 /// The text of every error that might quote a value while a policy's own expressions may raise.
 pub const DATA_ERROR: &str = "data error in a policy-protected relation";
@@ -68,8 +66,8 @@ pub struct About<'a> {
     pub errors: ErrorPolicy,
     /// What it writes, or what it executes does.
     pub writing: Option<&'a Writing>,
-    /// Functions of the warehouse that it calls, or that what it executes does.
-    pub calls: &'a BTreeSet<QualifiedName>,
+    /// Functions whose words are for the caller: the plan's, or those of what it executes.
+    pub quotable: &'a Quotable,
 }
 
 /// How errors are shown that belong to no statement: closed.
@@ -201,7 +199,7 @@ mod tests {
             instead: None,
             sources: Vec::new(),
             returns_rows: true,
-            calls: BTreeSet::new(),
+            quotable: Quotable::default(),
             writing: None,
             world_version: 1,
             valid_until: None,
@@ -239,7 +237,7 @@ mod tests {
             plan,
             errors: plan.errors,
             writing: None,
-            calls: &plan.calls,
+            quotable: &plan.quotable,
         });
         let mut out = BytesMut::new();
         relay(&mut out, tag, &fields, about.as_ref());
@@ -308,8 +306,8 @@ mod tests {
                 [(b'S', severity), (b'V', severity), (b'C', "00000"), (b'M', "x")].into_iter(),
             );
             let p = plan(ErrorPolicy::default(), &[]);
-            let (errors, calls) = (p.errors, &p.calls);
-            let about = About { caller_sql: "", sent: "", start: 0, plan: &p, errors, writing: None, calls };
+            let (errors, quotable) = (p.errors, &p.quotable);
+            let about = About { caller_sql: "", sent: "", start: 0, plan: &p, errors, writing: None, quotable };
             let mut out = BytesMut::new();
             relay(&mut out, b'N', &Fields::parse(&raw[5..]).unwrap(), Some(&about));
             assert_eq!(!out.is_empty(), passes, "{severity}");

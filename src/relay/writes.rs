@@ -6,10 +6,9 @@
 
 use super::errors::About;
 use crate::error::{Refusal, SqlState};
-use crate::plan::{Named, Writing};
+use crate::plan::{Named, Quotable, Writing};
 use crate::types::{QualifiedName, quote_ident};
 use crate::wire::errors::Fields;
-use std::collections::BTreeSet;
 
 /// How an error or notice is passed on.
 pub(super) enum Said {
@@ -52,11 +51,12 @@ const OWN_TEXTS: [&str; 8] = [
     "terminating connection due to administrator command",
 ];
 
-/// Whether a context tells of a function or statement of the warehouse's (a trigger's, say) other than these. A context has a line a level;
-/// a text within a line may hold line breaks, so that a line that is nothing known is taken for a function's.
-fn is_of_a_function(context: &str, calls: &BTreeSet<QualifiedName>) -> bool {
+/// Whether a context tells of a function or statement of the warehouse's (a trigger's, say) that may not be quoted. A context has a line a
+/// level; a text within a line may hold line breaks, so that a line that is nothing known is taken for a function's.
+fn is_of_a_function(context: &str, quotable: &Quotable) -> bool {
     let own = |line: &str| OWN_CONTEXTS.iter().any(|own| line.starts_with(own));
-    context.lines().any(|line| !own(line) && !calls.iter().any(|called| is_in(line, called)))
+    let quoted = |line: &str| quotable.calls.iter().any(|called| is_in(line, called)) || is_in_own_sql(line, quotable);
+    context.lines().any(|line| !own(line) && !quoted(line))
 }
 
 /// Whether a line of a context is that of this function (plpgsql's `plpgsql_exec_error_callback`: its signature, quoted where it has to be).
@@ -67,15 +67,27 @@ fn is_in(line: &str, function: &QualifiedName) -> bool {
     line.strip_prefix("PL/pgSQL function ").is_some_and(|of| of.starts_with(&plain) || of.starts_with(&quoted))
 }
 
+/// Whether a line of a context is that of a function of the server's own in SQL (functions.c, `sql_exec_error_callback`; clauses.c,
+/// `sql_inline_error_callback`): its bare name, in quotes that nothing escapes.
+fn is_in_own_sql(line: &str, quotable: &Quotable) -> bool {
+    let Some(rest) = line.strip_prefix("SQL function \"") else { return false };
+    let name =
+        rest.strip_suffix("\" during inlining").or_else(|| rest.strip_suffix("\" during startup")).or_else(|| {
+            let digits = rest.trim_end_matches(|c: char| c.is_ascii_digit());
+            digits.strip_suffix("\" statement ")
+        });
+    name.is_some_and(|name| quotable.own_sql.contains(name))
+}
+
 /// How the warehouse's words on a statement are passed on. Code of the warehouse gives its errors any code it likes, and any text: those of
 /// rows of any table. Only what it cannot have said passes, and what a function says that the caller calls himself. Constraints and triggers
 /// that are deferred speak when the transaction ends, be it of no statement at all.
 pub(super) fn said(tag: u8, fields: &Fields<'_>, about: Option<&About<'_>>) -> Said {
     let writing = about.and_then(|a| a.writing);
     let code = fields.sqlstate();
-    let none = BTreeSet::new();
+    let none = Quotable::default();
     let raised = match fields.get(b'W') {
-        Some(context) => is_of_a_function(context, about.map_or(&none, |a| a.calls)),
+        Some(context) => is_of_a_function(context, about.map_or(&none, |a| a.quotable)),
         None => code.starts_with("P0"),
     };
     if tag == b'N' {
@@ -157,10 +169,12 @@ fn told(code: &str, fields: &Fields<'_>, shown: Option<&Named>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     #[test]
     fn contexts_are_the_servers_or_of_what_is_called() {
         let calls = BTreeSet::from([QualifiedName::new("lib", "raises"), QualifiedName::new("Lib", "f(")]);
+        let quotable = Quotable { calls, own_sql: BTreeSet::from(["lpad".to_owned()]).into() };
         for (context, of_a_function) in [
             ("", false),
             ("COPY t, line 1, column a: \"x\"", false),
@@ -174,9 +188,16 @@ mod tests {
                 true,
             ),
             ("SQL function \"raises\" statement 1", true),
+            (
+                "SQL function \"lpad\" statement 1\nSQL function \"lpad\" during inlining\nSQL function \"lpad\" during startup",
+                false,
+            ),
+            ("SQL function \"lpad\" foo\" statement 1", true),
+            ("SQL function \"lpad\" statement 1\" statement 1", true),
+            ("SQL function \"lpad", true),
             ("SQL statement \"SELECT\nCOPY \"\nPL/pgSQL function lib.raises(integer) line 1 at SQL statement", true),
         ] {
-            assert_eq!(is_of_a_function(context, &calls), of_a_function, "{context}");
+            assert_eq!(is_of_a_function(context, &quotable), of_a_function, "{context}");
         }
     }
 }

@@ -66,7 +66,7 @@ impl Surroundings for Fake {
                 instead: None,
                 sources: Vec::new(),
                 returns_rows: true,
-                calls: std::collections::BTreeSet::new(),
+                quotable: crate::plan::Quotable::default(),
                 writing: None,
                 world_version: 1,
                 valid_until: None,

@@ -8,12 +8,11 @@ use super::instead::Instead;
 use super::names::Decided;
 use super::scratch::Probe;
 use crate::audit::Record;
-use crate::plan::{Effect, ErrorPolicy, Plan, Writing};
+use crate::plan::{Effect, ErrorPolicy, Plan, Quotable, Writing};
 use crate::relay::errors::About;
 use crate::seal::Sealed;
-use crate::types::QualifiedName;
 use bytes::BytesMut;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// One expected answer.
@@ -120,8 +119,8 @@ impl Queried {
             None => (part.plan.sealed.as_str(), 0),
         };
         let writing = writing_of(&part.plan, part.inner.as_ref());
-        let calls = calls_of(&part.plan, part.inner.as_ref());
-        Some(About { caller_sql: &self.sql, sent, start, plan: &part.plan, errors: part.errors, writing, calls })
+        let quotable = quotable_of(&part.plan, part.inner.as_ref());
+        Some(About { caller_sql: &self.sql, sent, start, plan: &part.plan, errors: part.errors, writing, quotable })
     }
 
     /// Whether the rows that come now are not for the client.
@@ -159,8 +158,8 @@ impl Expected {
 fn about<'a>(decided: &'a Decided, errors: ErrorPolicy, inner: Option<&'a Arc<Decided>>) -> Option<About<'a>> {
     let plan: &Plan = decided.plan.as_ref()?;
     let writing = writing_of(plan, inner);
-    let calls = calls_of(plan, inner);
-    Some(About { caller_sql: &decided.sql, sent: plan.sealed.as_str(), start: 0, plan, errors, writing, calls })
+    let quotable = quotable_of(plan, inner);
+    Some(About { caller_sql: &decided.sql, sent: plan.sealed.as_str(), start: 0, plan, errors, writing, quotable })
 }
 
 /// What a statement writes, itself or by what it executes.
@@ -169,9 +168,9 @@ pub fn writing_of<'a>(plan: &'a Plan, inner: Option<&'a Arc<Decided>>) -> Option
     plan.writing.as_deref().or_else(executed)
 }
 
-/// The functions of the warehouse that a statement calls, itself or by what it executes.
-fn calls_of<'a>(plan: &'a Plan, inner: Option<&'a Arc<Decided>>) -> &'a BTreeSet<QualifiedName> {
-    inner.and_then(|d| d.plan.as_ref()).map_or(&plan.calls, |executed| &executed.calls)
+/// The functions whose words are for the caller of a statement, or of what it executes.
+fn quotable_of<'a>(plan: &'a Plan, inner: Option<&'a Arc<Decided>>) -> &'a Quotable {
+    inner.and_then(|d| d.plan.as_ref()).map_or(&plan.quotable, |executed| &executed.quotable)
 }
 
 /// Whether the rows of a statement are not for the client.
