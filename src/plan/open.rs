@@ -4,6 +4,7 @@
 //! function, a trigger or a policy for the table that its author meant: he would choose what it reads, and read what it writes.
 
 use super::statement::Kind;
+use crate::catalog::functions::FIRST_NORMAL_OID;
 use crate::error::Refusal;
 use crate::policy::decision::RelationDecision;
 use crate::resolve::Resolved;
@@ -78,7 +79,7 @@ impl Kind<'_> {
                 Tree::Node("TypeName", _) => {
                     if let Some(name) = outside(strings("names")) {
                         let type_ = catalog.type_names.get(&name).and_then(|oid| catalog.types.get(oid));
-                        found |= type_.is_none_or(|t| t.kind != 'e');
+                        found |= type_.is_none_or(|t| t.kind != 'e' && t.oid.0 >= FIRST_NORMAL_OID);
                     }
                 }
                 _ => {}

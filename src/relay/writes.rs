@@ -99,7 +99,9 @@ pub(super) fn said(tag: u8, fields: &Fields<'_>, about: Option<&About<'_>>) -> S
     {
         return Said::Refusal(refusal);
     }
-    if code.starts_with("23") && fields.get(b't').is_some() {
+    // Temporary tables are the session's own. Whatever else there is may have been written by an earlier statement and be checked now.
+    let own = !raised && fields.get(b's').is_some_and(|schema| schema.starts_with("pg_temp"));
+    if code.starts_with("23") && fields.get(b't').is_some() && !own {
         return constraint(code, fields, writing.filter(|_| !raised));
     }
     match raised {

@@ -280,7 +280,8 @@ fn turned_off_or_not_granted() {
     let mut told = Vec::new();
     let file = denied.config_file();
     assert!(runtime().block_on(sqlveil::cli::check::run(&file, &mut told, false)).unwrap());
-    let told = String::from_utf8(told).unwrap();
+    // Lines are broken where the path of the file happens to reach.
+    let told = String::from_utf8(told).unwrap().replace("│ ", "").split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(told.contains("may not make temporary tables") && told.contains("GRANT TEMPORARY ON DATABASE"), "{told}");
     let mut ana = connect(&denied, "ana");
     let answer = ana.simple("CREATE TEMP TABLE x (a int)");

@@ -353,6 +353,12 @@ async fn no_code_and_no_delay_makes_a_trigger_speak() {
     let answer = wim.simple("SELECT * FROM spoken");
     let said = format!("{:?}", answer.lines());
     assert!(!said.contains("SECRET") && answer.code() == "42P01", "{said}");
+    // A string of statements ends with the transaction that it is: its last statement has nothing to do with it.
+    for last in ["SELECT 1", "SELECT id FROM late", "CREATE TEMP TABLE fresh (a int)"] {
+        let answer = wim.simple(&format!("UPDATE late SET n = 2 WHERE id = 1; {last}"));
+        let said = format!("{:?}", answer.lines());
+        assert!(!said.contains("Key (") && answer.code() == "23505", "{last}: {said}");
+    }
     // Deferred constraints name nothing that is not seen, and keep their code.
     for (sql, code) in [("UPDATE late SET n = 2 WHERE id = 1", "23505"), ("DELETE FROM late WHERE id = 2", "23503")] {
         wim.simple("BEGIN");
