@@ -6,6 +6,7 @@
 
 use super::acknowledgement::Acknowledgement;
 use super::file::{Identities, User};
+use super::login::Login;
 use super::scram::{DEFAULT_ITERATIONS, LoginVerifier, SALT_LENGTH};
 use super::{Caller, Entitlement};
 use crate::config::Secret;
@@ -132,22 +133,30 @@ impl Directory {
         }
     }
 
-    /// The caller as policies see him now. 28000 for a user who is unknown, disabled or expired; 42501 for a project that does not exist
-    /// or that he is not in (the same text for both).
+    /// [`Self::caller_of`] a login that brought nothing but its name.
     pub fn caller(&self, user: &str, project: Option<&str>) -> Result<Caller, Refusal> {
-        self.caller_at(user, project, Timestamp::now())
+        self.caller_of(&Login::of(user), project)
     }
 
-    fn caller_at(&self, name: &str, project: Option<&str>, now: Timestamp) -> Result<Caller, Refusal> {
-        let found = self.identities.users.get_key_value(name).filter(|(_, user)| may_log_in(user, now));
-        let Some((name, user)) = found else {
+    /// The caller as policies see him now. 28000 for a login that has ended and for a user who is unknown, disabled or expired; 42501 for
+    /// a project that does not exist or that he is not in (the same text for both).
+    pub fn caller_of(&self, login: &Login, project: Option<&str>) -> Result<Caller, Refusal> {
+        self.caller_at(login, project, Timestamp::now())
+    }
+
+    fn caller_at(&self, login: &Login, project: Option<&str>, now: Timestamp) -> Result<Caller, Refusal> {
+        if login.is_over(now) {
+            let text = format!("the login of \"{}\" has expired", login.user);
+            return Err(Refusal::new(Family::Denied, SqlState::INVALID_AUTHORIZATION, text)
+                .with_hint("Log in again with a token or certificate that is still good."));
+        }
+        let Some(mut caller) = self.plain(login, now) else {
             return Err(Refusal::new(
                 Family::Denied,
                 SqlState::INVALID_AUTHORIZATION,
-                format!("role \"{name}\" is not permitted to log in"),
+                format!("role \"{}\" is not permitted to log in", login.user),
             ));
         };
-        let mut caller = of_user(name, user);
         if let Some(key) = project {
             let found = self.projects.get_key_value(key).filter(|(_, entry)| is_member(&caller, entry));
             let Some((key, entry)) = found else {
@@ -160,6 +169,38 @@ impl Directory {
             caller.purposes = entry.purposes.clone();
         }
         Ok(caller)
+    }
+
+    /// Who logged in, under no project. A token speaks for users of its own provider only: somebody of that name with another provider is
+    /// somebody else.
+    fn plain(&self, login: &Login, now: Timestamp) -> Option<Caller> {
+        let brought = login.brought.as_deref();
+        let mut caller = match (self.identities.users.get_key_value(&*login.user), brought) {
+            (Some((_, user)), _) if !may_log_in(user, now) => return None,
+            (Some((_, user)), Some(brought)) if user.iam != brought.iam => return None,
+            (Some((name, user)), _) => of_user(name, user),
+            (None, Some(brought)) if brought.alone => Caller {
+                user: Arc::clone(&login.user),
+                iam: Arc::clone(&brought.iam),
+                groups: BTreeSet::new(),
+                attributes: BTreeMap::new(),
+                project: None,
+                purposes: BTreeSet::new(),
+            },
+            (None, _) => return None,
+        };
+        let Some(brought) = brought else { return Some(caller) };
+        for group in &brought.groups {
+            // Members have their group's attributes, whoever says that they are members.
+            for (name, values) in self.identities.groups.get(group).into_iter().flatten() {
+                caller.attributes.entry(name.clone()).or_default().extend(values.iter().cloned());
+            }
+            caller.groups.insert(group.clone());
+        }
+        for (name, values) in &brought.attributes {
+            caller.attributes.entry(name.clone()).or_default().extend(values.iter().cloned());
+        }
+        Some(caller)
     }
 
     /// The texts to accept before acting under a project; empty when there are none or no such project.
@@ -269,7 +310,18 @@ fn common(identities: &Identities, entry: &ProjectEntry) -> Equalized {
 impl Equalized {
     /// Leaves a member what all have, never more than was his own. Who lacks some of it is told so: he is a member.
     fn apply(&self, caller: &mut Caller, project: &str) -> Result<(), Refusal> {
+        let unequal = || {
+            let message = format!("permission denied for project \"{project}\": it is equalized");
+            let hint = "Its members need groups or attributes that you do not have; an administrator can tell which.";
+            Refusal::denied(message).with_hint(hint)
+        };
         let Some(required) = &self.required else {
+            // Always so for the members it was made of; somebody known by his token alone was not among them.
+            let has = |name: &String, value| caller.attributes.get(name).is_some_and(|own| own.contains(value));
+            let all = self.attributes.iter().all(|(name, values)| values.iter().all(|value| has(name, value)));
+            if !all || !self.groups.is_subset(&caller.groups) {
+                return Err(unequal());
+            }
             caller.groups.retain(|group| self.groups.contains(group));
             caller.attributes.retain(|name, values| {
                 values.retain(|value| self.attributes.get(name).is_some_and(|all| all.contains(value)));
@@ -278,9 +330,7 @@ impl Equalized {
             return Ok(());
         };
         if !satisfies(caller, required) {
-            let message = format!("permission denied for project \"{project}\": it is equalized");
-            let hint = "Its members need groups or attributes that you do not have; an administrator can tell which.";
-            return Err(Refusal::denied(message).with_hint(hint));
+            return Err(unequal());
         }
         let from = |wanted: &Option<String>, iam: &str| wanted.as_deref().is_none_or(|wanted| wanted == iam);
         caller.groups.retain(|g| required.groups.iter().any(|c| c.name == g.value && from(&c.iam, &g.iam)));

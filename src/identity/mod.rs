@@ -5,11 +5,13 @@
 pub mod acknowledgement;
 mod directory;
 pub mod file;
+pub mod login;
 pub mod scram;
 
 pub use acknowledgement::{Acknowledgement, Acknowledgements};
 pub use directory::Directory;
 pub use file::Identities;
+pub use login::{Brought, Login};
 pub use scram::{LoginVerifier, ServerExchange, Verifier};
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -17,7 +17,7 @@ use super::settings::Settings;
 use crate::audit::{self, Who};
 use crate::config::{self, Config};
 use crate::error::{Family, Refusal, SqlState};
-use crate::identity::{Acknowledgements, Caller, Directory};
+use crate::identity::{Acknowledgements, Caller, Directory, Login};
 use crate::plan::settings::ACKNOWLEDGE;
 use crate::plan::{Plan, Planner, Progress};
 use crate::types::quote_literal;
@@ -89,16 +89,24 @@ struct Live {
     world: WorldHandle,
     planner: Arc<Planner>,
     acknowledgements: Arc<Acknowledgements>,
+    login: Arc<Login>,
+}
+
+impl Live {
+    /// What is known of a user: of who logged in, all that the login brought.
+    fn login_of(&self, user: &str) -> Login {
+        if *self.login.user == *user { Login::clone(&self.login) } else { Login::of(user) }
+    }
 }
 
 /// The caller under a project he may act in and whose acknowledgements he has accepted.
 fn admitted(
     directory: &Directory,
     acknowledgements: &Acknowledgements,
-    user: &str,
+    login: &Login,
     project: Option<&str>,
 ) -> Result<Caller, Refusal> {
-    let caller = directory.caller(user, project)?;
+    let caller = directory.caller_of(login, project)?;
     let Some(key) = project else { return Ok(caller) };
     let asked = directory.acknowledgements(key);
     if asked.is_empty() {
@@ -136,11 +144,11 @@ impl Surroundings for Live {
     }
 
     fn caller(&self, world: &World, user: &str, project: Option<&str>) -> Result<Arc<Caller>, Refusal> {
-        admitted(&world.directory, &self.acknowledgements, user, project).map(Arc::new)
+        admitted(&world.directory, &self.acknowledgements, &self.login_of(user), project).map(Arc::new)
     }
 
     fn acknowledge(&self, world: &World, user: &str, project: &str) -> Result<(), Refusal> {
-        let caller = world.directory.caller(user, Some(project))?;
+        let caller = world.directory.caller_of(&self.login_of(user), Some(project))?;
         let asked = world.directory.acknowledgements(project);
         self.acknowledgements.accept(&caller, project, asked).map_err(|error| unkept(&error))?;
         audit::acknowledged(user, project, asked);
@@ -274,6 +282,7 @@ struct Entry {
     greeted: Greeted,
     wish: Wish,
     who: Who,
+    login: Arc<Login>,
     project: Option<String>,
     _seat: Seat,
 }
@@ -337,7 +346,8 @@ async fn enter(shared: &Shared, socket: TcpStream, peer: SocketAddr) -> Result<O
         session: 0,
     };
     let project = wish.project.clone().or(project);
-    Ok(Some((client, Entry { greeted, wish, who, project, _seat: seat })))
+    let login = Arc::new(Login::of(Arc::clone(&who.user)));
+    Ok(Some((client, Entry { greeted, wish, who, login, project, _seat: seat })))
 }
 
 /// A session about to be run.
@@ -361,7 +371,7 @@ async fn begin(shared: &Shared, entry: &mut Entry) -> Result<Begun, Refusal> {
     let world = shared.worlds.get(&connection.key).ok_or_else(|| Refusal::internal("no world for a connection"))?;
     let pool = shared.pools.get(&connection.key).ok_or_else(|| Refusal::internal("no pool for a connection"))?;
     let (directory, project) = (Arc::clone(&world.load().directory), entry.project.as_deref());
-    admitted(&directory, &shared.acknowledgements, &entry.who.user, project)?;
+    admitted(&directory, &shared.acknowledgements, &entry.login, project)?;
 
     let mut upstream = pool.acquire(pool.deadline()).await?;
     let key = shared.keys.issue(entry.greeted.minor, upstream.cancel_key());
@@ -370,6 +380,7 @@ async fn begin(shared: &Shared, entry: &mut Entry) -> Result<Begun, Refusal> {
         world: world.clone(),
         planner: Arc::clone(&shared.planner),
         acknowledgements: Arc::clone(&shared.acknowledgements),
+        login: Arc::clone(&entry.login),
     });
     let settings = Settings::new(entry.wish.search_path.as_deref(), entry.project.as_deref());
     let limits = &shared.config.limits;

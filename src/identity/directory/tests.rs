@@ -96,7 +96,7 @@ fn a_caller_has_his_groups_and_their_attributes() {
 #[test]
 fn unknown_disabled_and_expired_callers_are_refused_alike() {
     let directory = directory();
-    let refused = |user: &str, now: &str| directory.caller_at(user, None, at(now)).map(drop);
+    let refused = |user: &str, now: &str| directory.caller_at(&Login::of(user), None, at(now)).map(drop);
     let (before, on) = ("2029-12-31T23:59:59Z", "2030-01-01T00:00:00Z");
     assert_eq!(refused("soon", before), Ok(()));
     for (user, now) in [("soon", on), ("gone", before), ("nobody", before)] {
@@ -178,7 +178,7 @@ fn membership() {
         (entitled(Audience { purposes: vec!["Research".into()], ..Audience::default() }), "analyst", false),
     ] {
         let directory = directory_with(std::slice::from_ref(&project));
-        let answer = directory.caller_at(user, Some("p"), at("2029-01-01T00:00:00Z"));
+        let answer = directory.caller_at(&Login::of(user), Some("p"), at("2029-01-01T00:00:00Z"));
         assert_eq!(answer.is_ok(), expected, "{user} {project:?}");
         match answer {
             Ok(caller) => {
@@ -186,7 +186,7 @@ fn membership() {
                 assert!(caller.purposes.contains("Research.Fraud"));
             }
             Err(refusal) => {
-                let unknown = directory.caller_at(user, Some("q"), at("2029-01-01T00:00:00Z")).unwrap_err();
+                let unknown = directory.caller_at(&Login::of(user), Some("q"), at("2029-01-01T00:00:00Z")).unwrap_err();
                 assert_eq!(refusal.code, SqlState::INSUFFICIENT_PRIVILEGE);
                 assert_eq!(refusal.message.replace('p', ""), unknown.message.replace(['p', 'q'], ""));
             }

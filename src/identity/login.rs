@@ -1,0 +1,45 @@
+//! What a login proved, for as long as its session lives.
+//!
+//! In: an authentication that succeeded. Out: the name, until when it is good, and what the proof itself says of the caller. Must never:
+//! hold the proof (a password, a token), or change during a session.
+
+use super::Entitlement;
+use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// A login that succeeded. [`super::Directory::caller_of`] makes a caller of it, anew for every statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Login {
+    /// Login name.
+    pub user: Arc<str>,
+    /// From this instant on nothing is answered any more: the end of a token or a certificate.
+    pub until: Option<Timestamp>,
+    /// What a token says of its user.
+    pub brought: Option<Arc<Brought>>,
+}
+
+/// Entitlements that came with the login instead of being in the identity file.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Brought {
+    /// The provider that vouches for all of it.
+    pub iam: Arc<str>,
+    /// Groups.
+    pub groups: BTreeSet<Entitlement>,
+    /// Attribute name → values.
+    pub attributes: BTreeMap<String, BTreeSet<Entitlement>>,
+    /// Whether the user need not be in the identity file.
+    pub alone: bool,
+}
+
+impl Login {
+    /// A login that proved a name and nothing else, good until further notice.
+    pub fn of(user: impl Into<Arc<str>>) -> Self {
+        Self { user: user.into(), until: None, brought: None }
+    }
+
+    /// Whether it has ended by its own terms.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.until.is_some_and(|until| until <= now)
+    }
+}
