@@ -135,15 +135,31 @@ fn kind(plan: &Plan) -> &str {
     }
 }
 
-/// A login, or why there was none.
-pub fn login(user: &str, database: &str, peer: std::net::SocketAddr, refusal: Option<&Refusal>) {
+/// Who tries to log in.
+#[derive(Debug, Clone, Copy)]
+pub struct By<'a> {
+    /// The name given.
+    pub user: &'a str,
+    /// The database given.
+    pub database: &'a str,
+    /// From where.
+    pub peer: std::net::SocketAddr,
+    /// By which method.
+    pub method: &'static str,
+}
+
+/// A login, or why there is none: the client is not told `why`, which holds nothing of what was presented.
+pub fn login(by: &By<'_>, refusal: Option<&Refusal>, why: Option<&str>) {
+    let By { user, database, peer, method } = by;
     tracing::info!(
         target: "audit",
         user,
         database,
         %peer,
+        method,
         decision = if refusal.is_some() { "login refused" } else { "login" },
         code = refusal.map(|r| r.code.0),
+        why,
     );
 }
 

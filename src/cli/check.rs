@@ -4,8 +4,10 @@
 //! served. Must never: stop at the first problem, or print a secret.
 
 use crate::config::Config;
+use crate::config::authentication::KeysFrom;
 use crate::governance::model::Origin;
 use crate::governance::problem::{Problem, count, render};
+use crate::identity::{keyring, ldap};
 use crate::policy::decision::{Access, RelationDecision};
 use crate::world::{self, Loaded};
 use std::collections::BTreeSet;
@@ -31,8 +33,32 @@ pub async fn run(file: &Path, out: &mut dyn Write, color: bool) -> io::Result<bo
     problems.extend(loaded.problems.iter().cloned());
     problems.extend(may_raise(&loaded));
     problems.extend(not_granted(&config, &loaded));
+    problems.extend(unheard(&config).await);
     write!(out, "{}", render(&problems, color))?;
     report(out, &summary(&loaded), &problems)
+}
+
+/// Issuers and LDAP servers that do not answer as they should. No error: the proxy starts without them, and asks again at each login.
+async fn unheard(config: &Config) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let Some(rules) = &config.authentication else { return problems };
+    for issuer in &rules.issuers {
+        if let KeysFrom::Url(remote) = &issuer.keys
+            && let Err(why) = keyring::ask(remote).await
+        {
+            let message = format!("no keys of the issuer `{}` can be had: {why}", issuer.name);
+            let help = "nobody can log in with its tokens until they can; check `url` and `ca` under `keys`";
+            problems.push(Problem::warning(&issuer.origin, message, help));
+        }
+    }
+    for server in &rules.ldap {
+        if let Err(why) = ldap::reach(server).await {
+            let message = format!("the LDAP server `{}` cannot be asked: {why}", server.name);
+            let help = "nobody can log in by it until it can; check `url`, `ca` and the account that searches";
+            problems.push(Problem::warning(&server.origin, message, help));
+        }
+    }
+    problems
 }
 
 /// Connections whose login may not make the temporary tables that callers may make.

@@ -38,7 +38,8 @@ pub(super) fn load(path: &Path, environment: Environment<'_>) -> Result<Config, 
     Ok(config)
 }
 
-struct Context<'a> {
+/// What reading needs besides the file itself.
+pub(super) struct Context<'a> {
     /// Relative paths are relative to this directory.
     base: PathBuf,
     environment: Environment<'a>,
@@ -47,7 +48,9 @@ struct Context<'a> {
 impl Context<'_> {
     fn config(&self, reader: &mut Reader, top: &mut Entries<'_>, file: &Path) -> Option<Config> {
         let listen = self.listen(reader, top);
-        let tls = reader.optional(top, "tls").and_then(|node| self.server_tls(reader, node));
+        let tls_node = reader.optional(top, "tls");
+        let tls = tls_node.and_then(|node| self.server_tls(reader, node));
+        let authentication = super::authentication::read(self, reader, top, tls.as_ref(), tls_node.is_some());
         let governance = reader.required(top, "governance").and_then(|node| self.path(reader, node));
         let identity = reader.required(top, "identity").and_then(|node| self.path(reader, node));
         let acknowledgements = reader.optional(top, "acknowledgements").and_then(|node| self.path(reader, node));
@@ -60,6 +63,7 @@ impl Context<'_> {
             file: file.to_path_buf(),
             listen,
             tls: tls.map(Arc::new),
+            authentication,
             acknowledgements: acknowledgements.unwrap_or_else(|| beside(governance.as_deref())),
             governance: governance?,
             identity: identity?,
@@ -100,8 +104,14 @@ impl Context<'_> {
         addresses
     }
 
-    fn path(&self, reader: &mut Reader, node: &Node) -> Option<PathBuf> {
+    /// A path, relative to the file's directory.
+    pub(super) fn path(&self, reader: &mut Reader, node: &Node) -> Option<PathBuf> {
         reader.string(node).map(|text| self.base.join(text))
+    }
+
+    /// A file of root certificates, or `system`: those of the operating system.
+    pub(super) fn roots(&self, reader: &mut Reader, node: &Node) -> Option<Option<PathBuf>> {
+        reader.string(node).map(|text| (text != SYSTEM_ROOTS).then(|| self.base.join(text)))
     }
 
     fn server_tls(&self, reader: &mut Reader, node: &Node) -> Option<ServerTls> {
@@ -109,12 +119,17 @@ impl Context<'_> {
         let certificate = reader.required(&mut entries, "certificate").and_then(|node| self.path(reader, node));
         let key = reader.required(&mut entries, "key").and_then(|node| self.path(reader, node));
         let required = reader.optional(&mut entries, "required").and_then(|node| reader.boolean(node)).unwrap_or(false);
+        let client_ca = reader.optional(&mut entries, "client_ca").map(|node| self.path(reader, node));
         let origin = entries.origin.clone();
         reader.close(entries);
         let (certificate, key) = (certificate?, key?);
+        let client_ca = match client_ca {
+            Some(path) => Some(path?),
+            None => None,
+        };
         warn_if_open(reader, &origin, &key);
-        let loaded = ServerTls::load(&certificate, &key, required);
-        tls_result(reader, &origin, loaded, "check the two PEM files of `tls`")
+        let loaded = ServerTls::load(&certificate, &key, required, client_ca.as_deref());
+        tls_result(reader, &origin, loaded, "check the PEM files of `tls`")
     }
 
     /// The master secret.
@@ -130,7 +145,7 @@ impl Context<'_> {
     }
 
     /// `{env: NAME}` or `{file: PATH}`. A secret is never written into the configuration itself.
-    fn secret(&self, reader: &mut Reader, node: &Node) -> Option<Secret> {
+    pub(super) fn secret(&self, reader: &mut Reader, node: &Node) -> Option<Secret> {
         const HOW: &str = "write {env: VARIABLE} or {file: PATH}; secrets are not written into this file";
         let origin = reader.origin(node);
         if !matches!(node.value, crate::governance::tree::Value::Map(_)) {
@@ -279,10 +294,7 @@ impl Context<'_> {
                 );
                 return None;
             }
-            Some(node) => match reader.string(node)? {
-                text if text == SYSTEM_ROOTS => None,
-                text => Some(self.base.join(text)),
-            },
+            Some(node) => self.roots(reader, node)?,
         };
         tls_result(reader, &origin, ClientTls::load(mode, roots.as_deref()), "name a PEM file of root certificates")
     }

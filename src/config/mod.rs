@@ -3,6 +3,7 @@
 //! In: one YAML or JSON file, secrets from the environment or from files it names. Out: one validated, immutable [`Config`], or every
 //! problem at once, each with file, line and remedy. Must never: show a secret in Debug output or in a problem, talk to the warehouse.
 
+pub mod authentication;
 mod load;
 pub(crate) mod reader;
 pub(crate) mod secret;
@@ -28,6 +29,8 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// TLS towards clients; `None` answers SSLRequest with `N`.
     pub tls: Option<Arc<tls::ServerTls>>,
+    /// Who proves his name by what; `None` = everybody by SCRAM-SHA-256.
+    pub authentication: Option<authentication::Rules>,
     /// Directory of governance documents.
     pub governance: PathBuf,
     /// The identity file.

@@ -8,6 +8,8 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
 use std::fmt;
@@ -25,6 +27,8 @@ pub const ALPN: &[u8] = b"postgresql";
 pub struct ServerTls {
     /// Refuse clients that do not ask for TLS.
     pub required: bool,
+    /// Clients may show certificates, and those that do show one that an authority of `client_ca` has signed.
+    pub asks_for_certificates: bool,
     /// For `tokio_rustls::TlsAcceptor::from`.
     pub config: Arc<ServerConfig>,
     /// `tls-server-end-point` of the certificate; `None` when RFC 5929 defines none for its signature algorithm (Ed25519):
@@ -43,7 +47,8 @@ impl fmt::Debug for ServerTls {
 #[error("{0}")]
 pub struct TlsError(pub String);
 
-fn provider() -> Arc<CryptoProvider> {
+/// The cryptography in use everywhere.
+pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
@@ -59,6 +64,26 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     Ok(found)
 }
 
+/// The certificates of a file, or the roots of the operating system.
+pub fn roots(path: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let found = match path {
+        Some(path) => certificates(path)?,
+        None => rustls_native_certs::load_native_certs().certs,
+    };
+    if found.is_empty() {
+        return Err(TlsError("the operating system has no root certificates; name a file".into()));
+    }
+    Ok(found)
+}
+
+/// The client side towards servers of other protocols: always verified, chain and name.
+pub fn verified(roots: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
+    let loaded = ClientTls::load(SslMode::VerifyFull, roots)?;
+    let mut config = loaded.config.as_deref().cloned().ok_or_else(|| TlsError("TLS is not available".into()))?;
+    config.alpn_protocols.clear();
+    Ok(Arc::new(config))
+}
+
 fn pem_words(error: &rustls::pki_types::pem::Error) -> String {
     use rustls::pki_types::pem::Error;
     match error {
@@ -69,20 +94,36 @@ fn pem_words(error: &rustls::pki_types::pem::Error) -> String {
 }
 
 impl ServerTls {
-    /// Reads certificate chain and private key (PEM).
-    pub fn load(certificate: &Path, key: &Path, required: bool) -> Result<Self, TlsError> {
+    /// Reads certificate chain and private key (PEM), and the authorities of client certificates. A client that shows a certificate of
+    /// somebody else is refused during the handshake, as PostgreSQL does; one that shows none is not.
+    pub fn load(certificate: &Path, key: &Path, required: bool, client_ca: Option<&Path>) -> Result<Self, TlsError> {
         let chain = certificates(certificate)?;
         let private = PrivateKeyDer::from_pem_file(key)
             .map_err(|e| TlsError(format!("cannot read the private key {}: {}", key.display(), pem_words(&e))))?;
         let end_point = chain.first().and_then(|c| end_point(c));
+        let clients: Arc<dyn ClientCertVerifier> = match client_ca {
+            None => WebPkiClientVerifier::no_client_auth(),
+            Some(path) => {
+                let mut store = RootCertStore::empty();
+                for certificate in certificates(path)? {
+                    store.add(certificate).map_err(|e| {
+                        TlsError(format!("{} holds a certificate that cannot be a root: {e}", path.display()))
+                    })?;
+                }
+                WebPkiClientVerifier::builder_with_provider(Arc::new(store), provider())
+                    .allow_unauthenticated()
+                    .build()
+                    .map_err(|e| TlsError(format!("{} cannot be used: {e}", path.display())))?
+            }
+        };
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(|e| TlsError(format!("TLS is not available: {e}")))?
-            .with_no_client_auth()
+            .with_client_cert_verifier(clients)
             .with_single_cert(chain, private)
             .map_err(|e| TlsError(format!("certificate and private key cannot be used: {e}")))?;
         config.alpn_protocols = vec![ALPN.to_vec()];
-        Ok(Self { required, config: Arc::new(config), end_point })
+        Ok(Self { required, asks_for_certificates: client_ca.is_some(), config: Arc::new(config), end_point })
     }
 }
 

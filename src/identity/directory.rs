@@ -5,7 +5,7 @@
 //! that does not exist from one the caller is not in.
 
 use super::acknowledgement::Acknowledgement;
-use super::file::{Identities, User};
+use super::file::{Identities, User, is_name};
 use super::login::Login;
 use super::scram::{DEFAULT_ITERATIONS, LoginVerifier, SALT_LENGTH};
 use super::{Caller, Entitlement};
@@ -179,7 +179,7 @@ impl Directory {
             (Some((_, user)), _) if !may_log_in(user, now) => return None,
             (Some((_, user)), Some(brought)) if user.iam != brought.iam => return None,
             (Some((name, user)), _) => of_user(name, user),
-            (None, Some(brought)) if brought.alone => Caller {
+            (None, Some(brought)) if brought.alone && is_name(&login.user) => Caller {
                 user: Arc::clone(&login.user),
                 iam: Arc::clone(&brought.iam),
                 groups: BTreeSet::new(),

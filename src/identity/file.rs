@@ -134,9 +134,14 @@ fn read_user(
     Some((origin, name?, user))
 }
 
+/// Whether PostgreSQL and its clients take it whole as a name.
+pub(super) fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= MAX_NAME && !name.chars().any(char::is_control)
+}
+
 fn read_name(reader: &mut Reader, node: &Node) -> Option<Arc<str>> {
     let name = reader.string(node)?;
-    if name.len() > MAX_NAME || name.chars().any(char::is_control) {
+    if !is_name(&name) {
         let origin = reader.origin(node);
         let message = format!("a login name has at most {MAX_NAME} bytes and no control characters");
         reader.error(&origin, message, "choose another name");

@@ -1,12 +1,17 @@
-//! Who is calling: users with verifiers, groups, attributes; the SCRAM exchange.
+//! Who is calling: users with verifiers, groups, attributes; how a name is proved.
 //!
-//! In: the identity file, a login attempt. Out: a [`Caller`]. Must never: keep a password, tell an unknown user from a wrong password.
+//! In: the identity file, a login attempt. Out: a [`Caller`]. Pure but for [`keyring`] and [`ldap`], which ask others over the network. Must never: keep a password, tell an unknown user from a wrong password.
 
 pub mod acknowledgement;
+pub mod bearer;
+pub mod certificate;
 mod directory;
 pub mod file;
+pub mod keyring;
+pub mod ldap;
 pub mod login;
 pub mod scram;
+pub mod token;
 
 pub use acknowledgement::{Acknowledgement, Acknowledgements};
 pub use directory::Directory;

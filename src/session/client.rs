@@ -18,6 +18,16 @@ pub enum Client {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+impl Client {
+    /// The certificate it showed in the handshake, which has verified it.
+    pub fn certificate(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::Tcp(_) => None,
+            Self::Tls(stream) => stream.get_ref().1.peer_certificates()?.first().map(|der| der.as_ref().to_vec()),
+        }
+    }
+}
+
 impl AsyncRead for Client {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {

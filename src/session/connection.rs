@@ -9,14 +9,17 @@ use super::client::Client;
 use super::deciding::{Deciding, Holding, Surroundings};
 use super::engine::{End, Engine, Outgoing};
 use super::handshake::{Broken, Greeted, Hello, greet};
-use super::login::{Failed, Wish, authenticate};
+use super::login::Wish;
 use super::overrun::{Most, Overrun};
+use super::proof::{Demand, Failed, Proof};
 use super::pump::{self, Control, Ended, Side};
 use super::scratch::Scratching;
 use super::settings::Settings;
 use crate::audit::{self, Who};
+use crate::config::authentication::Asking;
 use crate::config::{self, Config};
 use crate::error::{Family, Refusal, SqlState};
+use crate::identity::keyring::Keyring;
 use crate::identity::{Acknowledgements, Caller, Directory, Login};
 use crate::plan::settings::ACKNOWLEDGE;
 use crate::plan::{Plan, Planner, Progress};
@@ -62,6 +65,8 @@ pub struct Shared {
     sessions: Arc<AtomicUsize>,
     /// Failed logins.
     attempts: Arc<Attempts>,
+    /// Keys of the issuers of tokens.
+    pub keyrings: Vec<Arc<Keyring>>,
 }
 
 impl Shared {
@@ -70,8 +75,11 @@ impl Shared {
         let pools = config.connections.iter().map(|(key, c)| (Arc::clone(key), Pool::new(Arc::clone(c)))).collect();
         let acknowledgements = Arc::new(Acknowledgements::at(&config.acknowledgements));
         let planner = Arc::new(Planner::new(config.limits.relations));
+        let issuers = config.authentication.iter().flat_map(|rules| &rules.issuers);
+        let keyrings = issuers.map(|issuer| Arc::new(Keyring::new(Arc::clone(issuer)))).collect();
         Self {
             acknowledgements,
+            keyrings,
             attempts: Arc::new(Attempts::new(config.limits.failed_logins)),
             config,
             worlds,
@@ -313,28 +321,40 @@ async fn enter(shared: &Shared, socket: TcpStream, peer: SocketAddr) -> Result<O
     };
     let (user, project) = directory.split_login(&wish.login);
     let (user, project): (Arc<str>, _) = (user.into(), project.map(str::to_owned));
-    let end_point = match (&client, tls) {
-        (Client::Tls(_), Some(tls)) => tls.end_point.as_deref(),
-        _ => None,
-    };
+    let rules = shared.config.authentication.as_ref();
+    let secure = matches!(client, Client::Tls(_));
+    let asking = Asking { address: peer.ip(), tls: secure, database: &wish.database, user: &user };
+    let demand = Demand::of(rules, &asking);
+    let by = audit::By { user: &user, database: &wish.database, peer, method: demand.method() };
     let attempt = match shared.attempts.begin(&user, peer.ip()) {
         Ok(attempt) => attempt,
         Err(refusal) => {
-            audit::login(&user, &wish.database, peer, Some(&refusal));
+            audit::login(&by, Some(&refusal), None);
             return Err(Broken::Refused(Box::new(client), refusal));
         }
     };
-    let verifier = directory.verifier(&user);
-    match authenticate(&mut client, &mut greeted, verifier, end_point, || attempt.may_go_on()).await {
-        Ok(()) => attempt.worked(),
+    let proof = Proof {
+        directory: &directory,
+        keyrings: &shared.keyrings,
+        end_point: tls.filter(|_| secure).and_then(|tls| tls.end_point.as_deref()),
+        asking,
+        user: &user,
+    };
+    let proved = proof.ask(&mut client, &mut greeted, demand, || attempt.may_go_on()).await;
+    let login = match proved {
+        Ok(login) => login,
         Err(Failed::Gone(error)) => return Err(Broken::Gone(error)),
-        Err(Failed::Refused(refusal)) => {
-            audit::login(&user, &wish.database, peer, Some(&refusal));
-            tokio::time::sleep(attempt.failed()).await;
-            return Err(Broken::Refused(Box::new(client), refusal));
+        Err(Failed::Refused(no)) => {
+            audit::login(&by, Some(&no.refusal), no.why.as_deref());
+            if no.counts {
+                // Answers to failures come at the same time after the proof, however long it took to look at it.
+                tokio::time::sleep(attempt.failed().saturating_sub(no.since.elapsed())).await;
+            }
+            return Err(Broken::Refused(Box::new(client), *no.refusal));
         }
-    }
-    audit::login(&user, &wish.database, peer, None);
+    };
+    attempt.worked();
+    audit::login(&by, None, None);
     let seat = match Seat::take(shared, &user) {
         Ok(seat) => seat,
         Err(refusal) => return Err(Broken::Refused(Box::new(client), refusal)),
@@ -346,8 +366,7 @@ async fn enter(shared: &Shared, socket: TcpStream, peer: SocketAddr) -> Result<O
         session: 0,
     };
     let project = wish.project.clone().or(project);
-    let login = Arc::new(Login::of(Arc::clone(&who.user)));
-    Ok(Some((client, Entry { greeted, wish, who, login, project, _seat: seat })))
+    Ok(Some((client, Entry { greeted, wish, who, login: Arc::new(login), project, _seat: seat })))
 }
 
 /// A session about to be run.

@@ -1,19 +1,12 @@
 //! Who logs in, to which database, under which project and with which settings.
 //!
-//! In: a StartupMessage and an authenticated exchange. Out: a [`Wish`]: what the session begins with. SCRAM as in PostgreSQL manual 55.3
-//! and RFC 5802. Must never: tell an unknown user from a wrong password, or a database before the login succeeded.
+//! In: a StartupMessage. Out: a [`Wish`]: what the session begins with, once [`super::proof`] has shown who asks. Must never: keep a
+//! setting that is not asked for like a SET of the caller.
 
-use super::handshake::Greeted;
 use super::settings::split_search_path;
 use crate::error::{Family, Refusal, SqlState};
-use crate::identity::scram::{LoginVerifier, ServerExchange};
 use crate::types::{quote_ident, quote_literal};
-use crate::wire::frontend::sasl_initial;
 use crate::wire::startup::{StartupMessage, command_line};
-use crate::wire::{Frontend, Header, Limits, backend};
-use bytes::BytesMut;
-use std::io;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// What a client asks its session to begin with.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -100,86 +93,6 @@ impl Wish {
             format!("SET {} TO {}", name.join("."), quote_literal(value))
         };
         self.settings.iter().map(set).collect::<Vec<_>>().join("; ")
-    }
-}
-
-/// Why a login ended.
-#[derive(Debug)]
-pub enum Failed {
-    /// The client is told why.
-    Refused(Refusal),
-    /// The client is gone.
-    Gone(io::Error),
-}
-
-impl From<io::Error> for Failed {
-    fn from(error: io::Error) -> Self {
-        Self::Gone(error)
-    }
-}
-
-impl From<Refusal> for Failed {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
-    }
-}
-
-/// Negotiates the protocol version and lets the client prove its password; AuthenticationOk has then been sent. `may_go_on` is asked
-/// once the proof has come, before it is looked at.
-pub async fn authenticate(
-    client: &mut (impl AsyncRead + AsyncWrite + Unpin),
-    greeted: &mut Greeted,
-    verifier: LoginVerifier,
-    end_point: Option<&[u8]>,
-    may_go_on: impl Fn() -> Result<(), Refusal>,
-) -> Result<(), Failed> {
-    let mut out = BytesMut::with_capacity(512);
-    if greeted.negotiate {
-        backend::negotiate_protocol_version(&mut out, greeted.minor, &greeted.message.options);
-    }
-    let mut exchange = ServerExchange::new(verifier, end_point);
-    backend::authentication_sasl(&mut out, &exchange.mechanisms());
-    client.write_all_buf(&mut out).await?;
-    client.flush().await?;
-
-    let first = answer(client, &mut greeted.input).await?;
-    let (mechanism, data) = sasl_initial(&first)?;
-    let reply = exchange.client_first(mechanism, data)?;
-    backend::authentication_sasl_continue(&mut out, &reply);
-    client.write_all_buf(&mut out).await?;
-    client.flush().await?;
-
-    let last = answer(client, &mut greeted.input).await?;
-    may_go_on()?;
-    let reply = exchange.client_final(&last)?;
-    backend::authentication_sasl_final(&mut out, &reply);
-    backend::authentication_ok(&mut out);
-    client.write_all_buf(&mut out).await?;
-    Ok(())
-}
-
-/// The next password message (`p`); anything else is a protocol violation.
-async fn answer(client: &mut (impl AsyncRead + Unpin), input: &mut BytesMut) -> Result<Vec<u8>, Failed> {
-    let limits = Limits::default();
-    loop {
-        if let Some(header) = Header::scan(input)? {
-            if header.tag != b'p' {
-                let text = format!("expected SASL response, got message type {}", header.tag);
-                return Err(Refusal::protocol(text).into());
-            }
-            limits.check(header)?;
-            if input.len() >= header.total() {
-                let message = input.split_to(header.total());
-                let body = message.get(Header::LEN..).unwrap_or_default();
-                return match Frontend::parse(header.tag, body)? {
-                    Frontend::Authentication(data) => Ok(data.to_vec()),
-                    _ => Err(Refusal::protocol("expected SASL response").into()),
-                };
-            }
-        }
-        if client.read_buf(input).await? == 0 {
-            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
-        }
     }
 }
 

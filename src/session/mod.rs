@@ -17,6 +17,7 @@ pub mod login;
 pub mod model;
 pub mod names;
 pub mod overrun;
+mod proof;
 mod proxy;
 pub mod pump;
 pub mod queue;

@@ -36,6 +36,10 @@ impl Proxy {
         let config = Arc::new(config);
         let (worlds, reloader) = Reloader::start(Arc::clone(&config)).await?;
         let shared = Arc::new(Shared::new(Arc::clone(&config), worlds));
+        for keyring in shared.keyrings.iter().map(Arc::clone) {
+            // Not waited for: what is missing is told in the log now, and tried again when somebody logs in.
+            tokio::spawn(async move { keyring.ready().await });
+        }
         let mut bound = Vec::new();
         let mut problems = Vec::new();
         for address in &config.listen {

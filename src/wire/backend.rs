@@ -80,6 +80,11 @@ pub fn authentication_ok(out: &mut BytesMut) {
     message(out, b'R', |b| b.put_i32(0));
 }
 
+/// `R` 3: AuthenticationCleartextPassword.
+pub fn authentication_cleartext_password(out: &mut BytesMut) {
+    message(out, b'R', |b| b.put_i32(3));
+}
+
 /// `R` 10: AuthenticationSASL with the mechanisms offered.
 pub fn authentication_sasl(out: &mut BytesMut, mechanisms: &[&str]) {
     message(out, b'R', |b| {

@@ -171,10 +171,19 @@ pub fn sasl_initial(body: &[u8]) -> Result<(&str, &[u8]), Refusal> {
     let mut body = Body::new(body);
     let mechanism = body.string()?;
     let n = body.i32()?;
-    let n = usize::try_from(n).map_err(|_| Refusal::protocol("malformed SCRAM message"))?;
+    // -1: no initial response (55.7); every mechanism here needs one.
+    let n = usize::try_from(n).map_err(|_| Refusal::protocol("malformed SASL message"))?;
     let data = body.take(n)?;
     body.end()?;
     Ok((mechanism, data))
+}
+
+/// The body of a PasswordMessage: one text.
+pub fn password(body: &[u8]) -> Result<&str, Refusal> {
+    let mut body = Body::new(body);
+    let text = body.string()?;
+    body.end()?;
+    Ok(text)
 }
 
 #[cfg(test)]

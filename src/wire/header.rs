@@ -45,8 +45,8 @@ pub struct Limits {
 /// `PQ_SMALL_MESSAGE_LIMIT`: bound of messages that only carry a name.
 pub const SMALL: usize = 10_000;
 
-/// Bound of a password or SASL message (`PG_MAX_SASL_MESSAGE_LENGTH` is 1024; tokens of other methods do not exist here).
-pub const SASL: usize = 8_192;
+/// Bound of a password or SASL message: a token fits (`PG_MAX_AUTH_TOKEN_LENGTH` is 65535).
+pub const SASL: usize = 40_000;
 
 impl Default for Limits {
     fn default() -> Self {

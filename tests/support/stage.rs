@@ -49,6 +49,7 @@ pub struct Stage {
     fingerprints: Vec<String>,
     unmask_requests: Vec<String>,
     groups: BTreeSet<String>,
+    raw_groups: Vec<String>,
     users: Vec<String>,
     config: String,
     connection: String,
@@ -96,6 +97,7 @@ impl Stage {
             fingerprints: Vec::new(),
             unmask_requests: Vec::new(),
             groups: BTreeSet::new(),
+            raw_groups: Vec::new(),
             users: Vec::new(),
             config: String::new(),
             connection: String::new(),
@@ -244,6 +246,18 @@ impl Stage {
         self
     }
 
+    /// A user as an entry of the identity file (a flow mapping).
+    pub fn raw_user(mut self, entry: &str) -> Self {
+        self.users.push(format!("  - {entry}\n"));
+        self
+    }
+
+    /// A group as an entry of the identity file (a flow mapping).
+    pub fn raw_group(mut self, entry: &str) -> Self {
+        self.raw_groups.push(format!("  - {entry}\n"));
+        self
+    }
+
     /// Further lines of the configuration (`limits: …`).
     pub fn config(mut self, lines: &str) -> Self {
         self.config.push_str(lines);
@@ -272,7 +286,9 @@ impl Stage {
         data.push_str(if self.sources.is_empty() { "sources: []\n" } else { "sources:\n" });
         self.sources.iter().for_each(|source| data.push_str(source));
         let tags: Vec<&String> = self.tags.iter().collect();
-        let mut identity = String::from(if self.groups.is_empty() { "groups: []\n" } else { "groups:\n" });
+        let no_groups = self.groups.is_empty() && self.raw_groups.is_empty();
+        let mut identity = String::from(if no_groups { "groups: []\n" } else { "groups:\n" });
+        self.raw_groups.iter().for_each(|group| identity.push_str(group));
         self.groups.iter().for_each(|group| identity.push_str(&format!("  - {{name: {}}}\n", quoted(group))));
         identity.push_str(if self.users.is_empty() { "users: []\n" } else { "users:\n" });
         self.users.iter().for_each(|user| identity.push_str(user));

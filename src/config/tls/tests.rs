@@ -119,7 +119,7 @@ async fn shake(server: &ServerTls, client: &ClientTls, name: &str) -> Option<(Op
 #[tokio::test]
 async fn both_ends_agree_on_the_end_point() {
     let files = Files::new();
-    let server = ServerTls::load(&files.path("crt"), &files.path("key"), true).unwrap();
+    let server = ServerTls::load(&files.path("crt"), &files.path("key"), true, None).unwrap();
     let client = ClientTls::load(SslMode::VerifyFull, Some(&files.path("crt"))).unwrap();
     let (seen, alpn) = shake(&server, &client, "localhost").await.unwrap();
     assert!(seen.is_some());
@@ -130,7 +130,7 @@ async fn both_ends_agree_on_the_end_point() {
 #[tokio::test]
 async fn verification_goes_as_far_as_the_mode_says() {
     let files = Files::new();
-    let server = ServerTls::load(&files.path("crt"), &files.path("key"), true).unwrap();
+    let server = ServerTls::load(&files.path("crt"), &files.path("key"), true, None).unwrap();
     for (mode, roots, name, expected) in [
         (SslMode::Prefer, None, "elsewhere", true),
         (SslMode::Require, None, "elsewhere", true),
@@ -166,9 +166,9 @@ fn unusable_files_are_told() {
         (crt.clone(), crt.clone(), "cannot read the private key"),
         (crt.clone(), files.path("other-key"), "cannot be used"),
     ] {
-        let error = ServerTls::load(&certificate, &key, false).unwrap_err();
+        let error = ServerTls::load(&certificate, &key, false, None).unwrap_err();
         assert!(error.0.contains(words), "{error}");
     }
-    let shown = format!("{:?}", ServerTls::load(&crt, &key, false).unwrap());
+    let shown = format!("{:?}", ServerTls::load(&crt, &key, false, None).unwrap());
     assert!(!shown.to_lowercase().contains("key"), "{shown}");
 }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::governance::model::{AttributeCondition, GroupCondition};
-use crate::identity::ServerExchange;
 use crate::identity::scram::{SCRAM_SHA_256, Verifier};
+use crate::identity::{Brought, ServerExchange};
 use std::sync::LazyLock;
 
 /// Made once: slow in a debug build.
@@ -325,4 +325,76 @@ groups: [{name: Staff}, {name: Eu}, {name: Us}, {name: Other}]
     assert!(values(&ana, "region").is_empty());
     let refusal = directory.caller("bob", Some("p")).unwrap_err();
     assert!(refusal.message.contains("equalized"), "bob is a member, but lacks level 1: {refusal}");
+}
+
+fn brought(iam: &str, groups: &[&str], attributes: &[(&str, &str)], alone: bool) -> Brought {
+    let of = |value: &str| Entitlement { value: value.into(), iam: iam.into() };
+    Brought {
+        iam: iam.into(),
+        groups: groups.iter().map(|g| of(g)).collect(),
+        attributes: attributes.iter().map(|(name, value)| ((*name).to_owned(), BTreeSet::from([of(value)]))).collect(),
+        alone,
+    }
+}
+
+fn by_token(user: &str, brought: Brought) -> Login {
+    Login { brought: Some(Arc::new(brought)), ..Login::of(user) }
+}
+
+#[test]
+fn what_a_token_says_is_added_and_inherited() {
+    let directory = directory();
+    let ldap = |groups: &[&str]| brought("ldap", groups, &[("level", "9")], true);
+    let caller = directory.caller_of(&by_token("soon", ldap(&["ldap-team", "new"])), None).unwrap();
+    let groups: Vec<String> = caller.groups.iter().map(|e| format!("{}@{}", e.value, e.iam)).collect();
+    assert_eq!(groups, ["ldap-team@ldap", "new@ldap"]);
+    assert_eq!((values(&caller, "team"), values(&caller, "level")), (vec!["y@ldap".into()], vec!["9@ldap".into()]));
+    // A group of that name of another provider is another group.
+    let stranger = directory.caller_of(&by_token("stranger", ldap(&["eu-analysts"])), None).unwrap();
+    assert_eq!((&*stranger.user, &*stranger.iam), ("stranger", "ldap"));
+    assert!(!stranger.attributes.contains_key("region"));
+}
+
+#[test]
+fn a_token_makes_nobody_of_somebody_elses_provider() {
+    let directory = directory();
+    let refused = |user: &str, alone| {
+        let login = by_token(user, brought("ldap", &["eu-analysts"], &[], alone));
+        directory.caller_of(&login, None).unwrap_err().message.into_owned()
+    };
+    // Local, local and disabled, unknown where the token is not enough, no name: all alike.
+    let long = "x".repeat(64);
+    for (user, alone) in
+        [("analyst", true), ("gone", true), ("nobody", false), (long.as_str(), true), ("a\u{7}b", true)]
+    {
+        assert_eq!(refused(user, alone), format!("role \"{user}\" is not permitted to log in"));
+    }
+    assert!(directory.caller_of(&by_token("nobody", brought("ldap", &[], &[], true)), None).is_ok());
+}
+
+#[test]
+fn a_login_ends_when_it_said_it_would() {
+    let directory = directory();
+    let login = Login { until: Some(at("2029-01-01T00:00:00Z")), ..Login::of("analyst") };
+    assert!(directory.caller_at(&login, None, at("2028-12-31T23:59:59Z")).is_ok());
+    let refusal = directory.caller_at(&login, None, at("2029-01-01T00:00:00Z")).unwrap_err();
+    assert_eq!(refusal.code, SqlState::INVALID_AUTHORIZATION);
+    assert_eq!(refusal.message, "the login of \"analyst\" has expired");
+}
+
+/// Somebody known by a token alone was not among those the common set was made of: he has all of it, or is not let in.
+#[test]
+fn an_equalized_project_takes_token_users_who_are_equal() {
+    let common = Project {
+        members: vec![member(true, "eu-analysts", None)],
+        equalization: Some(Equalization::Common),
+        ..project("p")
+    };
+    let directory = directory_with(&[common]);
+    let analyst = directory.caller("analyst", Some("p")).unwrap();
+    // The common set is the only member's own.
+    assert_eq!(analyst.groups.len(), 2);
+    let token = by_token("stranger", brought("ldap", &["eu-analysts", "more"], &[("level", "3")], true));
+    let refusal = directory.caller_of(&token, Some("p")).unwrap_err();
+    assert!(refusal.message.contains("equalized"), "{refusal}");
 }

@@ -1,0 +1,167 @@
+//! An OpenLDAP server of our own: started in a temporary folder by an unprivileged account, gone with the test.
+
+use crate::papers::Papers;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// ana (uid=ana), two people called twin, one who may not log in by his group, one whose name needs escapes; a service account
+/// that may search. Passwords are `<name>'s password`.
+const PEOPLE: &str = r#"dn: dc=example,dc=org
+objectClass: dcObject
+objectClass: organization
+dc: example
+o: Example
+
+dn: ou=people,dc=example,dc=org
+objectClass: organizationalUnit
+ou: people
+
+dn: cn=reader,dc=example,dc=org
+objectClass: person
+cn: reader
+sn: reader
+userPassword: reader's password
+
+dn: uid=ana,ou=people,dc=example,dc=org
+objectClass: inetOrgPerson
+uid: ana
+cn: ana
+sn: ana
+employeeType: analyst
+userPassword: ana's password
+
+dn: uid=tom,ou=people,dc=example,dc=org
+objectClass: inetOrgPerson
+uid: tom
+cn: tom
+sn: tom
+employeeType: analyst
+userPassword: tom's password
+
+dn: uid=bob,ou=people,dc=example,dc=org
+objectClass: inetOrgPerson
+uid: bob
+cn: bob
+sn: bob
+employeeType: analyst
+userPassword: bob's password
+
+dn: uid=ida,ou=people,dc=example,dc=org
+objectClass: inetOrgPerson
+uid: ida
+cn: ida
+sn: ida
+employeeType: analyst
+userPassword: ida's password
+
+dn: cn=twin1,ou=people,dc=example,dc=org
+objectClass: inetOrgPerson
+uid: twin
+cn: twin1
+sn: twin
+employeeType: analyst
+userPassword: twin's password
+
+dn: cn=twin2,ou=people,dc=example,dc=org
+objectClass: inetOrgPerson
+uid: twin
+cn: twin2
+sn: twin
+employeeType: analyst
+userPassword: twin's password
+"#;
+
+pub struct Slapd {
+    pub port: u16,
+    pub tls_port: u16,
+    server: Child,
+    _folder: tempfile::TempDir,
+}
+
+/// Free now; somebody may take it until it is used.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Whom to run as when we are root.
+fn nobody() -> Option<u32> {
+    let me = std::fs::metadata("/proc/self").map(|m| std::os::unix::fs::MetadataExt::uid(&m)).unwrap_or(0);
+    (me == 0).then_some(65_534)
+}
+
+fn run(program: &Path, args: &[&str], input: Stdio) -> Command {
+    let mut command = Command::new(program);
+    command.args(args).stdin(input).stdout(Stdio::null()).stderr(Stdio::null());
+    if let Some(nobody) = nobody() {
+        command.uid(nobody).gid(nobody);
+    }
+    command
+}
+
+impl Slapd {
+    /// Starts with the server certificate of the papers.
+    pub fn start(papers: &Papers) -> Self {
+        let installed = Path::new("/usr/sbin/slapd");
+        assert!(
+            installed.is_file(),
+            "no OpenLDAP server: .ci/setup installs it (Debian, Ubuntu: apt-get install slapd)"
+        );
+        let folder = tempfile::Builder::new().prefix("sqlveil-ldap-").tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::create_dir(at("data")).unwrap();
+        // Copies: where a security module confines the installed program to its own folders, it lets these be. It is one program that
+        // goes by its name.
+        for name in ["slapd", "slapadd"] {
+            std::fs::copy(installed, at(name)).unwrap();
+        }
+        for name in ["ca.crt", "server.crt", "server.key"] {
+            std::fs::copy(papers.folder().join(name), at(name)).unwrap();
+        }
+        std::fs::write(at("people.ldif"), PEOPLE).unwrap();
+        let here = folder.path().display();
+        let conf = format!(
+            "include /etc/ldap/schema/core.schema\ninclude /etc/ldap/schema/cosine.schema\n\
+             include /etc/ldap/schema/inetorgperson.schema\nmodulepath /usr/lib/ldap\nmoduleload back_mdb\n\
+             TLSCACertificateFile {here}/ca.crt\nTLSCertificateFile {here}/server.crt\n\
+             TLSCertificateKeyFile {here}/server.key\ndatabase mdb\nmaxsize 16777216\nsuffix \"dc=example,dc=org\"\n\
+             directory {here}/data\naccess to attrs=userPassword by anonymous auth by * none\n\
+             access to * by dn.exact=\"cn=reader,dc=example,dc=org\" read by * none\n"
+        );
+        std::fs::write(at("slapd.conf"), conf).unwrap();
+        if let Some(nobody) = nobody() {
+            let entries = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+            for path in entries.chain([folder.path().to_path_buf()]) {
+                chown(path, Some(nobody), Some(nobody)).unwrap();
+            }
+        }
+        let (conf, people) = (at("slapd.conf"), at("people.ldif"));
+        let (conf, people) = (conf.to_str().unwrap(), people.to_str().unwrap());
+        let filled = run(&at("slapadd"), &["-f", conf, "-l", people], Stdio::null()).status().unwrap();
+        assert!(filled.success(), "slapadd: {filled}");
+        let (port, tls_port) = (free_port(), free_port());
+        let urls = format!("ldap://127.0.0.1:{port}/ ldaps://127.0.0.1:{tls_port}/");
+        // A shell in between ends the server when our end of its input is closed, however we end.
+        let script = "\"$@\" & pid=$!; read -r _; kill $pid; wait $pid";
+        let slapd = at("slapd");
+        let args = ["-c", script, "sh", slapd.to_str().unwrap(), "-d", "0", "-f", conf, "-h", &urls];
+        let server = run(Path::new("/bin/sh"), &args, Stdio::piped()).spawn().unwrap();
+        let slapd = Self { port, tls_port, server, _folder: folder };
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while TcpStream::connect(("127.0.0.1", tls_port)).is_err() {
+            assert!(Instant::now() < deadline, "slapd does not start");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        slapd
+    }
+}
+
+impl Drop for Slapd {
+    fn drop(&mut self) {
+        drop(self.server.stdin.take());
+        let _ = self.server.wait();
+    }
+}
