@@ -19,7 +19,10 @@ help: ## List the commands
 setup: ## Install what is missing: PostgreSQL, libclang, gcc, pkg-config
 	@.ci/setup
 
-.PHONY: setup-bench setup-hunt
+.PHONY: setup-test setup-bench setup-hunt
+setup-test:
+	@.ci/setup --test
+
 setup-bench:
 	@.ci/setup --bench
 
@@ -32,10 +35,10 @@ build: setup ## Build the release binary
 demo: build ## Start the demo: the same queries, answered differently (PORT=6432)
 	./target/release/sqlveil demo --port $(PORT)
 
-test: setup ## Run every test against a private PostgreSQL
+test: setup-test ## Run every test against a private PostgreSQL
 	@$(WITH_FOLDER) $(CARGO) test --workspace --locked --no-fail-fast
 
-test-long: setup defences ## Run every test with the long settings of the generated ones, and `defences`
+test-long: setup-test defences ## Run every test with the long settings of the generated ones, and `defences`
 	@$(WITH_FOLDER) SQLVEIL_TEST_LONG=1 PROPTEST_CASES=5000 $(CARGO) test --workspace --locked --no-fail-fast
 
 leak-hunt: setup-hunt ## Hunt for leaks: ARGS='--statements 200000' or '--seconds 600 --seed 7'

@@ -120,15 +120,26 @@ impl Context<'_> {
         let key = reader.required(&mut entries, "key").and_then(|node| self.path(reader, node));
         let required = reader.optional(&mut entries, "required").and_then(|node| reader.boolean(node)).unwrap_or(false);
         let client_ca = reader.optional(&mut entries, "client_ca").map(|node| self.path(reader, node));
+        let client_crl = reader.optional(&mut entries, "client_crl").map(|node| self.path(reader, node));
         let origin = entries.origin.clone();
         reader.close(entries);
         let (certificate, key) = (certificate?, key?);
-        let client_ca = match client_ca {
-            Some(path) => Some(path?),
+        let clients = match (client_ca, client_crl) {
+            (Some(authorities), lists) => Some((authorities?, lists)),
+            (None, None) => None,
+            (None, Some(_)) => {
+                let help = "name the authorities of client certificates in `client_ca`";
+                reader.error(&origin, "`client_crl` has no effect without `client_ca`", help);
+                return None;
+            }
+        };
+        let clients = match &clients {
+            Some((authorities, Some(lists))) => Some((authorities.as_path(), Some(lists.as_deref()?))),
+            Some((authorities, None)) => Some((authorities.as_path(), None)),
             None => None,
         };
         warn_if_open(reader, &origin, &key);
-        let loaded = ServerTls::load(&certificate, &key, required, client_ca.as_deref());
+        let loaded = ServerTls::load(&certificate, &key, required, clients);
         tls_result(reader, &origin, loaded, "check the PEM files of `tls`")
     }
 

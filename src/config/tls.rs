@@ -3,13 +3,16 @@
 //! In: certificate and key files, an sslmode. Out: [`ServerTls`] and [`ClientTls`], ready to use; the ring provider is always named
 //! explicitly, never taken from a process default. Must never: show a key, verify less than the sslmode says.
 
+mod clients;
+
+use clients::Clients;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
 use std::fmt;
@@ -94,36 +97,36 @@ fn pem_words(error: &rustls::pki_types::pem::Error) -> String {
 }
 
 impl ServerTls {
-    /// Reads certificate chain and private key (PEM), and the authorities of client certificates. A client that shows a certificate of
-    /// somebody else is refused during the handshake, as PostgreSQL does; one that shows none is not.
-    pub fn load(certificate: &Path, key: &Path, required: bool, client_ca: Option<&Path>) -> Result<Self, TlsError> {
+    /// Reads certificate chain and private key (PEM); of client certificates the authorities, and perhaps their revocation lists. A client
+    /// that shows a certificate of somebody else is refused during the handshake, as PostgreSQL does; one that shows none is not.
+    pub fn load(
+        certificate: &Path,
+        key: &Path,
+        required: bool,
+        clients: Option<(&Path, Option<&Path>)>,
+    ) -> Result<Self, TlsError> {
         let chain = certificates(certificate)?;
         let private = PrivateKeyDer::from_pem_file(key)
             .map_err(|e| TlsError(format!("cannot read the private key {}: {}", key.display(), pem_words(&e))))?;
         let end_point = chain.first().and_then(|c| end_point(c));
-        let clients: Arc<dyn ClientCertVerifier> = match client_ca {
+        let asks_for_certificates = clients.is_some();
+        let verifier: Arc<dyn ClientCertVerifier> = match clients {
             None => WebPkiClientVerifier::no_client_auth(),
-            Some(path) => {
-                let mut store = RootCertStore::empty();
-                for certificate in certificates(path)? {
-                    store.add(certificate).map_err(|e| {
-                        TlsError(format!("{} holds a certificate that cannot be a root: {e}", path.display()))
-                    })?;
-                }
-                WebPkiClientVerifier::builder_with_provider(Arc::new(store), provider())
-                    .allow_unauthenticated()
-                    .build()
-                    .map_err(|e| TlsError(format!("{} cannot be used: {e}", path.display())))?
-            }
+            Some((authorities, lists)) => Arc::new(Clients::load(authorities, lists)?),
         };
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(|e| TlsError(format!("TLS is not available: {e}")))?
-            .with_client_cert_verifier(clients)
+            .with_client_cert_verifier(verifier)
             .with_single_cert(chain, private)
             .map_err(|e| TlsError(format!("certificate and private key cannot be used: {e}")))?;
         config.alpn_protocols = vec![ALPN.to_vec()];
-        Ok(Self { required, asks_for_certificates: client_ca.is_some(), config: Arc::new(config), end_point })
+        if asks_for_certificates {
+            // A session that is taken up again would not verify its certificate again.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+        }
+        Ok(Self { required, asks_for_certificates, config: Arc::new(config), end_point })
     }
 }
 

@@ -112,7 +112,11 @@ impl Keyring {
             }
             Err(why) => {
                 let (issuer, file) = (&*self.issuer.name, path.display());
-                tracing::error!(issuer, "{file} cannot be used as a key set: {why}; the keys read last stay in force");
+                let then = match &held {
+                    Some(_) => "the keys read last stay in force",
+                    None => "logins by its tokens are refused",
+                };
+                tracing::error!(issuer, "{file} cannot be used as a key set: {why}; {then}");
                 *fetching = Fetching { failing: true, bad: now, last: None };
                 held
             }
@@ -244,4 +248,81 @@ fn get(remote: &Remote) -> Result<Vec<u8>, String> {
     }
     let limit = token::MAX_SET as u64 + 1;
     response.body_mut().with_config().limit(limit).read_to_vec().map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::authentication::{ClaimPath, Claims, Iam, Mapping, Users};
+    use crate::governance::model::Origin;
+    use std::io::Write;
+    use std::sync::Mutex as Sync;
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Sync<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn keyring(keys: KeysFrom) -> Keyring {
+        Keyring::new(Arc::new(Issuer {
+            name: "corp".into(),
+            origin: Origin::default(),
+            issuer: "i".into(),
+            audience: vec!["a".into()],
+            keys,
+            algorithms: vec![],
+            leeway: Duration::ZERO,
+            kind: None,
+            iam: Iam::One("corp".into()),
+            users: Users::Declared,
+            claims: Claims {
+                user: ClaimPath(vec!["sub".into()]),
+                map: Mapping::default(),
+                groups: None,
+                attributes: vec![],
+            },
+            require: vec![],
+            discovery: String::new(),
+            scope: String::new(),
+        }))
+    }
+
+    /// Who runs the proxy is told why nobody logs in, once for each attempt to get keys and not for each login, and never a token.
+    #[tokio::test]
+    async fn keys_that_are_not_to_be_had_are_told_in_the_log() {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        let _listening = tracing::subscriber::set_default(subscriber);
+        // A port that nobody listens on.
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let remote = Remote {
+            url: format!("http://127.0.0.1:{port}/keys"),
+            roots: Arc::default(),
+            refresh: Duration::from_secs(60),
+            stale: Duration::from_secs(60),
+            pause: Duration::from_secs(60),
+            timeout: Duration::from_secs(1),
+        };
+        let url = keyring(KeysFrom::Url(remote));
+        for _ in 0..3 {
+            assert_eq!(url.verify("secret.token.here").await, Err(Untaken::NoKeys));
+        }
+        let file = keyring(KeysFrom::File("/nonexistent/jwks.json".into()));
+        for _ in 0..3 {
+            assert_eq!(file.verify("secret.token.here").await, Err(Untaken::NoKeys));
+        }
+        let said = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(said.matches("the keys cannot be fetched").count(), 1, "{said}");
+        assert_eq!(said.matches("logins by its tokens are refused").count(), 2, "{said}");
+        assert_eq!(said.matches("/nonexistent/jwks.json cannot be used as a key set").count(), 1, "{said}");
+        assert!(said.contains("issuer=\"corp\"") && !said.contains("secret"), "{said}");
+    }
 }

@@ -1,9 +1,9 @@
 //! Client certificates, alone and beside a password; channel binding. psql throughout.
 
-use crate::papers::{Papers, email, ending};
+use crate::papers::{Papers, email, ending, now};
 use crate::stage::{answer, error, stage};
 use crate::support::{PASSWORD, Running};
-use rcgen::KeyPair;
+use rcgen::{KeyPair, SerialNumber};
 
 fn psql(
     running: &Running,
@@ -149,4 +149,25 @@ async fn a_copied_certificate_without_its_key_is_nothing() {
     papers.write("tom.key", &KeyPair::generate().unwrap().serialize_pem());
     let running = stage(&format!("{}\nauthentication:\n- {{method: cert}}\n", papers.tls())).await;
     assert!(!psql(&running, &papers, "tom", Some("tom"), "").ok);
+}
+
+/// As `ssl_crl_file`, read again when it changes; an authority without a list that is still good vouches for nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn revoked_certificates_do_not_get_through_the_handshake() {
+    let papers = Papers::new();
+    for (name, serial) in [("tom", 7u8), ("ana", 8)] {
+        papers.client(name, |params| params.serial_number = Some(SerialNumber::from_slice(&[serial])));
+    }
+    papers.revoke(&[7], now() - 60);
+    let lists = papers.folder().join("revoked.pem");
+    let tls = papers.tls().replace('}', &format!(", client_crl: {}}}", lists.display()));
+    let running = stage(&format!("{tls}\nauthentication:\n- {{method: cert}}\n")).await;
+    let gets_in = |user: &str| psql(&running, &papers, user, Some(user), "").ok;
+    assert!(!gets_in("tom") && gets_in("ana"));
+    papers.revoke(&[8], now() - 60);
+    assert!(gets_in("tom") && !gets_in("ana"));
+    papers.write("revoked.pem", "not a list");
+    assert!(gets_in("tom") && !gets_in("ana"), "the lists read last");
+    papers.revoke(&[], now() - 7200);
+    assert!(!gets_in("tom") && !gets_in("ana"), "a list that has run out");
 }

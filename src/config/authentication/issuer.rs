@@ -39,7 +39,7 @@ pub struct Issuer {
     /// `typ` of the header, when it has to be a certain one (RFC 8725, 3.11).
     pub kind: Option<String>,
     /// Provider of its users and groups.
-    pub iam: Arc<str>,
+    pub iam: Iam,
     /// Which users it may log in.
     pub users: Users,
     /// What is read from a token.
@@ -50,6 +50,20 @@ pub struct Issuer {
     pub discovery: String,
     /// The scope they are to ask for.
     pub scope: String,
+}
+
+/// Who vouches for what a token says.
+#[derive(Debug, Clone)]
+pub enum Iam {
+    /// This provider, whatever the token.
+    One(Arc<str>),
+    /// The one of these that a claim of the token names (an issuer with several tenants).
+    Named {
+        /// The claim.
+        path: Path,
+        /// Those it may name.
+        allowed: Vec<Arc<str>>,
+    },
 }
 
 /// Where the public keys are.
@@ -181,7 +195,7 @@ pub(super) fn read(context: &Context<'_>, reader: &mut Reader, name: &str, node:
     let algorithms = algorithms(reader, &mut entries);
     let leeway = leeway(reader, &mut entries);
     let kind = text(reader, &mut entries, "type");
-    let iam = text(reader, &mut entries, "iam");
+    let iam = iam(reader, &mut entries, name);
     let users = users(reader, &mut entries);
     let claims = claims(reader, &mut entries);
     let require = require(reader, &mut entries);
@@ -203,7 +217,7 @@ pub(super) fn read(context: &Context<'_>, reader: &mut Reader, name: &str, node:
         algorithms: algorithms?,
         leeway: leeway?,
         kind,
-        iam: iam.as_deref().unwrap_or(name).into(),
+        iam: iam?,
         users: users?,
         claims: claims?,
         require: require?,
@@ -216,6 +230,24 @@ pub(super) fn read(context: &Context<'_>, reader: &mut Reader, name: &str, node:
 
 fn text(reader: &mut Reader, entries: &mut Entries<'_>, name: &'static str) -> Option<String> {
     reader.optional(entries, name).and_then(|node| reader.string(node))
+}
+
+fn iam(reader: &mut Reader, entries: &mut Entries<'_>, name: &str) -> Option<Iam> {
+    let Some(node) = reader.optional(entries, "iam") else { return Some(Iam::One(name.into())) };
+    if !matches!(node.value, Value::Map(_)) {
+        return reader.string(node).map(|iam| Iam::One(iam.into()));
+    }
+    let mut fields = reader.map(node)?;
+    let path = reader.required(&mut fields, "claim").and_then(|node| Path::read(reader, node));
+    let allowed = reader.required(&mut fields, "allowed").map(|node| (node, reader.strings(node)));
+    reader.close(fields);
+    let (node, allowed) = allowed?;
+    if allowed.is_empty() {
+        let origin = reader.origin(node);
+        reader.error(&origin, "no provider may be named", "list those that this issuer may speak for");
+        return None;
+    }
+    Some(Iam::Named { path: path?, allowed: allowed.into_iter().map(Into::into).collect() })
 }
 
 fn algorithms(reader: &mut Reader, entries: &mut Entries<'_>) -> Option<Vec<Algorithm>> {

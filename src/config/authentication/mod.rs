@@ -9,7 +9,7 @@ mod load;
 mod mapping;
 mod network;
 
-pub use issuer::{Algorithm, Claims, Issuer, KeysFrom, Path as ClaimPath, Remote, Requirement, Users};
+pub use issuer::{Algorithm, Claims, Iam, Issuer, KeysFrom, Path as ClaimPath, Remote, Requirement, Users};
 pub use ldap::{Find, LdapServer, USER as LDAP_USER};
 pub(super) use load::read;
 pub use mapping::{Mapping, Pattern};

@@ -146,7 +146,8 @@ authentication:
     );
     assert!(matches!(rules.rules[2].certificate, Certificate::Signed));
     let corp = &rules.issuers[0];
-    assert_eq!((&*corp.iam, corp.users, corp.leeway.as_secs()), ("local", Users::Any, 10));
+    assert!(matches!(&corp.iam, Iam::One(iam) if **iam == *"local"));
+    assert_eq!((corp.users, corp.leeway.as_secs()), (Users::Any, 10));
     assert_eq!(corp.algorithms, [Algorithm::Rs256, Algorithm::Es384]);
     assert_eq!(corp.claims.groups, Some(ClaimPath(vec!["https://example.com/groups".into()])));
     let KeysFrom::Url(remote) = &corp.keys else { panic!("a URL") };
@@ -213,6 +214,7 @@ fn what_cannot_be_meant_is_an_error_at_its_line() {
         (TLS, issuer(&format!("{good}algorithms: [RS256, HS256]")), 11, "no HS*"),
         (TLS, issuer(&format!("{good}algorithms: []")), 11, "not a list of signature algorithms"),
         (TLS, issuer(&format!("{good}leeway: 1h")), 11, "above ten minutes"),
+        (TLS, issuer(&format!("{good}iam: {{claim: tid, allowed: []}}")), 11, "no provider may be named"),
         (TLS, issuer(&format!("{good}users: all")), 11, "declared or any"),
         (TLS, issuer(&format!("{good}claims: {{user: a..b}}")), 11, "not a claim"),
         (TLS, issuer(&format!("{good}require: {{a: []}}")), 11, "not a claim and its values"),

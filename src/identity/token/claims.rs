@@ -3,7 +3,7 @@
 //! In: its claims (RFC 7519, section 4.1). Out: [`Proven`]. Must never: read past a claim of the wrong kind, or take more than is bounded.
 
 use super::Rejected;
-use crate::config::authentication::{ClaimPath, Issuer, Users};
+use crate::config::authentication::{ClaimPath, Iam, Issuer, Users};
 use crate::identity::{Brought, Entitlement};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -57,8 +57,15 @@ pub(super) fn read(claims: &Map<String, Value>, issuer: &Issuer, now: Timestamp)
     if name.is_empty() || name.len() > LONGEST {
         return Err(Rejected::NoUser);
     }
-    let entitlement = |value| Entitlement { value, iam: issuer.iam.clone() };
-    let mut brought = Brought { iam: issuer.iam.clone(), alone: issuer.users == Users::Any, ..Brought::default() };
+    let iam = match &issuer.iam {
+        Iam::One(iam) => iam,
+        Iam::Named { path, allowed } => {
+            let named = find(claims, path).and_then(Value::as_str).ok_or(Rejected::Provider)?;
+            allowed.iter().find(|iam| ***iam == *named).ok_or(Rejected::Provider)?
+        }
+    };
+    let entitlement = |value| Entitlement { value, iam: iam.clone() };
+    let mut brought = Brought { iam: iam.clone(), alone: issuer.users == Users::Any, ..Brought::default() };
     if let Some(found) = issuer.claims.groups.as_ref().and_then(|path| find(claims, path)) {
         let strings = values(found, false).ok_or(Rejected::Groups)?;
         brought.groups = bounded(strings)?.into_iter().map(entitlement).collect();

@@ -53,6 +53,8 @@ pub enum Rejected {
     Required,
     #[error("the claim of the user is missing or not a name")]
     NoUser,
+    #[error("the claim of the provider is missing or names one that is not allowed")]
+    Provider,
     #[error("the claim of the groups is not a list of names")]
     Groups,
     #[error("the claim of an attribute is not a list of values")]

@@ -1,7 +1,7 @@
 //! Tokens as issuers sign them, and as attackers would like them to be taken. RSA signatures in `vectors.txt` were made by OpenSSL.
 
 use super::*;
-use crate::config::authentication::{ClaimPath, Claims, KeysFrom, Mapping, Requirement, Users};
+use crate::config::authentication::{ClaimPath, Claims, Iam, KeysFrom, Mapping, Requirement, Users};
 use crate::governance::model::Origin;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair};
@@ -32,7 +32,7 @@ fn issuer() -> Issuer {
         algorithms: vec![Algorithm::Es256, Algorithm::EdDsa, Algorithm::Rs256],
         leeway: Duration::from_secs(30),
         kind: None,
-        iam: "corp".into(),
+        iam: Iam::One("corp".into()),
         users: Users::Declared,
         claims: Claims { user: path("sub"), map: Mapping::default(), groups: None, attributes: vec![] },
         require: vec![],
@@ -269,7 +269,7 @@ fn claims_are_checked_to_the_letter() {
 fn groups_and_attributes_are_read_where_they_are() {
     let signer = Signer::new();
     let reading = Issuer {
-        iam: "sso".into(),
+        iam: Iam::One("sso".into()),
         users: Users::Any,
         claims: Claims {
             user: path("email"),
@@ -300,6 +300,19 @@ fn groups_and_attributes_are_read_where_they_are() {
         (json!({"realm": {"roles": []}}), Rejected::NoUser),
     ] {
         assert_eq!(of(changes.clone()).unwrap_err(), why, "{changes:.80}");
+    }
+}
+
+/// A token may say which of some providers vouches for it, and no other.
+#[test]
+fn the_provider_may_be_a_claim_among_those_allowed() {
+    let signer = Signer::new();
+    let tenants = Iam::Named { path: path("tid"), allowed: vec!["red".into(), "blue".into()] };
+    let several = Issuer { iam: tenants, ..issuer() };
+    let of = |changes: Value| verify(&signer.token(claims(changes)), &several, &signer.set(), now());
+    assert_eq!(&*of(json!({"tid": "blue"})).unwrap().brought.iam, "blue");
+    for changes in [json!({}), json!({"tid": "local"}), json!({"tid": ["blue"]}), json!({"tid": "Blue"})] {
+        assert_eq!(of(changes.clone()).unwrap_err(), Rejected::Provider, "{changes}");
     }
 }
 
