@@ -91,7 +91,10 @@ impl From<LdapResult> for Unanswered {
 }
 
 async fn connect(server: &LdapServer) -> Result<Ldap, Unanswered> {
-    let settings = LdapConnSettings::new().set_config(server.tls.clone()).set_starttls(server.start_tls);
+    let mut settings = LdapConnSettings::new();
+    if let Some(tls) = &server.tls {
+        settings = settings.set_config(tls.clone()).set_starttls(server.start_tls);
+    }
     let (connection, ldap) = LdapConnAsync::with_settings(settings, &server.url).await?;
     tokio::spawn(async move {
         if let Err(error) = connection.drive().await {

@@ -15,6 +15,7 @@ mod bearer;
 mod certificates;
 mod papers;
 mod passwords;
+mod records;
 mod rules;
 mod slapd;
 mod stage;

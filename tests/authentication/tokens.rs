@@ -235,6 +235,20 @@ async fn an_issuer_that_is_down_keeps_nobody_else_out() {
     assert_eq!(answer(&ask(&running, "ana", &token)), "ana: Oslo");
 }
 
+/// Keys come from whom the certificate says, or not at all.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_over_tls_are_taken_from_a_verified_server_only() {
+    let (papers, stranger, key) = (Papers::new(), Papers::new(), Signer::new("k"));
+    let web = Web::over_tls(&Signer::set(&[&key]), &papers);
+    for (authority, taken) in [(&papers, true), (&stranger, false)] {
+        let ca = authority.folder().join("ca.crt").display().to_string();
+        let running = stage(&config(&format!("{{url: \"{}\", ca: {ca}}}", web.url()), "")).await;
+        let output = ask(&running, "ana", &key.token("ana", json!({"groups": "Staff"})));
+        assert_eq!(output.ok, taken, "{}", output.err);
+    }
+    assert_eq!(web.asked(), 1, "the stranger did not even ask");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_token_fits_and_a_huge_one_ends_the_connection() {
     let (papers, key) = (Papers::new(), Signer::new("k"));

@@ -400,6 +400,9 @@ fn remote(context: &Context<'_>, reader: &mut Reader, node: &Node, entries: &mut
         Some(node) => (context.roots(reader, node)?, reader.origin(node)),
         None => (None, origin),
     };
+    if remote.url.starts_with("http://") {
+        return Some(remote);
+    }
     match tls::roots(path.as_deref()) {
         Ok(roots) => remote.roots = Arc::new(roots),
         Err(error) => {

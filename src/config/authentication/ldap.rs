@@ -27,8 +27,8 @@ pub struct LdapServer {
     pub url: String,
     /// TLS is begun by StartTLS (RFC 4511, 4.14).
     pub start_tls: bool,
-    /// For either.
-    pub tls: Arc<ClientConfig>,
+    /// For either; `None` = in the clear, on this machine.
+    pub tls: Option<Arc<ClientConfig>>,
     /// Longest time to connect, and for each answer.
     pub timeout: Duration,
     /// How a login name becomes an entry.
@@ -76,12 +76,12 @@ pub(super) fn read(context: &Context<'_>, reader: &mut Reader, name: &str, node:
         reader.error(&at, message, help);
         None
     };
-    match (authority(&url, "ldaps"), authority(&url, "ldap")) {
+    let secure = match (authority(&url, "ldaps"), authority(&url, "ldap")) {
         (Some((_, "" | "/")), _) if start_tls => {
             return refuse(reader, "ldaps is TLS from the start", "remove start_tls, or write ldap://");
         }
-        (Some((_, "" | "/")), _) => {}
-        (None, Some((host, "" | "/"))) if start_tls || is_loopback(host) => {}
+        (Some((_, "" | "/")), _) => true,
+        (None, Some((host, "" | "/"))) if start_tls || is_loopback(host) => start_tls,
         (None, Some((_, "" | "/"))) => {
             let help = "write ldaps://, or `start_tls: true`; in the clear only to this machine's loopback";
             return refuse(reader, "passwords would be sent in the clear", help);
@@ -89,12 +89,12 @@ pub(super) fn read(context: &Context<'_>, reader: &mut Reader, name: &str, node:
         (Some(_), _) | (None, _) => {
             return refuse(reader, "not the address of an LDAP server", "write ldaps://host or ldap://host:port");
         }
-    }
+    };
     let (path, at) = match authority_node {
         Some(node) => (context.roots(reader, node)?, reader.origin(node)),
         None => (None, origin.clone()),
     };
-    let tls = match tls::verified(path.as_deref()) {
+    let tls = match secure.then(|| tls::verified(path.as_deref())).transpose() {
         Ok(tls) => tls,
         Err(error) => {
             reader.error(&at, error.to_string(), "name a PEM file of root certificates in `ca`");

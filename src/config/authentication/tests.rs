@@ -256,3 +256,18 @@ fn what_is_probably_not_meant_is_a_warning() {
     assert!(warned("", "authentication:\n- {connection: tls, method: scram-sha-256}").contains("there is no `tls`"));
     assert!(warned(TLS, ISSUER).contains("`issuers` and `ldap` are not used"));
 }
+
+/// What is commented out in the sample is what can be written.
+#[test]
+fn the_sample_loads_when_its_comments_are_taken_off() {
+    let sample = include_str!("../../../config/config.yaml");
+    let (_, rest) = sample.split_once("# authentication:\n").unwrap();
+    let (block, _) = rest.split_once("\n\n").unwrap();
+    let lines: Vec<&str> = block.lines().map(|line| line.strip_prefix("# ").unwrap()).collect();
+    // What is in the fixture instead of elsewhere.
+    let text = format!("authentication:\n{}", lines.join("\n"))
+        .replace("{url: \"https://sso.example.com/jwks\"}", "{file: jwks.json}")
+        .replace("bind_dn:", "ca: ca.crt, bind_dn:");
+    let rules = Fixture::new().load(TLS, &text).unwrap().authentication.unwrap();
+    assert_eq!((rules.rules.len(), rules.issuers.len(), rules.ldap.len()), (4, 1, 1));
+}

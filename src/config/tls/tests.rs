@@ -1,6 +1,7 @@
 use super::*;
 use rcgen::{CertificateParams, KeyPair};
 use std::path::PathBuf;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 // Made with `openssl req -x509`; their hashes with `openssl x509 -outform der | openssl dgst`.
@@ -171,4 +172,30 @@ fn unusable_files_are_told() {
     }
     let shown = format!("{:?}", ServerTls::load(&crt, &key, false, None).unwrap());
     assert!(!shown.to_lowercase().contains("key"), "{shown}");
+}
+
+/// A session taken up again would skip the verification of its certificate, which may have been revoked since.
+#[tokio::test]
+async fn sessions_that_may_show_certificates_are_never_resumed() {
+    let files = Files::new();
+    let (crt, key) = (files.path("crt"), files.path("key"));
+    for (clients, resumed) in [(Some((crt.as_path(), None)), false), (None, true)] {
+        let server = ServerTls::load(&crt, &key, true, clients).unwrap();
+        let client = ClientTls::load(SslMode::VerifyFull, Some(&crt)).unwrap();
+        let mut kinds = Vec::new();
+        for _ in 0..2 {
+            let (a, b) = tokio::io::duplex(64 * 1024);
+            let accept = TlsAcceptor::from(server.config.clone()).accept(a);
+            let name = ServerName::try_from("localhost").unwrap();
+            let connect = TlsConnector::from(client.config.clone().unwrap()).connect(name, b);
+            let (accepted, connected) = tokio::join!(accept, connect);
+            let (mut accepted, mut connected) = (accepted.unwrap(), connected.unwrap());
+            // Tickets come behind the handshake.
+            accepted.write_all(b"x").await.unwrap();
+            accepted.flush().await.unwrap();
+            connected.read_exact(&mut [0]).await.unwrap();
+            kinds.push(connected.get_ref().1.handshake_kind().unwrap());
+        }
+        assert_eq!(kinds[1] == rustls::HandshakeKind::Resumed, resumed, "{kinds:?}");
+    }
 }
