@@ -107,6 +107,7 @@ fn caller(number: u64) -> Caller {
         attributes: BTreeMap::new(),
         project: None,
         purposes: BTreeSet::new(),
+        before: None,
     }
 }
 

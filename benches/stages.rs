@@ -11,7 +11,7 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use sqlveil::error::Refusal;
 use sqlveil::plan::{Plan, PlanInputs, Planner, Progress, SessionView};
 use sqlveil::policy::kept::ByDecision;
-use sqlveil::resolve::{Sight, Visible, resolve};
+use sqlveil::resolve::{Personal, Sight, Visible, resolve};
 use sqlveil::rewrite::rewrite;
 use sqlveil::sql::{self, NodeEnum};
 use sqlveil::types::QualifiedName;
@@ -74,6 +74,8 @@ fn inputs() -> (support::Stage, PlanInputs) {
         search_path: vec!["ana".into(), "public".into()],
         database: stage.database.clone(),
         project: String::new(),
+        user: String::new(),
+        acts: Default::default(),
         backend_pid: 1,
         longest: None,
         scratch: Default::default(),
@@ -100,8 +102,11 @@ fn stages(c: &mut Criterion) {
         });
         let (bodies, expected) = (ByDecision::new(64), ByDecision::new(64));
         let visible = Visible::new();
+        let personal =
+            Personal { directory: &world.directory, acknowledgements: &world.acknowledgements, telling: world.telling };
+        let now = SystemTime::now();
         let sight =
-            Sight::new(&world.catalog, &world.ruleset, &inputs.caller, &inputs.session, SystemTime::now(), &visible);
+            Sight::new(&world.catalog, &world.ruleset, &inputs.caller, &inputs.session, now, personal, &visible);
         let tree = select(text);
         group.bench_function("resolve", |b| {
             b.iter_batched(

@@ -17,12 +17,24 @@ use std::time::Instant;
 pub struct Who {
     /// Login name.
     pub user: Arc<str>,
+    /// Whom the login acts for: the statements are his.
+    pub acting_for: Option<Arc<str>>,
     /// Database name the client gave.
     pub database: Arc<str>,
     /// `application_name` at login.
     pub application: Arc<str>,
     /// Process id shown to the client.
     pub session: i32,
+}
+
+impl Who {
+    /// Whose statement it is, and the login when that is another.
+    fn names(&self) -> (&str, Option<&str>) {
+        match &self.acting_for {
+            Some(user) => (user, Some(&self.user)),
+            None => (&self.user, None),
+        }
+    }
 }
 
 /// The record of a statement on its way. Dropped before its end was told, it says `abandoned`.
@@ -68,9 +80,11 @@ impl Record {
         if !listening() {
             return;
         }
+        let (user, login) = who.names();
         tracing::info!(
             target: "audit",
-            user = &*who.user,
+            user,
+            login,
             database = &*who.database,
             application = &*who.application,
             session = who.session,
@@ -97,9 +111,11 @@ impl Record {
         let sources = open.plan.as_ref().map(|p| p.sources.join(", ")).unwrap_or_default();
         let writing = open.plan.as_ref().and_then(|p| p.writing.as_ref());
         let written = writing.map(|w| w.sources.join(", "));
+        let (user, login) = open.who.names();
         tracing::info!(
             target: "audit",
-            user = &*open.who.user,
+            user,
+            login,
             database = &*open.who.database,
             application = &*open.who.application,
             session = open.who.session,
@@ -164,9 +180,9 @@ pub fn login(by: &By<'_>, refusal: Option<&Refusal>, why: Option<&str>) {
 }
 
 /// A caller accepted what a project asks for. The texts are in the acknowledgements themselves.
-pub fn acknowledged(user: &str, project: &str, asked: &[crate::identity::Acknowledgement]) {
+pub fn acknowledged(user: &str, login: Option<&str>, project: &str, asked: &[crate::identity::Acknowledgement]) {
     let purposes: Vec<&str> = asked.iter().map(|a| a.purpose.as_str()).collect();
-    tracing::info!(target: "audit", user, project, purposes = purposes.join(", "), decision = "acknowledged");
+    tracing::info!(target: "audit", user, login, project, purposes = purposes.join(", "), decision = "acknowledged");
 }
 
 /// The number of rows in a CommandComplete tag: its last word.

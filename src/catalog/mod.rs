@@ -12,6 +12,7 @@ pub mod load;
 pub(crate) mod lookup;
 pub mod manifest;
 pub mod named;
+pub mod own;
 pub mod reg;
 pub mod scratch;
 pub mod synthetic;

@@ -10,9 +10,14 @@ use super::Catalog;
 use crate::types::Oid;
 use std::collections::HashSet;
 
-/// The first synthetic OID; there are 2^28 - 2 of them, `InvalidOid` and the highest OID left out.
+/// The first synthetic OID; there are 2^28 - 18 of them, and behind these 16 of the proxy's own relations; the highest OID is left out.
 pub const FIRST: u32 = 0xF000_0000;
-const COUNT: u32 = 0x0FFF_FFFE;
+const COUNT: u32 = 0x0FFF_FFEE;
+
+/// The OID of a relation of the proxy's own.
+pub(crate) const fn own_oid(number: u32) -> Oid {
+    Oid(FIRST + COUNT + number)
+}
 
 /// Whether an OID is one of ours.
 pub fn is_synthetic(oid: Oid) -> bool {

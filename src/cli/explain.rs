@@ -265,6 +265,8 @@ impl Asked {
             search_path: vec![caller.user.to_string(), "public".to_owned()],
             database: world.catalog.database.clone(),
             project: caller.project.as_deref().unwrap_or_default().to_owned(),
+            user: String::new(),
+            acts: Default::default(),
             backend_pid: 0,
             longest: None,
             scratch: Default::default(),
@@ -308,6 +310,8 @@ mod tests {
             catalog: Arc::new(catalog),
             ruleset: Arc::new(ruleset.settle(&[]).0),
             directory: Arc::new(Directory::default()),
+            acknowledgements: Arc::default(),
+            telling: Default::default(),
         })
     }
 

@@ -59,6 +59,10 @@ impl Context<'_> {
         let databases = databases(reader, top, &declared, &connections);
         let catalog_refresh = catalog_refresh(reader, top);
         let limits = limits(reader, top);
+        let impersonation = reader
+            .optional(top, "impersonation")
+            .map(|node| super::impersonation::read(reader, node, &mut |reader, node| self.secret(reader, node)));
+        let telling = reader.optional(top, "my_access").map(|node| super::impersonation::telling(reader, node));
         Some(Config {
             file: file.to_path_buf(),
             listen,
@@ -72,6 +76,8 @@ impl Context<'_> {
             databases,
             catalog_refresh,
             limits,
+            impersonation: impersonation.unwrap_or_default(),
+            telling: telling.unwrap_or_default(),
             warnings: Vec::new(),
         })
     }

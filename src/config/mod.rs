@@ -4,6 +4,7 @@
 //! problem at once, each with file, line and remedy. Must never: show a secret in Debug output or in a problem, talk to the warehouse.
 
 pub mod authentication;
+mod impersonation;
 mod load;
 pub(crate) mod reader;
 pub(crate) mod secret;
@@ -14,6 +15,8 @@ pub use secret::Secret;
 use crate::catalog::vouch::Vouching;
 use crate::governance::model::Origin;
 use crate::governance::problem::Problem;
+use crate::identity::Actor;
+use crate::policy::told::Telling;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -47,6 +50,10 @@ pub struct Config {
     pub catalog_refresh: Duration,
     /// Bounds of what a client may send and hold.
     pub limits: Limits,
+    /// Logins that may act for others, by name.
+    pub impersonation: BTreeMap<Arc<str>, Arc<Actor>>,
+    /// How much callers are told of policies.
+    pub telling: Telling,
     /// What somebody should look at; nothing that keeps the proxy from running.
     pub warnings: Vec<Problem>,
 }

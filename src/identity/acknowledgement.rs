@@ -31,13 +31,16 @@ struct Line {
     time: String,
     user: String,
     iam: String,
+    /// Who passed it on, when that was not himself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    login: Option<String>,
     project: String,
     purpose: String,
     text: String,
 }
 
-/// The file and what has been read of it.
-#[derive(Debug)]
+/// The file and what has been read of it. By default a file that is not there.
+#[derive(Debug, Default)]
 pub struct Acknowledgements {
     path: PathBuf,
     seen: Mutex<Seen>,
@@ -125,11 +128,18 @@ impl Acknowledgements {
         Ok(asked.iter().filter(|a| !seen.holds(caller, project, a)).collect())
     }
 
-    /// Records that the caller accepts what is `asked`, as far as he has not yet. On disk when this returns.
+    /// Records that the caller accepts what is `asked`, as far as he has not yet; `login`: who passed it on for him. On disk when this
+    /// returns.
     ///
     /// # Errors
     /// When that is not certain; nothing is accepted then.
-    pub fn accept(&self, caller: &Caller, project: &str, asked: &[Acknowledgement]) -> io::Result<()> {
+    pub fn accept(
+        &self,
+        caller: &Caller,
+        login: Option<&str>,
+        project: &str,
+        asked: &[Acknowledgement],
+    ) -> io::Result<()> {
         let mut seen = self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let new = !self.path.exists();
         let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&self.path)?;
@@ -150,6 +160,7 @@ impl Acknowledgements {
                 time: jiff::Timestamp::now().to_string(),
                 user: caller.user.to_string(),
                 iam: caller.iam.to_string(),
+                login: login.map(str::to_owned),
                 project: project.to_owned(),
                 purpose: asked.purpose.clone(),
                 text: asked.text.clone(),
@@ -178,6 +189,7 @@ mod tests {
             attributes: Default::default(),
             project: None,
             purposes: Default::default(),
+            before: None,
         }
     }
 
@@ -195,7 +207,7 @@ mod tests {
         let path = folder.path().join("acknowledgements.jsonl");
         let (file, text) = (Acknowledgements::at(&path), asked("Fraud", "I will\nbe \"good\"", true));
         assert!(missing(&file, "ana", "p", &text));
-        file.accept(&caller("ana"), "p", std::slice::from_ref(&text)).unwrap();
+        file.accept(&caller("ana"), None, "p", std::slice::from_ref(&text)).unwrap();
         for file in [&file, &Acknowledgements::at(&path)] {
             assert!(!missing(file, "ana", "p", &text));
             assert!(missing(file, "max", "p", &text) && missing(file, "ana", "q", &text));
@@ -207,7 +219,7 @@ mod tests {
         assert_eq!((&line["user"], &line["text"]), (&"ana".into(), &"I will\nbe \"good\"".into()));
         assert!(line["time"].as_str().unwrap().parse::<jiff::Timestamp>().is_ok());
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
-        file.accept(&caller("ana"), "p", std::slice::from_ref(&text)).unwrap();
+        file.accept(&caller("ana"), None, "p", std::slice::from_ref(&text)).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 1, "said once");
     }
 
@@ -218,7 +230,7 @@ mod tests {
         let (one, other) = (Acknowledgements::at(&path), Acknowledgements::at(&path));
         let text = asked("Fraud", "t", true);
         assert!(missing(&one, "ana", "p", &text));
-        other.accept(&caller("ana"), "p", std::slice::from_ref(&text)).unwrap();
+        other.accept(&caller("ana"), None, "p", std::slice::from_ref(&text)).unwrap();
         assert!(!missing(&one, "ana", "p", &text));
         std::fs::remove_file(&path).unwrap();
         assert!(missing(&one, "ana", "p", &text));
@@ -231,7 +243,7 @@ mod tests {
         std::fs::write(&path, "not json\n{\"user\": \"ana\", \"unfin").unwrap();
         let (file, text) = (Acknowledgements::at(&path), asked("Fraud", "t", true));
         assert!(missing(&file, "ana", "p", &text));
-        file.accept(&caller("ana"), "p", std::slice::from_ref(&text)).unwrap();
+        file.accept(&caller("ana"), None, "p", std::slice::from_ref(&text)).unwrap();
         assert!(!missing(&file, "ana", "p", &text));
         assert!(!missing(&Acknowledgements::at(&path), "ana", "p", &text));
     }
@@ -241,7 +253,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let text = asked("Fraud", "t", true);
         let nowhere = Acknowledgements::at(folder.path().join("no/such/folder/a.jsonl"));
-        assert!(nowhere.accept(&caller("ana"), "p", std::slice::from_ref(&text)).is_err());
+        assert!(nowhere.accept(&caller("ana"), None, "p", std::slice::from_ref(&text)).is_err());
         assert!(missing(&nowhere, "ana", "p", &text));
         let a_folder = Acknowledgements::at(folder.path());
         assert!(a_folder.missing(&caller("ana"), "p", std::slice::from_ref(&text)).is_err());
@@ -258,7 +270,7 @@ mod tests {
                 scope.spawn(move || {
                     let file = Acknowledgements::at(path);
                     for i in 0..5 {
-                        file.accept(&caller(&format!("user {n} {i}")), "p", std::slice::from_ref(text)).unwrap();
+                        file.accept(&caller(&format!("user {n} {i}")), None, "p", std::slice::from_ref(text)).unwrap();
                     }
                 });
             }

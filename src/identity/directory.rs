@@ -34,8 +34,30 @@ struct Mock {
     salt_length: usize,
 }
 
+/// A project as one of its members sees it.
+#[derive(Debug)]
+pub struct Membership<'a> {
+    /// `projectKey`.
+    pub key: &'a Arc<str>,
+    /// `name`.
+    pub name: &'a str,
+    /// `description`.
+    pub description: Option<&'a str>,
+    /// Its purposes.
+    pub purposes: &'a BTreeSet<String>,
+    /// Everybody in it has the same groups and attributes.
+    pub equalized: bool,
+    /// Its data sources share a salt.
+    pub masked_joins: bool,
+    /// The member acting in it; `None` when he lacks what its equalization asks for.
+    pub under: Option<Caller>,
+}
+
 #[derive(Debug)]
 struct ProjectEntry {
+    name: String,
+    description: Option<String>,
+    masked_joins: bool,
     purposes: BTreeSet<String>,
     members: Vec<Owner>,
     open_to_anyone: bool,
@@ -150,25 +172,71 @@ impl Directory {
             return Err(Refusal::new(Family::Denied, SqlState::INVALID_AUTHORIZATION, text)
                 .with_hint("Log in again with a token or certificate that is still good."));
         }
-        let Some(mut caller) = self.plain(login, now) else {
+        let Some(caller) = self.plain(login, now) else {
             return Err(Refusal::new(
                 Family::Denied,
                 SqlState::INVALID_AUTHORIZATION,
                 format!("role \"{}\" is not permitted to log in", login.user),
             ));
         };
-        if let Some(key) = project {
-            let found = self.projects.get_key_value(key).filter(|(_, entry)| is_member(&caller, entry));
-            let Some((key, entry)) = found else {
-                return Err(Refusal::denied(format!("permission denied for project \"{key}\"")));
-            };
-            if let Some(equalized) = &entry.equalized {
-                equalized.apply(&mut caller, key)?;
-            }
-            caller.project = Some(Arc::clone(key));
-            caller.purposes = entry.purposes.clone();
+        match project {
+            Some(key) => self.under(&caller, key),
+            None => Ok(caller),
         }
-        Ok(caller)
+    }
+
+    /// A caller outside every project as he is in this one.
+    ///
+    /// # Errors
+    /// 42501 for a project that does not exist, that he is not in, or that he lacks something for.
+    pub fn under(&self, caller: &Caller, key: &str) -> Result<Caller, Refusal> {
+        let found = self.projects.get_key_value(key).filter(|(_, entry)| is_member(caller, entry));
+        let Some((key, entry)) = found else {
+            return Err(Refusal::denied(format!("permission denied for project \"{key}\"")));
+        };
+        let mut under = caller.clone();
+        if let Some(equalized) = &entry.equalized {
+            equalized.apply(&mut under, key)?;
+            if under != *caller {
+                under.before = Some(Arc::new(caller.clone()));
+            }
+        }
+        under.project = Some(Arc::clone(key));
+        under.purposes = entry.purposes.clone();
+        Ok(under)
+    }
+
+    /// The projects that a caller is a member of, in order of their keys, whichever he acts under.
+    pub fn projects_of(&self, caller: &Caller) -> Vec<Membership<'_>> {
+        let alone = caller.alone();
+        let own = self.projects.iter().filter(|(_, entry)| is_member(&alone, entry));
+        own.map(|(key, entry)| Membership {
+            key,
+            name: &entry.name,
+            description: entry.description.as_deref(),
+            purposes: &entry.purposes,
+            equalized: entry.equalized.is_some(),
+            masked_joins: entry.masked_joins,
+            under: self.under(&alone, key).ok(),
+        })
+        .collect()
+    }
+
+    /// Whether a login is still good, for sessions in which nothing is asked; why it is not.
+    ///
+    /// # Errors
+    /// One line, for whoever logged in.
+    pub fn stands(&self, login: &Login) -> Result<(), String> {
+        let now = Timestamp::now();
+        if login.is_over(now) {
+            return Err(format!("the login of \"{}\" has expired", login.user));
+        }
+        let brought = login.brought.as_deref();
+        let fine = match (self.identities.users.get(&*login.user), brought) {
+            (Some(user), brought) => may_log_in(user, now) && brought.is_none_or(|brought| user.iam == brought.iam),
+            (None, brought) => brought.is_some_and(|brought| brought.alone),
+        };
+        if fine { Ok(()) } else { Err(format!("role \"{}\" is not permitted to log in any more", login.user)) }
     }
 
     /// Who logged in, under no project. A token speaks for users of its own provider only: somebody of that name with another provider is
@@ -186,6 +254,7 @@ impl Directory {
                 attributes: BTreeMap::new(),
                 project: None,
                 purposes: BTreeSet::new(),
+                before: None,
             },
             (None, _) => return None,
         };
@@ -254,6 +323,7 @@ fn of_user(name: &Arc<str>, user: &User) -> Caller {
         attributes: user.attributes.clone(),
         project: None,
         purposes: BTreeSet::new(),
+        before: None,
     }
 }
 
@@ -267,6 +337,9 @@ fn entry(project: &Project, purposes: &[Purpose], identities: &Identities) -> Pr
         }
     }
     let mut entry = ProjectEntry {
+        name: project.name.clone(),
+        description: project.description.clone(),
+        masked_joins: project.allow_masked_joins,
         purposes: project.purposes.iter().cloned().collect(),
         members: project.members.clone(),
         open_to_anyone: project.open_to_anyone,

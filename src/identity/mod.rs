@@ -7,6 +7,7 @@ pub mod bearer;
 pub mod certificate;
 mod directory;
 pub mod file;
+pub mod impersonation;
 pub mod keyring;
 pub mod ldap;
 pub mod login;
@@ -14,8 +15,9 @@ pub mod scram;
 pub mod token;
 
 pub use acknowledgement::{Acknowledgement, Acknowledgements};
-pub use directory::Directory;
+pub use directory::{Directory, Membership};
 pub use file::Identities;
+pub use impersonation::{Actor, Signed, Ways};
 pub use login::{Brought, Login};
 pub use scram::{LoginVerifier, ServerExchange, Verifier};
 
@@ -37,6 +39,18 @@ pub struct Caller {
     pub project: Option<Arc<str>>,
     /// The purposes of that project.
     pub purposes: BTreeSet<String>,
+    /// What he is outside the project, where its equalization left him less.
+    pub before: Option<Arc<Caller>>,
+}
+
+impl Caller {
+    /// The same principal under no project.
+    pub fn alone(&self) -> Self {
+        match &self.before {
+            Some(before) => Self::clone(before),
+            None => Self { project: None, purposes: BTreeSet::new(), ..self.clone() },
+        }
+    }
 }
 
 /// A group name or attribute value and who vouches for it.

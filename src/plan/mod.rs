@@ -52,12 +52,25 @@ pub struct SessionView {
     pub database: String,
     /// `sqlveil.project`, empty when none.
     pub project: String,
+    /// `sqlveil.user`, empty when the login acts for itself.
+    pub user: String,
+    /// What the login may do for others.
+    pub acts: Acts,
     /// Process id given in BackendKeyData (for `pg_backend_pid()`).
     pub backend_pid: i32,
     /// Longest `statement_timeout` that may be set, in milliseconds; `None` = none.
     pub longest: Option<u32>,
     /// The session's own temporary tables.
     pub scratch: Arc<Scratch>,
+}
+
+/// What a login may do for others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Acts {
+    /// It may act for others: what it sets for one must not hold for the next.
+    pub others: bool,
+    /// It may say for whom in a signed `application_name`.
+    pub signs_name: bool,
 }
 
 /// What is sent for one statement and how its answer is treated.
@@ -83,6 +96,8 @@ pub struct Plan {
     pub returns_rows: bool,
     /// Functions whose words are for the caller.
     pub quotable: Quotable,
+    /// The columns that come of a query, by name and type, as far as they are known.
+    pub gives: Option<Arc<[Given]>>,
     /// What it writes; `None` when it only reads.
     pub writing: Option<Arc<Writing>>,
     /// `World::version` decided under.
@@ -99,6 +114,9 @@ pub struct Quotable {
     /// [`crate::catalog::Catalog::own_sql`].
     pub own_sql: Arc<BTreeSet<String>>,
 }
+
+/// A column that comes of a query: its name, and its type when that is known.
+pub type Given = (String, Option<Oid>);
 
 /// Rows of one column that are said in place of the warehouse's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,12 +157,28 @@ impl PositionMap {
 pub enum Effect {
     /// Nothing the proxy keeps.
     None,
-    /// A setting the proxy holds (`search_path`, `sqlveil.project`): new value, `None` = default.
+    /// A setting the proxy holds (`search_path`, `sqlveil.project`, `sqlveil.user`): new value, `None` = default.
     Set {
         /// Lower-case name.
         name: &'static str,
         /// Value as text.
         value: Option<String>,
+        /// SET LOCAL.
+        local: bool,
+    },
+    /// A setting of the warehouse's session is changed by a login that may act for others.
+    Forwarded {
+        /// What is set.
+        name: String,
+        /// Back to its default.
+        back: bool,
+        /// SET LOCAL.
+        local: bool,
+    },
+    /// `application_name` is set by a login that may sign it.
+    Acting {
+        /// The signed text; `None` for a name that is not signed: the login acts for itself.
+        signed: Option<String>,
         /// SET LOCAL.
         local: bool,
     },

@@ -136,6 +136,7 @@ fn own(lower: &str) -> Option<&'static str> {
     match lower {
         "search_path" => Some("search_path"),
         "sqlveil.project" => Some("sqlveil.project"),
+        USER => Some(USER),
         ACKNOWLEDGE => Some(ACKNOWLEDGE),
         _ => None,
     }
@@ -144,12 +145,16 @@ fn own(lower: &str) -> Option<&'static str> {
 /// SET of this to a project's key accepts what the project asks for; it holds no value.
 pub const ACKNOWLEDGE: &str = "sqlveil.acknowledge";
 
+/// SET of this to a login name acts for that user, where the login is permitted to.
+pub const USER: &str = "sqlveil.user";
+
 impl SessionView {
     /// Value of a setting that the proxy answers itself, by lower-case name.
     pub fn own_setting(&self, lower: &str, user: &str) -> Option<String> {
         match lower {
             "search_path" => Some(self.search_path_text.clone()),
             "sqlveil.project" => Some(self.project.clone()),
+            USER => Some(self.user.clone()),
             "is_superuser" => Some("off".to_owned()),
             "role" => Some("none".to_owned()),
             "session_authorization" => Some(user.to_owned()),
@@ -159,7 +164,7 @@ impl SessionView {
 
     /// All of those, with their values.
     pub fn own_settings(&self, user: &str) -> Vec<(&'static str, String)> {
-        let names = ["search_path", "sqlveil.project", "is_superuser", "role", "session_authorization"];
+        let names = ["search_path", "sqlveil.project", USER, "is_superuser", "role", "session_authorization"];
         names.into_iter().filter_map(|name| Some((name, self.own_setting(name, user)?))).collect()
     }
 }

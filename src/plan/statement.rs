@@ -7,7 +7,8 @@ use super::planner::Kept;
 use super::settings::{self, Settable};
 use super::{Effect, ErrorPolicy, Plan, PlanInputs, PositionMap, Quotable};
 use crate::error::{Family, Refusal, SqlState};
-use crate::resolve::{self, Resolved, Sight, Visible};
+use crate::identity::impersonation::signed_name;
+use crate::resolve::{self, Personal, Resolved, Sight, Visible};
 use crate::rewrite;
 use crate::seal::{self, Sealed};
 use crate::sql::{NodeEnum, Statement, build, names, pb};
@@ -26,7 +27,9 @@ pub(super) fn plan(
 ) -> Result<Plan, Refusal> {
     let visible = Visible::new();
     let world = &inputs.world;
-    let sight = Sight::new(&world.catalog, &world.ruleset, &inputs.caller, &inputs.session, now, &visible);
+    let personal =
+        Personal { directory: &world.directory, acknowledgements: &world.acknowledgements, telling: world.telling };
+    let sight = Sight::new(&world.catalog, &world.ruleset, &inputs.caller, &inputs.session, now, personal, &visible);
     // The system's plain types need no look at what the caller sees.
     let odd = |oid: &&Oid| oid.0 != 0 && !PLAIN_TYPES.contains(&oid.0);
     if let Some(oid) = inputs.param_types.iter().filter(odd).find(|oid| !sight.parameter_type_is_fine(**oid)) {
@@ -125,10 +128,11 @@ impl Kind<'_> {
         hold: impl Fn(pb::SelectStmt) -> NodeEnum,
     ) -> Result<Plan, Refusal> {
         let mut tree = select.clone();
-        let resolved = resolve::resolve(&mut tree, self.sight, params)?;
+        let (resolved, gives) = resolve::resolve_with_output(&mut tree, self.sight, params)?;
         let caller = hold(select.clone());
         rewrite::rewrite(&mut tree, &resolved, &self.kept.bodies)?;
-        self.sealed(&caller, hold(tree), &resolved, effect, returns_rows)
+        let plan = self.sealed(&caller, hold(tree), &resolved, effect, returns_rows)?;
+        Ok(Plan { gives: gives.map(Into::into), ..plan })
     }
 
     pub(super) fn sealed(
@@ -191,6 +195,7 @@ impl Kind<'_> {
                 calls: resolved.functions.values().cloned().collect(),
                 own_sql: Arc::clone(&self.inputs.world.catalog.own_sql),
             },
+            gives: None,
             writing: self.writing(resolved),
             world_version: self.inputs.world.version,
             valid_until: self.sight.looked_at().chain(decisions.iter().copied()).filter_map(|d| d.valid_until).min(),
@@ -210,6 +215,7 @@ impl Kind<'_> {
             effect,
             returns_rows: tag.is_some(),
             quotable: Quotable::default(),
+            gives: None,
             writing: None,
             tag,
             positions: PositionMap::default(),
@@ -229,9 +235,11 @@ impl Kind<'_> {
         let Some(mut tree) = prepare.query.as_deref().and_then(|n| n.node.clone()) else {
             return Err(Refusal::internal("a PREPARE of nothing"));
         };
+        let mut gives = None;
         let mut resolved = match &mut tree {
             NodeEnum::SelectStmt(select) => {
-                let resolved = resolve::resolve(select, self.sight, &params)?;
+                let (resolved, output) = resolve::resolve_with_output(select, self.sight, &params)?;
+                gives = output.map(Into::into);
                 rewrite::rewrite(select, &resolved, &self.kept.bodies)?;
                 resolved
             }
@@ -246,7 +254,9 @@ impl Kind<'_> {
         rewritten.argtypes = argtypes;
         rewritten.query = Some(Box::new(build::node(tree)));
         let effect = Effect::Prepare { name: prepare.name.clone(), sql: self.own_text.to_owned() };
-        self.sealed(&self.statement.node, NodeEnum::PrepareStmt(Box::new(rewritten)), &resolved, effect, false)
+        let plan =
+            self.sealed(&self.statement.node, NodeEnum::PrepareStmt(Box::new(rewritten)), &resolved, effect, false)?;
+        Ok(Plan { gives, ..plan })
     }
 
     fn execute(&self, execute: &pb::ExecuteStmt) -> Result<Plan, Refusal> {
@@ -341,7 +351,8 @@ impl Kind<'_> {
             K::VarResetAll => return self.utility(Effect::ResetAll, false),
             K::VarSetMulti => {
                 return match set.name.as_str() {
-                    "TRANSACTION" | "SESSION CHARACTERISTICS" => self.utility(Effect::None, false),
+                    "TRANSACTION" => self.utility(Effect::None, false),
+                    "SESSION CHARACTERISTICS" => self.utility(self.forwarded(self.own_text, false, false), false),
                     _ => Err(Refusal::unsupported("SET TRANSACTION SNAPSHOT is not supported")),
                 };
             }
@@ -361,8 +372,20 @@ impl Kind<'_> {
                 return self.longest_timeout(set, longest);
             }
         }
+        if self.inputs.session.acts.signs_name && set.name.eq_ignore_ascii_case("application_name") {
+            let signed = value.as_ref().and_then(|v| signed_name(&v.plain)).map(str::to_owned);
+            let effect = Effect::Acting { signed, local: set.is_local };
+            if matches!(effect, Effect::Acting { signed: None, .. }) {
+                return self.utility(effect, false);
+            }
+            // The signature is nobody else's business, and what it says is not known to be true yet.
+            let sealed = seal::set_own(settings::USER, Some("signed"), set.is_local);
+            return Ok(Plan { returns_rows: false, ..self.own(sealed, effect, None) });
+        }
         match settings::settable(&set.name, value.as_ref().map(|v| v.plain.as_str())) {
-            Settable::Forward | Settable::Pinned => self.utility(Effect::None, false),
+            Settable::Forward | Settable::Pinned => {
+                self.utility(self.forwarded(&set.name, value.is_none(), set.is_local), false)
+            }
             Settable::Own(name) => {
                 let value = value.map(|v| if name == "search_path" { v.list } else { v.plain });
                 let sealed = seal::set_own(name, value.as_deref(), set.is_local);
@@ -379,12 +402,23 @@ impl Kind<'_> {
         }
     }
 
+    /// What becomes of a setting that is passed on.
+    fn forwarded(&self, name: &str, back: bool, local: bool) -> Effect {
+        let name = name.to_ascii_lowercase();
+        // Those of the transaction end with it.
+        if !self.inputs.session.acts.others || name.starts_with("transaction_") {
+            return Effect::None;
+        }
+        Effect::Forwarded { name, back, local }
+    }
+
     /// `SET statement_timeout = 0` under a bound.
     fn longest_timeout(&self, set: &pb::VariableSetStmt, longest: u32) -> Result<Plan, Refusal> {
         let longest_value = i32::try_from(longest).unwrap_or(i32::MAX);
         let bounded = pb::VariableSetStmt { args: vec![build::integer_constant(longest_value)], ..set.clone() };
         let node = NodeEnum::VariableSetStmt(bounded);
-        let plan = self.sealed(&node, node.clone(), &Resolved::default(), Effect::None, false)?;
+        let effect = self.forwarded(&set.name, false, set.is_local);
+        let plan = self.sealed(&node, node.clone(), &Resolved::default(), effect, false)?;
         let notice = format!("statement_timeout is set to {longest} ms, the longest that is allowed here");
         Ok(Plan { notices: vec![("statement_timeout".into(), notice)], ..plan })
     }

@@ -59,6 +59,11 @@ pub(crate) fn considered(bound: &Bound, caller: &Caller, now: SystemTime) -> Vec
     trace
 }
 
+/// Whether the caller acts under a purpose named by a restriction.
+pub(super) fn is_held(caller: &Caller, purpose: &str) -> bool {
+    if purpose == ANY_PURPOSE { !caller.purposes.is_empty() } else { acts_under(caller, purpose) }
+}
+
 struct Deciding<'a> {
     bound: &'a Bound,
     caller: &'a Caller,
@@ -160,8 +165,7 @@ impl<'a> Deciding<'a> {
     }
 
     fn purpose(&mut self, policy: &Arc<str>, all: bool, purposes: &[String], entry: usize) {
-        let held =
-            |p: &String| if p == ANY_PURPOSE { !self.caller.purposes.is_empty() } else { acts_under(self.caller, p) };
+        let held = |p: &String| is_held(self.caller, p);
         let met = if all { purposes.iter().all(held) } else { purposes.iter().any(held) };
         // A restriction to no purpose at all can be met by nobody.
         if met && !purposes.is_empty() {

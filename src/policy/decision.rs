@@ -1,5 +1,6 @@
 //! The decision for one caller and one relation: the one value that the rewriter, `explain` and the audit record read.
 
+use crate::catalog::own::is_own;
 use crate::catalog::visibility::is_system;
 use crate::catalog::{Catalog, Relation, RelationKind};
 use crate::types::{Oid, QualifiedName, quote_ident};
@@ -91,11 +92,11 @@ impl RelationDecision {
             None => catalog.relations.get(&self.remote).map(Arc::as_ref),
         }
     }
-    /// Whether the relation is one of the system's: its decision is made anew for every statement.
+    /// Whether the relation is one of the system's or of the proxy's: its decision is made anew for every statement.
     pub fn is_of_system(&self) -> bool {
-        is_system(&self.remote.schema)
+        is_system(&self.remote.schema) || (self.query.is_some() && is_own(&self.remote.schema))
     }
-    /// Bytes of the expressions that stand for the relation in every statement that reads it; 0 for system catalogs.
+    /// Bytes of the expressions that stand for the relation in every statement that reads it; 0 for those that carry no policy.
     pub fn weight(&self) -> usize {
         if self.is_of_system() {
             return 0;

@@ -36,6 +36,7 @@ mod template;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+pub mod told;
 pub mod unmask;
 
 use crate::catalog::Catalog;

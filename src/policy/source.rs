@@ -8,6 +8,7 @@ use super::nearest::did_you_mean;
 use super::query;
 use super::salt::{Salt, Salts};
 use super::sqltype::unservable;
+use crate::catalog::own::is_own;
 use crate::catalog::{Catalog, Column, Relation, RelationKind, TypeInfo, synthetic};
 use crate::governance::model::{
     ColumnFingerprint, DataDocument, Declared, DeclaredQuery, Origin, Owner, Source, TableSource,
@@ -332,6 +333,8 @@ impl Expansion<'_> {
     fn may_be_called(&mut self, table: &TableSource, logical: &QualifiedName) -> bool {
         let wrong = if is_system_schema(&logical.schema) {
             Some(format!("\"{}\" belongs to the system", logical.schema))
+        } else if is_own(&logical.schema) {
+            Some(format!("\"{}\" holds what sqlveil answers itself", logical.schema))
         } else {
             // `NAMEDATALEN` (PostgreSQL manual, 4.1.1): longer names are cut when they are written.
             let long = [&logical.schema, &logical.name].into_iter().find(|name| name.is_empty() || name.len() > 63);

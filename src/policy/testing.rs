@@ -175,6 +175,7 @@ pub(crate) fn caller(user: &str) -> Caller {
         attributes: Default::default(),
         project: None,
         purposes: Default::default(),
+        before: None,
     }
 }
 

@@ -200,6 +200,7 @@ mod tests {
             sources: Vec::new(),
             returns_rows: true,
             quotable: Quotable::default(),
+            gives: None,
             writing: None,
             world_version: 1,
             valid_until: None,

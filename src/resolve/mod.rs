@@ -10,6 +10,7 @@ mod from;
 mod merge;
 mod named;
 mod names;
+mod own;
 mod returning;
 mod scope;
 mod scratch;
@@ -23,6 +24,7 @@ mod write;
 
 pub use expression::is_alias;
 pub use names::relation_written;
+pub use own::Personal;
 pub use scratch::{UNKNOWN_COLLATION, resolve_alter, resolve_index, resolve_table};
 pub use scratch_write::written;
 pub use select::group_location;

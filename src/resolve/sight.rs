@@ -1,5 +1,7 @@
 //! What one caller can see at one moment: the only way resolution learns that anything exists.
 
+use super::own::Personal;
+use crate::catalog::own::{Own, SCHEMA};
 use crate::catalog::system::system_access;
 use crate::catalog::{Catalog, Visibility};
 use crate::error::Refusal;
@@ -25,6 +27,8 @@ pub struct Sight<'a> {
     pub session: &'a crate::plan::SessionView,
     /// The instant of the decision.
     pub now: SystemTime,
+    /// What the proxy's own relations are made from.
+    pub(super) personal: Personal<'a>,
     visible: &'a Visible,
     view: OnceLock<Visibility<'a>>,
     /// An answer about the catalog was given.
@@ -39,9 +43,10 @@ impl<'a> Sight<'a> {
         caller: &'a Caller,
         session: &'a crate::plan::SessionView,
         now: SystemTime,
+        personal: Personal<'a>,
         visible: &'a Visible,
     ) -> Self {
-        Self { catalog, ruleset, caller, session, now, visible, view: OnceLock::new(), told: OnceLock::new() }
+        Self { catalog, ruleset, caller, session, now, personal, visible, view: OnceLock::new(), told: OnceLock::new() }
     }
 
     /// How the caller may see a relation; unregistered ones are hidden.
@@ -49,6 +54,7 @@ impl<'a> Sight<'a> {
         match name.schema.as_str() {
             "pg_catalog" | "information_schema" if !self.catalog.relations.contains_key(name) => Access::Hidden,
             "pg_catalog" | "information_schema" => system_access(name, self.told()),
+            SCHEMA => self.own(&name.name),
             _ => self.ruleset.access(self.caller, name, self.now),
         }
     }
@@ -81,7 +87,7 @@ impl<'a> Sight<'a> {
                     Access::Visible(decision) => Some(decision),
                     Access::Hidden | Access::Discoverable { .. } | Access::Invalid => None,
                 });
-            seen.collect()
+            seen.chain(Own::ALL.map(|own| Arc::clone(own.shape()))).collect()
         });
         self.view.get_or_init(|| {
             let session = self.session;

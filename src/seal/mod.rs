@@ -126,7 +126,7 @@ fn check(
     Ok(comparison.positions())
 }
 
-pub use own::{set_own, show_own};
+pub use own::{clear, deallocate, set_own, show_own};
 
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,21 @@
 use super::Sealed;
 use crate::types::{quote_ident, quote_literal};
 
+/// Gives up a prepared statement.
+pub fn deallocate(name: &str) -> Sealed {
+    Sealed::of(format!("DEALLOCATE {}", quote_ident(name)))
+}
+
+/// What clears a session of everything its last user left there but prepared statements, and gives it settings again.
+pub fn clear<'s>(settings: impl Iterator<Item = &'s Sealed>) -> Sealed {
+    let mut text = "CLOSE ALL;\nDISCARD TEMP;\nDISCARD SEQUENCES;\nRESET ALL".to_owned();
+    for setting in settings {
+        text.push_str(";\n");
+        text.push_str(setting.as_str());
+    }
+    Sealed::of(text)
+}
+
 /// `SHOW name` answered by the proxy: one row, one column of that name.
 pub fn show_own(name: &str, value: &str) -> Sealed {
     Sealed::of(format!("SELECT {}::pg_catalog.text AS {}", quote_literal(value), quote_ident(name)))
@@ -14,6 +29,7 @@ pub fn set_own(name: &'static str, value: Option<&str>, local: bool) -> Sealed {
     let placeholder = match name {
         "search_path" => "sqlveil.search_path",
         "sqlveil.acknowledge" => "sqlveil.acknowledge",
+        "sqlveil.user" => "sqlveil.\"user\"",
         _ => "sqlveil.project",
     };
     let scope = if local { "LOCAL " } else { "" };

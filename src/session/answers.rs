@@ -53,6 +53,13 @@ impl<A: Surroundings> Engine<A> {
                 }
             }
             let Some(header) = Header::scan(run.ahead()).map_err(|_| out_of_step())? else { return Ok(()) };
+            if matches!(self.queue.front().map(|front| &front.what), Some(Expect::Own { .. })) {
+                match self.own_answered(header, run, MAX_HELD)? {
+                    Some(true) => continue,
+                    Some(false) => {}
+                    None => return Ok(()),
+                }
+            }
             if self.probing.under_way {
                 match self.probe_answered(header, run, MAX_HELD)? {
                     Some(true) => continue,
@@ -438,6 +445,7 @@ impl<A: Surroundings> Engine<A> {
             | Expect::Close { .. }
             | Expect::DescribeStatement { .. }
             | Expect::DescribePortal
+            | Expect::Own { .. }
             | Expect::Probe(_) => {
                 self.skip();
                 Ok(())

@@ -8,6 +8,7 @@ use super::cancel::{CancelKey, CancelKeys};
 use super::client::Client;
 use super::deciding::{Deciding, Holding, Surroundings};
 use super::engine::{End, Engine, Outgoing};
+use super::eviction::{Eviction, Stay};
 use super::handshake::{Broken, Greeted, Hello, greet};
 use super::login::Wish;
 use super::overrun::{Most, Overrun};
@@ -20,7 +21,7 @@ use crate::config::authentication::Asking;
 use crate::config::{self, Config};
 use crate::error::{Family, Refusal, SqlState};
 use crate::identity::keyring::Keyring;
-use crate::identity::{Acknowledgements, Caller, Directory, Login};
+use crate::identity::{Acknowledgements, Actor, Caller, Directory, Login};
 use crate::plan::settings::ACKNOWLEDGE;
 use crate::plan::{Plan, Planner, Progress};
 use crate::types::quote_literal;
@@ -67,6 +68,8 @@ pub struct Shared {
     attempts: Arc<Attempts>,
     /// Keys of the issuers of tokens.
     pub keyrings: Vec<Arc<Keyring>>,
+    /// Who is sent away when his login ends.
+    pub eviction: Arc<Eviction>,
 }
 
 impl Shared {
@@ -88,6 +91,7 @@ impl Shared {
             keys: Arc::default(),
             users: Arc::default(),
             sessions: Arc::default(),
+            eviction: Arc::default(),
         }
     }
 }
@@ -98,9 +102,24 @@ struct Live {
     planner: Arc<Planner>,
     acknowledgements: Arc<Acknowledgements>,
     login: Arc<Login>,
+    /// What the login may do for others.
+    actor: Option<Arc<Actor>>,
 }
 
 impl Live {
+    /// Whether a statement of this user may be decided: who logged in, or somebody he may act for now. Who logged in must still be
+    /// somebody himself.
+    fn permitted(&self, world: &World, user: &str) -> Result<(), Refusal> {
+        if *self.login.user == *user {
+            return Ok(());
+        }
+        world.directory.caller_of(&self.login, None)?;
+        match &self.actor {
+            Some(actor) => actor.permits(&world.directory, user),
+            None => Err(Refusal::denied(format!("permission denied to act for user \"{user}\""))),
+        }
+    }
+
     /// What is known of a user: of who logged in, all that the login brought.
     fn login_of(&self, user: &str) -> Login {
         if *self.login.user == *user { Login::clone(&self.login) } else { Login::of(user) }
@@ -152,14 +171,21 @@ impl Surroundings for Live {
     }
 
     fn caller(&self, world: &World, user: &str, project: Option<&str>) -> Result<Arc<Caller>, Refusal> {
+        self.permitted(world, user)?;
         admitted(&world.directory, &self.acknowledgements, &self.login_of(user), project).map(Arc::new)
     }
 
+    fn actor(&self) -> Option<&Actor> {
+        self.actor.as_deref()
+    }
+
     fn acknowledge(&self, world: &World, user: &str, project: &str) -> Result<(), Refusal> {
+        self.permitted(world, user)?;
         let caller = world.directory.caller_of(&self.login_of(user), Some(project))?;
         let asked = world.directory.acknowledgements(project);
-        self.acknowledgements.accept(&caller, project, asked).map_err(|error| unkept(&error))?;
-        audit::acknowledged(user, project, asked);
+        let login = (*self.login.user != *user).then_some(&*self.login.user);
+        self.acknowledgements.accept(&caller, login, project, asked).map_err(|error| unkept(&error))?;
+        audit::acknowledged(user, login, project, asked);
         Ok(())
     }
 
@@ -270,7 +296,8 @@ pub async fn serve(shared: Arc<Shared>, socket: TcpStream, peer: SocketAddr, mut
         }
     };
     let cancel = session.upstream.cancel_key();
-    let control = Control { stop, idle: shared.config.limits.idle_timeout, cancel };
+    let evicted = session.evicted.clone();
+    let control = Control { stop, evicted, idle: shared.config.limits.idle_timeout, cancel };
     run(entry, session, &mut client, control).await;
 }
 
@@ -361,6 +388,7 @@ async fn enter(shared: &Shared, socket: TcpStream, peer: SocketAddr) -> Result<O
     };
     let who = Who {
         user,
+        acting_for: None,
         database: wish.database.as_str().into(),
         application: wish.application.as_str().into(),
         session: 0,
@@ -378,6 +406,8 @@ struct Begun {
     /// What the client is told first.
     out: Outgoing,
     key: CancelKey,
+    _stay: Stay,
+    evicted: watch::Receiver<Option<Refusal>>,
 }
 
 /// Finds the database, takes an upstream session and gives it the client's settings.
@@ -390,7 +420,12 @@ async fn begin(shared: &Shared, entry: &mut Entry) -> Result<Begun, Refusal> {
     let world = shared.worlds.get(&connection.key).ok_or_else(|| Refusal::internal("no world for a connection"))?;
     let pool = shared.pools.get(&connection.key).ok_or_else(|| Refusal::internal("no pool for a connection"))?;
     let (directory, project) = (Arc::clone(&world.load().directory), entry.project.as_deref());
-    admitted(&directory, &shared.acknowledgements, &entry.login, project)?;
+    let actor = shared.config.impersonation.get(&entry.login.user).cloned();
+    // A project that is asked for together with a user is the user's.
+    let named = entry.wish.user.as_deref().is_some_and(|user| *user != *entry.login.user);
+    let for_another = actor.is_some() && (named || entry.wish.signs());
+    let own_project = project.filter(|_| !for_another);
+    admitted(&directory, &shared.acknowledgements, &entry.login, own_project)?;
 
     let mut upstream = pool.acquire(pool.deadline()).await?;
     let key = shared.keys.issue(entry.greeted.minor, upstream.cancel_key());
@@ -400,8 +435,9 @@ async fn begin(shared: &Shared, entry: &mut Entry) -> Result<Begun, Refusal> {
         planner: Arc::clone(&shared.planner),
         acknowledgements: Arc::clone(&shared.acknowledgements),
         login: Arc::clone(&entry.login),
+        actor,
     });
-    let settings = Settings::new(entry.wish.search_path.as_deref(), entry.project.as_deref());
+    let settings = Settings::new(entry.wish.search_path.as_deref(), own_project);
     let limits = &shared.config.limits;
     let holding = Holding {
         statement_bytes: limits.statement_bytes,
@@ -429,13 +465,16 @@ async fn begin(shared: &Shared, entry: &mut Entry) -> Result<Begun, Refusal> {
         input = side.input;
     }
 
+    engine.begin_as(entry.wish.user.as_deref(), project)?;
+
     let mut out = Outgoing::default();
     for (name, value) in &parameters {
         backend::parameter_status(&mut out.client, name, value);
     }
     backend::backend_key_data(&mut out.client, key.pid, key.secret());
     backend::ready_for_query(&mut out.client, TransactionStatus::Idle);
-    Ok(Begun { engine, upstream, input, out, key })
+    let (stay, evicted) = shared.eviction.add(Arc::clone(&entry.login), world.clone());
+    Ok(Begun { engine, upstream, input, out, key, _stay: stay, evicted })
 }
 
 fn set(parameters: &mut Vec<(String, String)>, name: &str, value: &str) {
@@ -499,7 +538,7 @@ fn begun_badly(fields: &Fields<'_>) -> Refusal {
 }
 
 async fn run(entry: Entry, begun: Begun, client: &mut Client, control: Control) {
-    let Begun { mut engine, mut upstream, input, mut out, key } = begun;
+    let Begun { mut engine, mut upstream, input, mut out, key, _stay, .. } = begun;
     let ended = {
         let (read, write) = upstream.halves();
         let mut near = Side::new(client, entry.greeted.input);

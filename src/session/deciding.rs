@@ -5,14 +5,15 @@
 
 use super::instead::Instead;
 use super::names::{Basis, Book, Change, Decided, Made};
+use super::renewal::Renewals;
 use super::scratch::Scratching;
 use super::settings::{Name, Settings, Values, split_search_path};
 use crate::audit::{Record, Who};
 use crate::error::{Family, Refusal, SqlState};
-use crate::identity::Caller;
+use crate::identity::{Actor, Caller, Signed};
 use crate::plan::explain::outline_of;
-use crate::plan::settings::ACKNOWLEDGE;
-use crate::plan::{Effect, ErrorPolicy, Plan, PlanInputs, Progress, SessionView, Shown};
+use crate::plan::settings::{ACKNOWLEDGE, USER};
+use crate::plan::{Acts, Effect, ErrorPolicy, Plan, PlanInputs, Progress, SessionView, Shown};
 use crate::sql::NodeEnum;
 use crate::types::Oid;
 use crate::wire::TransactionStatus;
@@ -27,10 +28,15 @@ const CALLER_AGE: Duration = Duration::from_millis(250);
 pub trait Surroundings: Send + Sync + 'static {
     /// The newest published world.
     fn world(&self) -> Arc<World>;
-    /// The caller under a project. 28000 when the user is unknown or disabled, 42501 when not a member.
+    /// The caller under a project: who logged in, or somebody he acts for. 28000 when the login is unknown or disabled, 42501 when not a
+    /// member, or when the login may not act for the user.
     fn caller(&self, world: &World, user: &str, project: Option<&str>) -> Result<Arc<Caller>, Refusal>;
     /// Records that the user accepts what a project asks for.
     fn acknowledge(&self, world: &World, user: &str, project: &str) -> Result<(), Refusal>;
+    /// What the login may do for others; `None`: nothing.
+    fn actor(&self) -> Option<&Actor> {
+        None
+    }
     /// As [`crate::plan::Planner::plan_string`].
     fn plan(&self, sql: &str, progress: &mut dyn Progress) -> Result<Vec<Arc<Plan>>, Refusal>;
 }
@@ -104,8 +110,12 @@ pub enum Recheck {
 
 /// A session's state as far as decisions depend on it.
 pub struct Deciding<A> {
-    around: Arc<A>,
-    who: Who,
+    pub(super) around: Arc<A>,
+    pub(super) who: Who,
+    /// What the login may do for others.
+    pub(super) acts: Acts,
+    /// Whose things the warehouse's session may hold.
+    pub(super) holder: Arc<str>,
     backend_pid: i32,
     holding: Holding,
     /// Settings, supposing that everything sent succeeds.
@@ -120,6 +130,8 @@ pub struct Deciding<A> {
     pub scratch: Scratching,
     /// A statement was sent that ends or rewinds the failed transaction.
     pub(super) revived: bool,
+    /// What has to be prepared again before what is planned now is sent.
+    pub(super) renewals: Renewals,
     /// Transaction status of the last ReadyForQuery.
     pub status: TransactionStatus,
     /// The batch being sent; a batch ends with Sync or Query.
@@ -127,7 +139,7 @@ pub struct Deciding<A> {
     /// The last batch whose ReadyForQuery has come.
     pub settled: u64,
     /// Set when a plan needs a name that is not settled: plan again later.
-    unsettled: bool,
+    pub(super) unsettled: bool,
     view: Option<(Values, Arc<SessionView>)>,
     caller: Option<Known>,
 }
@@ -135,6 +147,7 @@ pub struct Deciding<A> {
 /// The caller as last looked up.
 struct Known {
     version: u64,
+    user: Arc<str>,
     project: Arc<str>,
     at: Instant,
     caller: Arc<Caller>,
@@ -143,9 +156,14 @@ struct Known {
 impl<A: Surroundings> Deciding<A> {
     /// A session's state at its start.
     pub fn new(around: Arc<A>, who: Who, settings: Settings, holding: Holding, scratch: Scratching) -> Self {
+        let acts = around
+            .actor()
+            .map_or_else(Acts::default, |actor| Acts { others: true, signs_name: actor.ways.application_name });
         Self {
             around,
             backend_pid: who.session,
+            acts,
+            holder: Arc::clone(&who.user),
             who,
             holding,
             settings,
@@ -154,6 +172,7 @@ impl<A: Surroundings> Deciding<A> {
             cursors: Book::default(),
             scratch,
             revived: false,
+            renewals: Renewals::new(),
             status: TransactionStatus::Idle,
             batch: 1,
             settled: 0,
@@ -182,12 +201,14 @@ impl<A: Surroundings> Deciding<A> {
             return Ok(Arc::clone(view));
         }
         let values = now.clone();
-        let search_path = split_search_path(&values.search_path, &self.who.user).ok_or_else(bad_search_path)?;
+        let search_path = split_search_path(&values.search_path, self.acting()).ok_or_else(bad_search_path)?;
         let view = Arc::new(SessionView {
             search_path_text: values.search_path.as_ref().to_owned(),
             search_path,
             database: self.who.database.as_ref().to_owned(),
             project: values.project.as_ref().to_owned(),
+            user: values.user.as_ref().to_owned(),
+            acts: self.acts,
             backend_pid: self.backend_pid,
             longest: self.holding.longest,
             scratch: Arc::clone(self.scratch.now()),
@@ -197,23 +218,26 @@ impl<A: Surroundings> Deciding<A> {
     }
 
     fn caller(&mut self, world: &World) -> Result<Arc<Caller>, Refusal> {
+        self.still_signed()?;
         let project = Arc::clone(&self.settings.current().project);
         if let Some(known) = &self.caller
             && known.version == world.version
+            && known.user == *self.acting()
             && known.project == project
             && known.at.elapsed() < CALLER_AGE
         {
             return Ok(Arc::clone(&known.caller));
         }
         let asked = (!project.is_empty()).then_some(&*project);
-        let mut caller = self.around.caller(world, &self.who.user, asked)?;
+        let user = Arc::clone(self.acting());
+        let mut caller = self.around.caller(world, &user, asked)?;
         if let Some(known) = self.caller.take()
             && known.caller == caller
         {
             // The same value stays the same thing, which is quicker to compare.
             caller = known.caller;
         }
-        let known = Known { version: world.version, project, at: Instant::now(), caller: Arc::clone(&caller) };
+        let known = Known { version: world.version, user, project, at: Instant::now(), caller: Arc::clone(&caller) };
         self.caller = Some(known);
         Ok(caller)
     }
@@ -222,21 +246,28 @@ impl<A: Surroundings> Deciding<A> {
     fn basis(&mut self) -> Result<(Basis, Arc<World>), Refusal> {
         let world = self.around.world();
         let caller = self.caller(&world)?;
+        self.names(&caller);
         let view = self.view()?;
         Ok((Basis { version: world.version, caller, view }, world))
     }
 
-    /// As [`Self::basis`]; where the caller may not act under his project any more, statements that leave it or accept what it asks for
+    /// As [`Self::basis`]; where the caller may not act under his project, or the login for its user, any more, statements that leave it or accept what it asks for
     /// are still decided, as those of nobody's project.
     fn basis_of(&mut self, sql: &str) -> Result<(Basis, Arc<World>), Refusal> {
         let refusal = match self.basis() {
-            Err(refusal) if !self.settings.current().project.is_empty() && leaves_a_project(sql) => refusal,
+            Err(refusal) if self.is_elsewhere() && leaves_a_project(sql, self.acts.signs_name) => refusal,
             found => return found,
         };
         let world = self.around.world();
         let Ok(caller) = self.around.caller(&world, &self.who.user, None) else { return Err(refusal) };
         let view = self.view()?;
         Ok((Basis { version: world.version, caller, view }, world))
+    }
+
+    /// Whether the session acts under a project, or for another.
+    fn is_elsewhere(&self) -> bool {
+        let now = self.settings.current();
+        !now.project.is_empty() || !now.user.is_empty()
     }
 
     /// Looks a name up in a book.
@@ -257,6 +288,7 @@ impl<A: Surroundings> Deciding<A> {
     /// Plans a simple Query and takes its consequences for granted. On a refusal nothing has changed.
     pub fn plan_query(&mut self, sql: &str) -> Result<Vec<Part>, Refusal> {
         self.unsettled = false;
+        self.renewals.clear();
         self.short_enough(sql)?;
         let around = Arc::clone(&self.around);
         let under = self.basis_of(sql)?;
@@ -283,9 +315,9 @@ impl<A: Surroundings> Deciding<A> {
     }
 
     /// Plans one statement, or none, for Parse: nothing is taken for granted before Execute.
-    pub fn plan_parse(&mut self, sql: &str, params: &[Oid]) -> Result<Decided, Refusal> {
+    pub fn plan_parse(&mut self, sql: &str, params: &[Oid], signed: Option<Arc<Signed>>) -> Result<Decided, Refusal> {
         self.short_enough(sql)
-            .and_then(|()| self.plan_again(&Arc::from(sql), &Arc::from(params), Made::Parse))
+            .and_then(|()| self.plan_again(&Arc::from(sql), &Arc::from(params), Made::Parse, signed))
             .inspect_err(|refusal| Record::refused(&self.who, self.project(), sql, refusal))
     }
 
@@ -299,7 +331,13 @@ impl<A: Surroundings> Deciding<A> {
         Err(Refusal::new(Family::Unsupported, SqlState::PROGRAM_LIMIT_EXCEEDED, text).with_hint(hint))
     }
 
-    fn plan_again(&mut self, sql: &Arc<str>, params: &Arc<[Oid]>, made: Made) -> Result<Decided, Refusal> {
+    fn plan_again(
+        &mut self,
+        sql: &Arc<str>,
+        params: &Arc<[Oid]>,
+        made: Made,
+        signed: Option<Arc<Signed>>,
+    ) -> Result<Decided, Refusal> {
         let around = Arc::clone(&self.around);
         let under = self.basis_of(sql)?;
         let basis = under.0.clone();
@@ -307,6 +345,7 @@ impl<A: Surroundings> Deciding<A> {
         let plans = around.plan(sql, &mut outlook)?;
         let mut plans = plans.into_iter();
         let plan = plans.next();
+        self.hold(&basis.caller, plan.as_deref())?;
         if plans.next().is_some() {
             return Err(Refusal::new(
                 Family::Caller,
@@ -314,7 +353,7 @@ impl<A: Surroundings> Deciding<A> {
                 "cannot insert multiple commands into a prepared statement",
             ));
         }
-        Ok(Decided { sql: Arc::clone(sql), params: Arc::clone(params), plan, basis, made, present: true })
+        Ok(Decided { sql: Arc::clone(sql), params: Arc::clone(params), plan, basis, made, present: true, signed })
     }
 
     /// Decides again what was decided earlier, when anything it depends on has changed.
@@ -325,22 +364,35 @@ impl<A: Surroundings> Deciding<A> {
         }
         let (now, _) = self.basis_of(&earlier.sql)?;
         if earlier.holds(&now) {
+            self.hold(&now.caller, earlier.plan.as_deref())?;
             return Ok(Recheck::Same);
         }
-        let mut again = self.plan_again(&earlier.sql, &earlier.params, earlier.made).map_err(|mut refusal| {
-            // Its position counts in another text than the one the client is waiting for.
-            refusal.position = None;
-            Record::refused(&self.who, self.project(), &earlier.sql, &refusal);
-            refusal
-        })?;
+        let signed = earlier.signed.clone();
+        let mut again =
+            self.plan_again(&earlier.sql, &earlier.params, earlier.made, signed).map_err(|mut refusal| {
+                // Its position counts in another text than the one the client is waiting for.
+                refusal.position = None;
+                Record::refused(&self.who, self.project(), &earlier.sql, &refusal);
+                refusal
+            })?;
         again.present = earlier.present;
-        if earlier.same_text(again.plan.as_ref()) { Ok(Recheck::Renewed(again)) } else { Ok(Recheck::Changed(again)) }
+        if earlier.same_text(again.plan.as_ref()) {
+            return Ok(Recheck::Renewed(again));
+        }
+        if earlier.made != Made::Declare && !earlier.gives_the_same(again.plan.as_ref()) {
+            let text = "cached plan must not change result type";
+            let refusal = Refusal::new(Family::Unsupported, SqlState::FEATURE_NOT_SUPPORTED, text);
+            Record::refused(&self.who, self.project(), &earlier.sql, &refusal);
+            return Err(refusal);
+        }
+        Ok(Recheck::Changed(again))
     }
 
     /// Whether a statement with this effect may be sent now; gives what it executes or fetches from.
     pub fn check(&mut self, effect: &Effect) -> Result<Option<Arc<Decided>>, Refusal> {
         match effect {
             Effect::Set { name, value, .. } => self.check_set(name, value.as_deref()).map(|()| None),
+            Effect::Acting { signed: Some(text), .. } => self.check_signed(text).map(|_| None),
             Effect::Execute { name } => {
                 let found = self.find(&self.statements, name);
                 let hint = "DEALLOCATE it and prepare it again";
@@ -362,6 +414,8 @@ impl<A: Surroundings> Deciding<A> {
                 bounded(self.cursors.len(), self.holding.portals, "cursors").map(|()| None)
             }
             Effect::None
+            | Effect::Forwarded { .. }
+            | Effect::Acting { signed: None, .. }
             | Effect::ResetAll
             | Effect::DiscardAll
             | Effect::Begin
@@ -387,20 +441,23 @@ impl<A: Surroundings> Deciding<A> {
             };
             let world = self.around.world();
             self.caller = None;
-            return self.around.acknowledge(&world, &self.who.user, key);
+            let user = Arc::clone(self.acting());
+            return self.around.acknowledge(&world, &user, key);
         }
         match Name::of(name) {
-            Some(Name::SearchPath) => match value.map(|v| split_search_path(v, &self.who.user)) {
+            Some(Name::SearchPath) => match value.map(|v| split_search_path(v, self.acting())) {
                 Some(None) => Err(bad_search_path()),
                 Some(Some(_)) | None => Ok(()),
             },
             Some(Name::Project) => match value {
                 Some(key) if !key.is_empty() => {
                     let world = self.around.world();
-                    self.around.caller(&world, &self.who.user, Some(key)).map(drop)
+                    let user = Arc::clone(self.acting());
+                    self.around.caller(&world, &user, Some(key)).map(drop)
                 }
                 Some(_) | None => Ok(()),
             },
+            Some(Name::User) => value.filter(|user| !user.is_empty()).map_or(Ok(()), |user| self.check_user(user)),
             None => Err(Refusal::internal("a setting the proxy does not hold")),
         }
     }
@@ -414,8 +471,9 @@ impl<A: Surroundings> Deciding<A> {
         name: &str,
     ) -> Result<Arc<Decided>, Refusal> {
         let held = match found {
-            Found::Held(held) => held,
-            Found::Missing => {
+            // A cursor is its user's own.
+            Found::Held(held) if !(kind == "cursor" && self.is_anothers(&held)) => held,
+            Found::Held(_) | Found::Missing => {
                 return Err(Refusal::new(Family::Caller, code, format!("{kind} \"{name}\" does not exist")));
             }
             Found::Unsettled => {
@@ -426,7 +484,7 @@ impl<A: Surroundings> Deciding<A> {
         // A statement with effects of its own is only followed through Bind and Execute.
         // So is one whose rows are not the warehouse's.
         let plain = held.plan.as_ref().is_none_or(|plan| match plan.effect {
-            Effect::None => plan.instead.is_none(),
+            Effect::None | Effect::Forwarded { .. } => plan.instead.is_none(),
             Effect::Prepare { .. } => held.made == Made::Prepare,
             Effect::Declare { .. } => held.made == Made::Declare,
             _ => false,
@@ -434,9 +492,21 @@ impl<A: Surroundings> Deciding<A> {
         if !plain {
             return Err(Refusal::unsupported(format!("{kind} \"{name}\" cannot be used in this way")));
         }
+        let executed = kind != "cursor" && held.made == Made::Prepare;
         match self.recheck(&held)? {
-            Recheck::Same => Ok(held),
-            Recheck::Renewed(again) => Ok(Arc::new(again)),
+            Recheck::Same => {
+                if executed {
+                    self.used(name)?;
+                }
+                Ok(held)
+            }
+            Recheck::Renewed(again) => {
+                if executed {
+                    self.used(name)?;
+                }
+                Ok(Arc::new(again))
+            }
+            Recheck::Changed(again) if executed => self.renew(name, again),
             Recheck::Changed(_) => {
                 Err(Refusal::unsupported(format!("the policy of {kind} \"{name}\" has changed")).with_hint(hint))
             }
@@ -484,6 +554,7 @@ impl<A: Surroundings> Deciding<A> {
                 basis: basis.clone(),
                 made,
                 present: true,
+                signed: None,
             }))
         };
         let failed = self.status == TransactionStatus::Failed;
@@ -520,7 +591,23 @@ impl<A: Surroundings> Deciding<A> {
             }
             Effect::Set { name, value, local } => {
                 if let Some(name) = Name::of(name) {
-                    self.settings.set(name, value.as_deref(), *local);
+                    // To act for oneself is to act for nobody.
+                    let oneself = name == Name::User && value.as_deref() == Some(&*self.who.user);
+                    self.settings.set(name, value.as_deref().filter(|_| !oneself), *local);
+                }
+            }
+            Effect::Forwarded { name, back, local } => {
+                self.settings.forward(name, (!back).then_some(&plan.sealed), *local);
+            }
+            Effect::Acting { signed, local } => {
+                let signed = signed.as_deref().zip(self.around.actor());
+                let signed = signed.and_then(|(text, actor)| actor.signed(text, jiff::Timestamp::now()).ok());
+                let signed = signed.filter(|signed| signed.user != self.who.user);
+                match signed {
+                    Some(Signed { user, project, until }) => {
+                        self.settings.act_for(&user, &project, Some(until), *local);
+                    }
+                    None => self.settings.act_for(&"".into(), &"".into(), None, *local),
                 }
             }
             Effect::ResetAll => self.settings.reset_all(),
@@ -599,14 +686,15 @@ impl<A: Surroundings> Deciding<A> {
     }
 }
 
-/// Whether a text holds nothing but statements that leave a project, choose another, accept what one asks for, or end a transaction: they
+/// Whether a text holds nothing but statements that leave a project or a user, choose another, accept what one asks for, or end a transaction: they
 /// read nothing.
-fn leaves_a_project(sql: &str) -> bool {
+fn leaves_a_project(sql: &str, by_name: bool) -> bool {
     /// Longer texts are something else.
     const LONGEST: usize = 1024;
     let leaves = |node: &NodeEnum| match node {
         NodeEnum::VariableSetStmt(set) => {
-            ["sqlveil.project", ACKNOWLEDGE].contains(&set.name.to_ascii_lowercase().as_str())
+            let name = set.name.to_ascii_lowercase();
+            ["sqlveil.project", USER, ACKNOWLEDGE].contains(&name.as_str()) || (by_name && name == "application_name")
         }
         NodeEnum::TransactionStmt(_) => true,
         _ => false,
@@ -649,6 +737,7 @@ impl<A: Surroundings> Progress for Outlook<'_, A> {
 
     fn admit(&mut self, plan: &Arc<Plan>) -> Result<(), Refusal> {
         let Some(parts) = &mut self.parts else { return Ok(()) };
+        self.deciding.hold(&self.under.0.caller, Some(plan))?;
         let inner = self.deciding.check(&plan.effect)?;
         let errors = errors_of(plan, inner.as_ref());
         let instead = self.deciding.instead(plan, inner.as_ref())?.map(Instead::all);

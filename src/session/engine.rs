@@ -4,6 +4,7 @@
 //! INVARIANT(no-caller-sql): everything for the warehouse goes through [`crate::upstream::message`]. Must never: send a statement that
 //! was not decided just now, or speak out of turn.
 
+use super::acting::unsigned;
 use super::deciding::{Deciding, Found, Recheck, Surroundings, Undo, errors_of};
 use super::instead::Instead;
 use super::names::{Decided, Made};
@@ -54,7 +55,7 @@ enum Skip {
 
 /// What a client's message has to wait for before it can be dealt with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wait {
+pub(super) enum Wait {
     Nothing,
     /// Everything sent is answered.
     Drained,
@@ -297,7 +298,27 @@ impl<A: Surroundings> Engine<A> {
                 None => {}
             }
         }
-        match Frontend::parse(tag, body) {
+        let message = Frontend::parse(tag, body);
+        if self.deciding.acts()
+            && let Ok(message) = &message
+        {
+            match self.turn(message, out) {
+                Ok(None) => {}
+                Ok(Some(wait)) => return Ok(Handled::Later(wait)),
+                Err(refusal) => {
+                    let text = match message {
+                        Frontend::Query { sql } | Frontend::Parse { sql, .. } => sql,
+                        _ => "",
+                    };
+                    Record::refused(self.deciding.who(), self.deciding.project(), text, &refusal);
+                    return match tag {
+                        b'Q' => self.simple_refused(&refusal, None, out),
+                        _ => self.extended(Err(refusal.into()), None, out),
+                    };
+                }
+            }
+        }
+        match message {
             Ok(Frontend::Query { sql }) => self.query(sql, out),
             Ok(Frontend::Parse { name, sql, param_types }) => {
                 let sent = self.parse(name, sql, &param_types, out);
@@ -432,11 +453,15 @@ impl<A: Surroundings> Engine<A> {
         if self.drain_open(out) {
             return Ok(Handled::Later(Wait::Drained));
         }
+        let sql = &*unsigned(sql, self.deciding.actor());
         let parts = match self.deciding.plan_query(sql) {
             Ok(parts) => parts,
             Err(_) if self.deciding.take_unsettled() => return Ok(Handled::Later(Wait::Settled)),
             Err(refusal) => return self.simple_refused(&refusal, Some(sql), out),
         };
+        if self.renews() {
+            self.send_renewals(out)?;
+        }
         // A simple Query destroys the unnamed statement and portal (55.2.3).
         let batch = self.deciding.batch;
         let mut undo = Vec::new();
@@ -480,7 +505,9 @@ impl<A: Surroundings> Engine<A> {
             let batch = self.deciding.batch;
             undo.push(Undo::Statement(self.deciding.statements.put("", None, batch)));
         }
-        match self.deciding.plan_parse(sql, params) {
+        let signed = self.signed_now(sql);
+        let sql = &*unsigned(sql, self.deciding.actor());
+        match self.deciding.plan_parse(sql, params, signed) {
             Ok(decided) => self.send_parse(name, Arc::new(decided), undo, out),
             Err(refusal) => Err(Refused::With(Box::new(refusal), undo)),
         }
@@ -560,9 +587,9 @@ impl<A: Surroundings> Engine<A> {
             found => found,
         };
         let held = match found {
-            Found::Held(held) => held,
+            Found::Held(held) if !self.deciding.is_anothers(&held) => held,
             Found::Unsettled => return Err(Refused::Later(Wait::Settled)),
-            Found::Missing => {
+            Found::Held(_) | Found::Missing => {
                 let text = format!("portal \"{name}\" does not exist");
                 return Err(Refusal::new(Family::Caller, SqlState::INVALID_CURSOR_NAME, text).into());
             }
@@ -614,12 +641,16 @@ impl<A: Surroundings> Engine<A> {
         let mut concealed = false;
         if let Some(plan) = &decided.plan {
             if decided.made == Made::Parse && plan.effect != Effect::None {
+                self.deciding.renewals.clear();
                 execution.inner = match self.deciding.check(&plan.effect) {
                     Ok(inner) => inner,
                     Err(_) if self.deciding.take_unsettled() => return Err(Refused::Later(Wait::Settled)),
                     Err(refusal) => return Err(refusal.into()),
                 };
                 execution.effects = true;
+                if self.renews() {
+                    self.send_renewals(out)?;
+                }
             }
             execution.errors = errors_of(plan, execution.inner.as_ref());
             let (who, project) = (self.deciding.who(), self.deciding.project());

@@ -5,6 +5,8 @@
 
 use super::settings::split_search_path;
 use crate::error::{Family, Refusal, SqlState};
+use crate::identity::impersonation::signed_name;
+use crate::plan::settings::USER;
 use crate::types::{quote_ident, quote_literal};
 use crate::wire::startup::{StartupMessage, command_line};
 
@@ -21,6 +23,8 @@ pub struct Wish {
     pub search_path: Option<String>,
     /// `sqlveil.project`.
     pub project: Option<String>,
+    /// `sqlveil.user`.
+    pub user: Option<String>,
     /// Other settings in order, each to be asked for like a SET of the caller.
     pub settings: Vec<(String, String)>,
 }
@@ -62,6 +66,7 @@ impl Wish {
         match name.as_str() {
             "search_path" if split_search_path(&value, "").is_some() => self.search_path = Some(value),
             "sqlveil.project" => self.project = Some(value).filter(|v| !v.is_empty()),
+            USER => self.user = Some(value).filter(|v| !v.is_empty()),
             "client_encoding" => {
                 let plain: String = value.chars().filter(char::is_ascii_alphanumeric).collect();
                 if !matches!(plain.to_ascii_lowercase().as_str(), "utf8" | "unicode") {
@@ -70,7 +75,8 @@ impl Wish {
             }
             _ => {
                 if name == "application_name" {
-                    self.application.clone_from(&value);
+                    // A signature is for nobody's eyes.
+                    self.application = if signed_name(&value).is_some() { "signed".to_owned() } else { value.clone() };
                 }
                 let word = |w: &str| {
                     !w.is_empty() && w.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
@@ -84,6 +90,11 @@ impl Wish {
             }
         }
         Ok(())
+    }
+
+    /// Whether the name of the application says for whom the login acts.
+    pub fn signs(&self) -> bool {
+        self.settings.iter().any(|(name, value)| name == "application_name" && signed_name(value).is_some())
     }
 
     /// The settings as the SET statements a caller would write, to be decided like any other.

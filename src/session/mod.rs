@@ -3,6 +3,7 @@
 //! In: a connection. Out: what its statements may see. Handshake and login, then [`engine`] and [`answers`] (pure) driven by [`pump`]
 //! (the only I/O after login). Must never: send the warehouse a byte of SQL that is not sealed, or hold more than bounded buffers.
 
+mod acting;
 pub mod answers;
 mod attempts;
 pub mod cancel;
@@ -10,6 +11,7 @@ pub mod client;
 pub mod connection;
 pub mod deciding;
 pub mod engine;
+pub mod eviction;
 pub mod handshake;
 pub mod instead;
 pub mod login;
@@ -21,6 +23,7 @@ mod proof;
 mod proxy;
 pub mod pump;
 pub mod queue;
+mod renewal;
 pub mod scratch;
 pub mod settings;
 

@@ -25,7 +25,14 @@ pub struct Fake;
 
 impl Surroundings for Fake {
     fn world(&self) -> Arc<World> {
-        Arc::new(World { version: 1, catalog: Arc::default(), ruleset: Arc::default(), directory: Arc::default() })
+        Arc::new(World {
+            version: 1,
+            catalog: Arc::default(),
+            ruleset: Arc::default(),
+            directory: Arc::default(),
+            acknowledgements: Arc::default(),
+            telling: Default::default(),
+        })
     }
 
     fn caller(&self, _: &World, _: &str, _: Option<&str>) -> Result<Arc<Caller>, Refusal> {
@@ -36,6 +43,7 @@ impl Surroundings for Fake {
             attributes: BTreeMap::new(),
             project: None,
             purposes: BTreeSet::new(),
+            before: None,
         }))
     }
 
@@ -67,6 +75,7 @@ impl Surroundings for Fake {
                 sources: Vec::new(),
                 returns_rows: true,
                 quotable: crate::plan::Quotable::default(),
+                gives: None,
                 writing: None,
                 world_version: 1,
                 valid_until: None,
@@ -260,7 +269,7 @@ impl Model {
 }
 
 pub fn engine() -> Engine<Fake> {
-    let who = Who { user: "u".into(), database: "d".into(), application: "a".into(), session: 1 };
+    let who = Who { user: "u".into(), acting_for: None, database: "d".into(), application: "a".into(), session: 1 };
     let holding = Holding { statement_bytes: 1 << 20, statements: 100, portals: 100, longest: None };
     Engine::new(
         Deciding::new(Arc::new(Fake), who, Settings::new(None, None), holding, Scratching::new(true)),

@@ -4,8 +4,8 @@
 //! every change can be undone when the warehouse skips or refuses it. Must never: know a name the warehouse holds under another
 //! decision.
 
-use crate::identity::Caller;
-use crate::plan::{Plan, SessionView};
+use crate::identity::{Caller, Signed};
+use crate::plan::{Given, Plan, SessionView};
 use crate::types::Oid;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -56,12 +56,22 @@ pub struct Decided {
     pub made: Made,
     /// Whether the warehouse holds it under this plan.
     pub present: bool,
+    /// For whom a signed comment says it is.
+    pub signed: Option<Arc<Signed>>,
 }
 
 impl Decided {
     /// Whether the decision is still the one that would be made.
     pub fn holds(&self, now: &Basis) -> bool {
         self.basis.same(now) && self.plan.as_ref().is_none_or(|plan| in_time(plan))
+    }
+
+    /// Whether the columns that come of it are the same, as far as they are known.
+    pub fn gives_the_same(&self, plan: Option<&Arc<Plan>>) -> bool {
+        let (Some(before), Some(after)) = (&self.plan, plan) else { return true };
+        let (Some(before), Some(after)) = (&before.gives, &after.gives) else { return true };
+        let same = |(b, a): (&Given, &Given)| b.0 == a.0 && b.1.zip(a.1).is_none_or(|(before, after)| before == after);
+        before.len() == after.len() && before.iter().zip(after.iter()).all(same)
     }
 
     /// Whether the same text would be sent.
@@ -182,12 +192,15 @@ pub(crate) mod tests {
                 attributes: BTreeMap::new(),
                 project: None,
                 purposes: BTreeSet::new(),
+                before: None,
             }),
             view: Arc::new(SessionView {
                 search_path_text: String::new(),
                 search_path: Vec::new(),
                 database: String::new(),
                 project: String::new(),
+                user: String::new(),
+                acts: Default::default(),
                 backend_pid: 1,
                 longest: None,
                 scratch: Default::default(),
@@ -203,6 +216,7 @@ pub(crate) mod tests {
             basis: basis(1),
             made: Made::Parse,
             present: true,
+            signed: None,
         })
     }
 

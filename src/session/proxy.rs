@@ -58,6 +58,7 @@ impl Proxy {
         let Some(address) = bound.first().map(|(address, _)| *address) else {
             return Err(vec![Problem::in_file(&config.file, "no address to listen on", "add one to `listen`")]);
         };
+        tokio::spawn(super::eviction::watch(Arc::downgrade(&shared.eviction)));
         let (stop, stopped) = watch::channel(false);
         let (addresses, listeners): (Vec<_>, Vec<_>) = bound
             .into_iter()

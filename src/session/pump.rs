@@ -141,6 +141,8 @@ enum Trouble {
 pub struct Control {
     /// Becomes true when the proxy stops.
     pub stop: watch::Receiver<bool>,
+    /// Says why the login has ended, when it has.
+    pub evicted: watch::Receiver<Option<Refusal>>,
     /// A client that sends nothing for so long is sent away.
     pub idle: Option<Duration>,
     /// How to cancel what the warehouse is doing for this session.
@@ -209,6 +211,7 @@ where
     let mut closing = false;
     let mut left: Option<Instant> = None;
     let mut stopping = *control.stop.borrow();
+    let mut evicted = control.evicted.borrow().is_some();
     loop {
         let fatal = match step(engine, closing, client, upstream, out) {
             Ok(()) => None,
@@ -233,6 +236,8 @@ where
                 Some(ended(None))
             } else if stopping && engine.at_rest() && !closing {
                 Some(shutdown())
+            } else if evicted && engine.at_rest() && !closing {
+                control.evicted.borrow().clone()
             } else {
                 None
             }
@@ -269,6 +274,12 @@ where
                     std::future::pending::<()>().await;
                 }
             };
+            let evict = async {
+                // The sender lives as long as the session.
+                if evicted || control.evicted.wait_for(Option::is_some).await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            };
             let gone = async {
                 match left {
                     Some(until) => tokio::time::sleep_until(until).await,
@@ -280,6 +291,7 @@ where
                 moved = moved => Turned::Moved(moved),
                 () = gone => Turned::Gone,
                 () = stop => Turned::Stop,
+                () = evict => Turned::Evicted,
                 () = idle => Turned::Idle,
             }
         };
@@ -289,6 +301,7 @@ where
             Turned::Moved(Err(Trouble::Upstream)) => upstream.ended = true,
             Turned::Gone => return state(engine, out),
             Turned::Stop => stopping = true,
+            Turned::Evicted => evicted = true,
             Turned::Idle => {
                 let text = "terminating connection due to idle-session timeout";
                 let refusal = Refusal::new(Family::Caller, SqlState("57P05"), text);
@@ -303,6 +316,7 @@ where
 enum Turned {
     Moved(Result<(), Trouble>),
     Stop,
+    Evicted,
     Idle,
     /// The client left and what it asked for takes too long.
     Gone,

@@ -70,6 +70,11 @@ pub enum Expect {
     },
     /// The session's temporary tables: nothing of it is for the client.
     Probe(Box<Probe>),
+    /// Statements of ours: nothing of it is for the client.
+    Own {
+        /// CloseComplete still to come, inside a batch; `None`: up to ReadyForQuery.
+        closes: Option<u8>,
+    },
 }
 
 /// An Execute under way.
@@ -227,6 +232,11 @@ impl Queue {
         self.list.front_mut()
     }
 
+    /// What was sent last.
+    pub fn back(&mut self) -> Option<&mut Expected> {
+        self.list.back_mut()
+    }
+
     /// The front was answered in full.
     pub fn pop(&mut self) -> Option<Expected> {
         let expected = self.list.pop_front();
@@ -254,7 +264,11 @@ impl Queue {
         for expected in self.list.iter().skip(1) {
             match expected.what {
                 Expect::Sync { .. } => return Queued::Sync,
-                Expect::Query(_) | Expect::Execute(_) | Expect::Poison { .. } | Expect::Probe(_) => {
+                Expect::Query(_)
+                | Expect::Execute(_)
+                | Expect::Poison { .. }
+                | Expect::Probe(_)
+                | Expect::Own { .. } => {
                     return Queued::More;
                 }
                 Expect::Parse { .. }
@@ -270,7 +284,7 @@ impl Queue {
     /// Whether the last thing sent ends a batch, so that everything will be answered.
     pub fn complete(&self) -> bool {
         self.list.back().is_none_or(|e| match &e.what {
-            Expect::Sync { .. } | Expect::Query(_) => true,
+            Expect::Sync { .. } | Expect::Query(_) | Expect::Own { closes: None } => true,
             Expect::Probe(probe) => !probe.in_batch(),
             _ => false,
         })

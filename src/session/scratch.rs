@@ -58,6 +58,11 @@ impl Scratching {
         &self.now
     }
 
+    /// Whether the session surely has no temporary table.
+    pub fn is_none(&self) -> bool {
+        !self.stale && *self.now == Scratch::none(self.now.enabled)
+    }
+
     /// Whether the warehouse has to be asked before the next decision.
     pub fn is_stale(&self) -> bool {
         self.stale

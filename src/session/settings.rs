@@ -1,9 +1,12 @@
-//! The settings the proxy holds itself, `search_path` and `sqlveil.project`, under PostgreSQL's transaction rules.
+//! The settings the proxy holds itself, `search_path`, `sqlveil.project` and `sqlveil.user`, under PostgreSQL's transaction rules.
 //!
 //! In: the effects of statements and the end of transactions. Out: the values in force. Source: PostgreSQL manual, SET ("the effects
 //! of SET LOCAL last only till the end of the current transaction", "if SET is issued within a transaction that is later aborted, the
-//! effects disappear") and `AtEOXact_GUC`. Must never: let a rolled-back value survive.
+//! effects disappear") and `AtEOXact_GUC`. Must never: let a rolled-back value survive, or what was set for one user hold for another.
 
+use crate::seal::Sealed;
+use jiff::Timestamp;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// `search_path` of a session that was told nothing.
@@ -16,6 +19,8 @@ pub enum Name {
     SearchPath,
     /// `sqlveil.project`.
     Project,
+    /// `sqlveil.user`.
+    User,
 }
 
 impl Name {
@@ -24,26 +29,67 @@ impl Name {
         match name {
             "search_path" => Some(Self::SearchPath),
             "sqlveil.project" => Some(Self::Project),
+            "sqlveil.user" => Some(Self::User),
             _ => None,
         }
     }
 }
 
-/// One value of each setting. The project is empty when there is none.
+/// Statements that give the warehouse's session the settings it has, by what they set. Kept only where a login may act for others.
+pub type Forwarded = Arc<BTreeMap<String, Sealed>>;
+
+/// One value of each setting. The project is empty when there is none, the user when the login acts for itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Values {
     /// `search_path` as text.
     pub search_path: Arc<str>,
     /// `sqlveil.project`.
     pub project: Arc<str>,
+    /// `sqlveil.user`.
+    pub user: Arc<str>,
+    /// When the signature runs out that says so.
+    pub until: Option<Timestamp>,
+    /// Settings of the warehouse's session.
+    pub forwarded: Forwarded,
+    /// The login's own, while it acts for another.
+    own: Option<Arc<Own>>,
+}
+
+/// What a login comes back to when it acts for itself again, and what it brings to everybody it acts for.
+#[derive(Debug, PartialEq, Eq)]
+struct Own {
+    search_path: Arc<str>,
+    project: Arc<str>,
+    forwarded: Forwarded,
 }
 
 impl Values {
-    fn slot(&mut self, name: Name) -> &mut Arc<str> {
+    fn put(&mut self, name: Name, value: Arc<str>) {
         match name {
-            Name::SearchPath => &mut self.search_path,
-            Name::Project => &mut self.project,
+            Name::SearchPath => self.search_path = value,
+            Name::Project => self.project = value,
+            Name::User => self.act_for(value, None),
         }
+    }
+
+    /// Acts for another, or for nobody. What was set for one user does not hold for the next.
+    fn act_for(&mut self, user: Arc<str>, until: Option<Timestamp>) {
+        self.until = until;
+        if user == self.user {
+            return;
+        }
+        let own = self.own.take().unwrap_or_else(|| {
+            Arc::new(Own {
+                search_path: Arc::clone(&self.search_path),
+                project: Arc::clone(&self.project),
+                forwarded: Arc::clone(&self.forwarded),
+            })
+        });
+        self.search_path = Arc::clone(&own.search_path);
+        self.forwarded = Arc::clone(&own.forwarded);
+        self.project = if user.is_empty() { Arc::clone(&own.project) } else { "".into() };
+        self.own = (!user.is_empty()).then_some(own);
+        self.user = user;
     }
 }
 
@@ -71,6 +117,10 @@ impl Settings {
         let base = Values {
             search_path: search_path.unwrap_or(DEFAULT_SEARCH_PATH).into(),
             project: project.unwrap_or_default().into(),
+            user: "".into(),
+            until: None,
+            forwarded: Forwarded::default(),
+            own: None,
         };
         Self { startup: Arc::new(base.clone()), base, levels: Vec::new() }
     }
@@ -95,15 +145,67 @@ impl Settings {
     pub fn set(&mut self, name: Name, value: Option<&str>, local: bool) {
         let value: Arc<str> = match (value, name) {
             (Some(value), _) => value.into(),
-            (None, Name::SearchPath) => Arc::clone(&self.startup.search_path),
-            (None, Name::Project) => "".into(),
+            (None, Name::SearchPath) => match &self.current().own {
+                Some(own) => Arc::clone(&own.search_path),
+                None => Arc::clone(&self.startup.search_path),
+            },
+            (None, Name::Project | Name::User) => "".into(),
         };
         self.change(|top| {
             if !local {
-                *top.lasting.slot(name) = Arc::clone(&value);
+                top.lasting.put(name, Arc::clone(&value));
             }
-            *top.current.slot(name) = value;
+            top.current.put(name, value);
         });
+    }
+
+    /// Acts for a user under a project, as a signed text says, or for nobody.
+    pub fn act_for(&mut self, user: &Arc<str>, project: &Arc<str>, until: Option<Timestamp>, local: bool) {
+        self.change(|top| {
+            let Level { lasting, current, .. } = top;
+            for values in (!local).then_some(lasting).into_iter().chain([current]) {
+                values.act_for(Arc::clone(user), until);
+                if !user.is_empty() {
+                    values.project = Arc::clone(project);
+                }
+            }
+        });
+    }
+
+    /// A setting of the warehouse's session; `None`: its default again.
+    pub fn forward(&mut self, name: &str, statement: Option<&Sealed>, local: bool) {
+        // SET LOCAL ends with the transaction, and nothing is given back inside one.
+        if local {
+            return;
+        }
+        self.change(|top| {
+            for values in [&mut top.lasting, &mut top.current] {
+                let forwarded = Arc::make_mut(&mut values.forwarded);
+                match statement {
+                    Some(statement) => drop(forwarded.insert(name.to_owned(), statement.clone())),
+                    None => drop(forwarded.remove(name)),
+                }
+            }
+        });
+    }
+
+    /// The session begins by acting for somebody, under a project unless his signature says which: RESET ALL and DISCARD ALL come back
+    /// to this.
+    pub fn start_as(&mut self, user: Option<&str>, project: Option<&str>) {
+        self.commit();
+        if let Some(user) = user {
+            self.base.act_for(user.into(), None);
+        }
+        if !self.base.user.is_empty() && self.base.project.is_empty() {
+            self.base.project = project.unwrap_or_default().into();
+        }
+        self.startup = Arc::new(self.base.clone());
+    }
+
+    /// The login's own settings of the warehouse's session, whoever it acts for.
+    pub fn own_forwarded(&self) -> Forwarded {
+        let now = self.current();
+        Arc::clone(now.own.as_ref().map_or(&now.forwarded, |own| &own.forwarded))
     }
 
     /// RESET ALL.
@@ -299,6 +401,52 @@ mod tests {
         assert_eq!(&*s.current().project, "", "RESET ALL is undone too");
         s.discard_all();
         assert_eq!(&*s.current().project, "P");
+    }
+
+    #[test]
+    fn what_is_set_for_one_user_does_not_hold_for_the_next() {
+        let mut s = Settings::new(None, None);
+        let sealed = |name: &str| crate::seal::show_own(name, "x");
+        s.forward("timezone", Some(&sealed("tool")), false);
+        s.set(Name::SearchPath, Some("tool"), false);
+        s.set(Name::Project, Some("tools"), false);
+        s.commit();
+        let now = |s: &Settings| {
+            let v = s.current();
+            (v.user.to_string(), v.search_path.to_string(), v.project.to_string(), v.forwarded.len())
+        };
+        let is = |user: &str, path: &str, project: &str, n| (user.to_owned(), path.to_owned(), project.to_owned(), n);
+        s.set(Name::User, Some("ana"), false);
+        s.commit();
+        assert_eq!(now(&s), is("ana", "tool", "", 1), "not the login's project");
+        s.set(Name::SearchPath, Some("hers"), false);
+        s.set(Name::Project, Some("fraud"), false);
+        s.forward("datestyle", Some(&sealed("hers")), false);
+        s.commit();
+        assert_eq!(now(&s), is("ana", "hers", "fraud", 2));
+        s.set(Name::User, Some("ana"), false);
+        s.commit();
+        assert_eq!(now(&s), is("ana", "hers", "fraud", 2), "the same user goes on");
+        s.begin();
+        s.set(Name::User, Some("bob"), true);
+        assert_eq!(now(&s), is("bob", "tool", "", 1));
+        s.rollback();
+        assert_eq!(now(&s), is("ana", "hers", "fraud", 2));
+        s.set(Name::User, Some("bob"), false);
+        s.commit();
+        assert_eq!(now(&s), is("bob", "tool", "", 1));
+        s.set(Name::SearchPath, None, false);
+        s.commit();
+        assert_eq!(now(&s), is("bob", "tool", "", 1), "the login's path is where one comes back to");
+        s.set(Name::User, None, false);
+        s.commit();
+        assert_eq!(now(&s), is("", "tool", "tools", 1));
+        s.start_as(Some("eve"), Some("p"));
+        s.set(Name::User, None, false);
+        s.commit();
+        assert_eq!(now(&s).0, "");
+        s.discard_all();
+        assert_eq!(now(&s), is("eve", "tool", "p", 1));
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod build;
 mod failure;
 pub mod limits;
 pub mod names;
+mod setting;
 pub mod tree;
 pub mod walk;
 
@@ -43,7 +44,13 @@ pub fn parse(text: &str) -> Result<Parsed, Refusal> {
             "invalid byte sequence for encoding \"UTF8\": 0x00",
         ));
     }
-    let result = pg_query::parse(text, 0).map_err(|_| failure::refusal(text))?;
+    let (result, respelled) = match pg_query::parse(text, 0) {
+        Ok(result) => (result, false),
+        Err(_) => match setting::respelled(text).and_then(|other| pg_query::parse(&other, 0).ok()) {
+            Some(result) => (result, true),
+            None => return Err(failure::refusal(text)),
+        },
+    };
     let mut statements = Vec::with_capacity(result.protobuf.stmts.len());
     for raw in result.protobuf.stmts {
         let start = usize::try_from(raw.stmt_location).unwrap_or(0);
@@ -55,6 +62,9 @@ pub fn parse(text: &str) -> Result<Parsed, Refusal> {
             .ok_or_else(|| Refusal::internal("the parser returned a statement without a tree"))?;
         let skipped = text.get(start..end).map_or(0, |s| s.len() - s.trim_start().len());
         statements.push(Statement { node, range: start.saturating_add(skipped)..end });
+    }
+    if respelled {
+        statements.iter_mut().for_each(setting::renamed);
     }
     Ok(Parsed { statements })
 }

@@ -79,8 +79,19 @@ pub fn fixed(statement: Fixed, out: &mut BytesMut) -> Result<(), Refusal> {
 
 /// A statement of our own inside a batch of the extended protocol, which goes on behind it: Parse, Bind, Execute, Close of both, Flush.
 pub fn fixed_in_batch(statement: Fixed, out: &mut BytesMut) -> Result<(), Refusal> {
+    in_batch(statement.text(), out)?;
+    frontend::flush(out);
+    Ok(())
+}
+
+/// As [`fixed_in_batch`], of a statement that the proxy made from values, and without Flush.
+pub fn own_in_batch(statement: &Sealed, out: &mut BytesMut) -> Result<(), Refusal> {
+    in_batch(statement.as_str(), out)
+}
+
+fn in_batch(text: &str, out: &mut BytesMut) -> Result<(), Refusal> {
     append(out, |out| {
-        frontend::parse(OWN, statement.text(), [], out)?;
+        frontend::parse(OWN, text, [], out)?;
         Ok(())
     })?;
     bind(OWN, OWN, &[0; 6], out)?;
@@ -88,9 +99,7 @@ pub fn fixed_in_batch(statement: Fixed, out: &mut BytesMut) -> Result<(), Refusa
         frontend::execute(OWN, 0, out)?;
         frontend::close(b'P', OWN, out)?;
         frontend::close(b'S', OWN, out)
-    })?;
-    frontend::flush(out);
-    Ok(())
+    })
 }
 
 /// Parse.

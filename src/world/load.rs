@@ -9,7 +9,7 @@ use super::warehouse::Warehouse;
 use crate::config::Config;
 use crate::governance::model::Declared;
 use crate::governance::problem::{Problem, any_error};
-use crate::identity::Directory;
+use crate::identity::{Acknowledgements, Directory};
 use crate::policy::{Ruleset, Salts};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -188,6 +188,7 @@ pub async fn load(config: &Arc<Config>) -> Loaded {
     let documents = documents.map(Arc::new);
     let warehouses = config.connections.values().map(|c| Warehouse::new(Arc::clone(c), &config.file)).collect();
     let attempts = attempt_all(warehouses, documents.clone(), &salts(config), config).await;
+    let acknowledgements = Arc::new(Acknowledgements::at(&config.acknowledgements));
     let mut worlds = BTreeMap::new();
     let mut reached = Vec::new();
     for attempt in attempts {
@@ -201,6 +202,8 @@ pub async fn load(config: &Arc<Config>) -> Loaded {
                 catalog: Arc::clone(catalog),
                 ruleset: Arc::new(ruleset),
                 directory: Arc::clone(&documents.directory),
+                acknowledgements: Arc::clone(&acknowledgements),
+                telling: config.telling,
             };
             worlds.insert(Arc::clone(&attempt.warehouse.connection.key), world);
         }

@@ -17,8 +17,9 @@ pub use load::{ByConnection, Governed, Loaded, governed, load};
 pub use reload::{Outcome, Reloader};
 
 use crate::catalog::Catalog;
-use crate::identity::Directory;
+use crate::identity::{Acknowledgements, Directory};
 use crate::policy::Ruleset;
+use crate::policy::told::Telling;
 use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,6 +34,10 @@ pub struct World {
     pub ruleset: Arc<Ruleset>,
     /// Users, groups, attributes, projects.
     pub directory: Arc<Directory>,
+    /// What callers have acknowledged. No part of the snapshot: it is asked anew each time.
+    pub acknowledgements: Arc<Acknowledgements>,
+    /// How much callers are told of policies.
+    pub telling: Telling,
 }
 
 /// Where the world in force of one connection is found. Clones share it.
@@ -59,6 +64,8 @@ impl WorldHandle {
             catalog: Arc::clone(&catalog),
             ruleset: Arc::clone(&ruleset),
             directory: Arc::clone(&directory),
+            acknowledgements: Arc::clone(&old.acknowledgements),
+            telling: old.telling,
         });
         replaced.version.saturating_add(1)
     }
@@ -97,6 +104,8 @@ mod tests {
             catalog: Arc::default(),
             ruleset: Arc::default(),
             directory: Arc::default(),
+            acknowledgements: Arc::default(),
+            telling: Telling::default(),
         })
     }
 

@@ -99,6 +99,8 @@ fn sealed(world: &Arc<World>, caller: &Arc<Caller>, database: &str, sql: &str) -
         search_path: vec!["ana".into(), "public".into()],
         database: database.into(),
         project: String::new(),
+        user: String::new(),
+        acts: Default::default(),
         backend_pid: 1,
         longest: None,
         scratch: Default::default(),

@@ -43,6 +43,8 @@ pub fn session(world: &Arc<World>, who: &str) -> Session {
             search_path: vec![user.to_owned(), "public".to_owned()],
             database: "hr".into(),
             project: project.unwrap_or_default().to_owned(),
+            user: String::new(),
+            acts: Default::default(),
             backend_pid: 42,
             longest: None,
             scratch: Default::default(),

@@ -4,6 +4,7 @@
 //! not exist, and NULL where they are not given here. Must never: show anything but what is declared.
 
 use super::{Extra, Shown};
+use crate::catalog::own::{Kind, is_own};
 use crate::catalog::synthetic::is_synthetic;
 use crate::catalog::visibility::{OWNER_NAME, Seen, Visibility};
 use crate::catalog::{Column, TypeInfo};
@@ -53,13 +54,36 @@ pub(super) fn pg_class(v: &Visibility<'_>) -> Vec<Extra> {
     queries(v).map(row).collect()
 }
 
+/// What `information_schema` says of the length of text (`_pg_char_octet_length`).
+const TEXT_OCTETS: u32 = 1 << 30;
+
+/// A column of `pg_type` for the types of the proxy's own relations (pg_type.dat), so that their rows are constants.
+fn own_type(seen: &Seen<'_>, column: &Column, field: &str) -> Option<&'static str> {
+    if !is_own(&seen.decision.logical.schema) {
+        return None;
+    }
+    let flag = column.type_oid == Kind::Bool.oid();
+    Some(match field {
+        "typlen" if flag => "1",
+        "typlen" => "-1",
+        "typbyval" if flag => "true",
+        "typbyval" => "false",
+        "typalign" if flag => "c",
+        "typalign" => "i",
+        "typstorage" if flag => "p",
+        "typstorage" => "x",
+        _ => return None,
+    })
+}
+
 pub(super) fn pg_attribute(v: &Visibility<'_>) -> Vec<Extra> {
     let row = |(seen, column): (&Seen<'_>, &Column)| {
-        let of_type = |field: &str| {
-            Shown::Expression(format!(
+        let of_type = |field: &str| match own_type(seen, column, field) {
+            Some(known) => text(known),
+            None => Shown::Expression(format!(
                 "SELECT t.{field} FROM pg_catalog.pg_type AS t WHERE t.oid = {}::pg_catalog.oid",
                 column.type_oid
-            ))
+            )),
         };
         let array = v.catalog.types.get(&column.type_oid).is_some_and(|t| t.category == 'A');
         let mut row = vec![
@@ -167,6 +191,11 @@ pub(super) fn columns(v: &Visibility<'_>) -> Vec<Extra> {
         let base =
             info.filter(|t| t.kind == 'd').and_then(|t| v.catalog.types.get(&t.base)).map(AsRef::as_ref).or(info);
         let of_type = |function: &str| {
+            if is_own(&seen.decision.logical.schema) {
+                // Of the types that the proxy's own relations have only text has a length.
+                let length = function == "_pg_char_octet_length" && column.type_oid == Kind::Text.oid();
+                return if length { text(TEXT_OCTETS) } else { Shown::Null };
+            }
             let oid = base.map_or(column.type_oid, |t| t.oid);
             let typmod = column.typmod;
             Shown::Expression(format!(

@@ -14,6 +14,7 @@ use super::visibility::{OWNER_NAME, OWNER_OID, Visibility, is_system};
 use super::{Column, Relation};
 use crate::policy::decision::{Access, ColumnDecision, MaskDecision, Query, ROW_ALIAS, RelationDecision, RowPredicate};
 use crate::types::{QualifiedName, quote_ident, quote_literal};
+use serde_json::Value;
 use std::sync::Arc;
 
 /// What traces and `explain` call the policy of this module.
@@ -190,7 +191,12 @@ fn with_extra(
     if let Some(predicate) = predicate {
         sql.push_str(&format!(" WHERE {predicate}"));
     }
-    for extra in &view.extra {
+    let is_constant = |extra: &&Extra| extra.iter().all(|(_, shown)| !matches!(shown, Shown::Expression(_)));
+    let (constant, computed): (Vec<&Extra>, Vec<&Extra>) = view.extra.iter().partition(is_constant);
+    if !constant.is_empty() {
+        sql.push_str(&constants(relation, &constant, v));
+    }
+    for extra in computed {
         let values = relation.columns.iter().map(|c| {
             let given = extra.iter().find(|(name, _)| *name == c.name).map(|(_, shown)| shown);
             let general = general_mask(c, v).filter(|shown| !matches!(shown, Shown::Expression(_)));
@@ -199,6 +205,28 @@ fn with_extra(
         sql.push_str(&format!(" UNION ALL SELECT {}", values.collect::<Option<Vec<_>>>()?.join(", ")));
     }
     Some(sql)
+}
+
+/// Rows of constants, all of them as one: a JSON text that is spread by the relation's own row type (PostgreSQL manual, 9.16).
+fn constants(relation: &Relation, rows: &[&Extra], v: &Visibility<'_>) -> String {
+    let row = |extra: &&Extra| {
+        let value = |c: &Column| {
+            let given = extra.iter().find(|(name, _)| *name == c.name).map(|(_, shown)| shown);
+            let general = general_mask(c, v);
+            match given.or(general.as_ref()) {
+                Some(Shown::Constant(text)) => Some((c.name.clone(), Value::String(text.clone()))),
+                Some(Shown::Null | Shown::Expression(_)) | None => None,
+            }
+        };
+        Value::Object(relation.columns.iter().filter_map(value).collect())
+    };
+    let names: Vec<String> = relation.columns.iter().map(|c| format!("_x.{}", quote_ident(&c.name))).collect();
+    format!(
+        " UNION ALL SELECT {} FROM pg_catalog.json_populate_recordset(NULL::{}, {}::pg_catalog.json) AS _x",
+        names.join(", "),
+        relation.name.to_sql(),
+        quote_literal(&Value::Array(rows.iter().map(row).collect()).to_string())
+    )
 }
 
 fn column(c: &Column, view: &View, v: &Visibility<'_>) -> Option<ColumnDecision> {

@@ -1,0 +1,152 @@
+//! The parts of the configuration that say who may act for others, and how much callers are told of policies.
+//!
+//! In: their nodes. Out: an [`Actor`] for each login, or problems. Must never: let a login act for anybody who is not named.
+
+use super::Secret;
+use super::reader::Reader;
+use crate::governance::model::Owner;
+use crate::governance::tree::Node;
+use crate::identity::{Actor, Ways};
+use crate::policy::told::Telling;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How far ahead signatures may expire when nothing is said.
+const LONGEST: Duration = Duration::from_secs(300);
+/// Fewer bytes than this are guessed.
+const SHORTEST_KEY: usize = 16;
+
+/// Reads `impersonation`: a list of logins.
+pub(super) fn read(
+    reader: &mut Reader,
+    node: &Node,
+    secret: &mut dyn FnMut(&mut Reader, &Node) -> Option<Secret>,
+) -> BTreeMap<Arc<str>, Arc<Actor>> {
+    let mut actors: Vec<Actor> = Vec::new();
+    for item in reader.list(node) {
+        let Some(actor) = actor(reader, item, secret) else { continue };
+        if actors.iter().any(|other| other.login == actor.login) {
+            let origin = reader.origin(item);
+            reader.error(&origin, format!("login \"{}\" is listed twice", actor.login), "keep one of them");
+        }
+        actors.push(actor);
+    }
+    let services: Arc<BTreeSet<Arc<str>>> = Arc::new(actors.iter().map(|a| Arc::clone(&a.login)).collect());
+    actors
+        .into_iter()
+        .map(|actor| (Arc::clone(&actor.login), Arc::new(Actor { services: Arc::clone(&services), ..actor })))
+        .collect()
+}
+
+fn actor(
+    reader: &mut Reader,
+    node: &Node,
+    secret: &mut dyn FnMut(&mut Reader, &Node) -> Option<Secret>,
+) -> Option<Actor> {
+    let mut entries = reader.map(node)?;
+    let origin = entries.origin.clone();
+    let login = reader.required(&mut entries, "login").and_then(|node| reader.string(node));
+    let users = reader.optional(&mut entries, "users").map(|node| owners(reader, node, false)).unwrap_or_default();
+    let groups = reader.optional(&mut entries, "groups").map(|node| owners(reader, node, true)).unwrap_or_default();
+    let mut ways = Ways::default();
+    match reader.optional(&mut entries, "by") {
+        None => ways.setting = true,
+        Some(node) => {
+            for item in reader.list(node) {
+                match reader.string(item).as_deref() {
+                    Some("setting") => ways.setting = true,
+                    Some("application_name") => ways.application_name = true,
+                    Some("comment") => ways.comment = true,
+                    Some(_) => {
+                        let origin = reader.origin(item);
+                        let help = "some of setting, application_name, comment";
+                        reader.error(&origin, "unknown way to say for whom a login acts", help);
+                    }
+                    None => {}
+                }
+            }
+            if ways == Ways::default() {
+                let origin = reader.origin(node);
+                reader.error(&origin, "no way to say for whom the login acts", "name one, or remove `by`");
+            }
+        }
+    }
+    let key_node = reader.optional(&mut entries, "key");
+    let key = key_node.and_then(|node| secret(reader, node));
+    let longest = reader.optional(&mut entries, "longest").and_then(|node| reader.some_duration(node));
+    reader.close(entries);
+    let signs = ways.application_name || ways.comment;
+    if signs && key_node.is_none() {
+        reader.error(&origin, "a login that signs needs a `key`", "write key: {file: PATH} or {env: VARIABLE}");
+    }
+    if !signs && (key_node.is_some() || longest.is_some()) {
+        reader.error(
+            &origin,
+            "`key` and `longest` are for signatures, and the login may not sign",
+            "add application_name or comment to `by`, or remove them",
+        );
+    }
+    if key.as_ref().is_some_and(|key| key.expose().len() < SHORTEST_KEY) {
+        let message = format!("the key has fewer than {SHORTEST_KEY} bytes");
+        reader.error(&origin, message, "make one with `openssl rand -hex 32`");
+    }
+    if ways.setting && signs {
+        reader.warning(
+            &origin,
+            "the login may both sign and set `sqlveil.user`: whoever writes its statements can do without a signature",
+            "leave `setting` out of `by`",
+        );
+    }
+    let for_whom: Vec<Owner> = users.into_iter().chain(groups).collect();
+    if for_whom.is_empty() {
+        reader.error(&origin, "nobody to act for", "name `users` or `groups`");
+    }
+    Some(Actor {
+        login: login?.into(),
+        for_whom,
+        services: Arc::default(),
+        ways,
+        key,
+        longest: longest.unwrap_or(LONGEST),
+    })
+}
+
+/// Names, or `{name, iam}`.
+fn owners(reader: &mut Reader, node: &Node, is_group: bool) -> Vec<Owner> {
+    let mut owners = Vec::new();
+    for item in reader.list(node) {
+        let (name, iam) = match &item.value {
+            crate::governance::tree::Value::Map(_) => {
+                let Some(mut entries) = reader.map(item) else { continue };
+                let name = reader.required(&mut entries, "name").and_then(|node| reader.string(node));
+                let iam = reader.required(&mut entries, "iam").and_then(|node| reader.string(node));
+                reader.close(entries);
+                match (name, iam) {
+                    (Some(name), Some(iam)) => (name, Some(iam)),
+                    _ => continue,
+                }
+            }
+            _ => match reader.string(item) {
+                Some(name) => (name, None),
+                None => continue,
+            },
+        };
+        owners.push(Owner { is_group, name, iam });
+    }
+    owners
+}
+
+/// Reads `my_access`.
+pub(super) fn telling(reader: &mut Reader, node: &Node) -> Telling {
+    let mut telling = Telling::default();
+    let Some(mut entries) = reader.map(node) else { return telling };
+    if let Some(on) = reader.optional(&mut entries, "policies").and_then(|node| reader.boolean(node)) {
+        telling.policies = on;
+    }
+    if let Some(on) = reader.optional(&mut entries, "conditions").and_then(|node| reader.boolean(node)) {
+        telling.conditions = on;
+    }
+    reader.close(entries);
+    telling
+}
