@@ -132,3 +132,34 @@ async fn what_is_not_the_exchange_is_refused() {
     raw.send(&presenting(&good)).await;
     assert_eq!(raw.next().await.unwrap().line(), "E 08P01");
 }
+
+/// Whatever comes in the place of a token, nobody is let in and the proxy goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn garbage_lets_nobody_in() {
+    use rand::{Rng, SeedableRng};
+    let (papers, key) = (Papers::new(), Signer::new("k"));
+    let running = running(&key, &papers, "limits: {failed_logins: 0}").await;
+    let good = key.token("ana", json!({}));
+    let whole = presenting(&good);
+    let mut dice = rand::rngs::StdRng::seed_from_u64(7);
+    for round in 0..150 {
+        let mut bytes = whole.clone();
+        match round % 3 {
+            // Some bytes changed, the end cut off (the client then leaves), or anything at all.
+            0 => (0..dice.random_range(1..4)).for_each(|_| {
+                let at = dice.random_range(0..bytes.len());
+                bytes[at] ^= dice.random_range(1..=255u8);
+            }),
+            1 => bytes.truncate(dice.random_range(0..bytes.len())),
+            _ => bytes = frame(b'p', &(0..dice.random_range(0..64)).map(|_| dice.random()).collect::<Vec<u8>>()),
+        }
+        let (mut raw, _) = begin(&running, "ana").await;
+        raw.send(&bytes).await;
+        tokio::io::AsyncWriteExt::shutdown(&mut raw.stream).await.unwrap();
+        for message in raw.rest().await {
+            assert!(message.tag != 'R' || message.body[..4] == [0, 0, 0, 11], "{round}: {message:?}");
+        }
+    }
+    let (message, _, _) = present(&running, "ana", &good).await;
+    assert_eq!(message.body, [0, 0, 0, 0]);
+}
