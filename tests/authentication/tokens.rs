@@ -5,7 +5,7 @@ use crate::stage::{CITIES, answer, error, stage};
 use crate::support::{Output, PASSWORD, Running};
 use crate::web::Web;
 use serde_json::json;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio_postgres::NoTls;
 
 fn config(keys: &str, more: &str) -> String {
@@ -120,6 +120,21 @@ async fn a_token_that_ends_ends_its_session() {
     assert_eq!((error.code().code(), error.severity()), ("28000", "FATAL"));
     assert_eq!(error.message(), "the login of \"ana\" has expired");
     assert!(client.is_closed() || client.simple_query("SELECT 1").await.is_err());
+}
+
+/// Nothing is asked, and the session ends all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_session_ends_with_its_token() {
+    let (papers, key) = (Papers::new(), Signer::new("k"));
+    let file = papers.write("jwks.json", &Signer::set(&[&key])).display().to_string();
+    let running = stage(&config(&format!("{{file: {file}}}"), "users: any")).await;
+    let end = now() + 2;
+    let token = key.token("eva", json!({"groups": "Staff", "exp": end}));
+    let (_client, connection) = running.client_config("eva").password(&token).connect(NoTls).await.unwrap();
+    let error = tokio::time::timeout(Duration::from_secs(8), connection).await.expect("it ends by itself").unwrap_err();
+    assert_eq!(error.as_db_error().expect("told why").message(), "the login of \"eva\" has expired");
+    let late = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64() - end as f64;
+    assert!((0.0..1.5).contains(&late), "{late} seconds late");
 }
 
 #[tokio::test(flavor = "multi_thread")]
