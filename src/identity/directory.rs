@@ -282,6 +282,11 @@ impl Directory {
         self.identities.users.keys()
     }
 
+    /// Whether the identity file has a user of that name.
+    pub fn declares(&self, user: &str) -> bool {
+        self.identities.users.contains_key(user)
+    }
+
     /// All groups, in order.
     pub fn groups(&self) -> impl Iterator<Item = &Entitlement> {
         self.identities.groups.keys()

@@ -114,7 +114,8 @@ impl Live {
             return Ok(());
         }
         world.directory.caller_of(&self.login, None)?;
-        match &self.actor {
+        // A token that makes users of its own must not make one of that name.
+        match self.actor.as_ref().filter(|_| world.directory.declares(&self.login.user)) {
             Some(actor) => actor.permits(&world.directory, user),
             None => Err(Refusal::denied(format!("permission denied to act for user \"{user}\""))),
         }

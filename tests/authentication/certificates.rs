@@ -128,10 +128,11 @@ async fn channel_binding_can_be_insisted_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_that_ends_ends_its_session() {
     let papers = Papers::new();
-    papers.client("tom", |params| ending(params, 2));
     let running = stage(&format!("{}\nauthentication:\n- {{method: cert}}\n", papers.tls())).await;
+    // Not before all is ready for it.
+    papers.client("tom", |params| ending(params, 3));
     let conninfo = papers.conninfo(running.database(), Some("tom"), "");
-    let script = ["-At", "-c", "SELECT 1", "-c", "\\! sleep 3.2", "-c", "SELECT 2"];
+    let script = ["-At", "-c", "SELECT 1", "-c", "\\! sleep 4.2", "-c", "SELECT 2"];
     let output = running.psql_as("tom", "", &conninfo, &script);
     assert!(
         output.out == "1\n" && output.err.contains("the login of \"tom\" has expired"),
