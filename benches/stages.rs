@@ -102,8 +102,12 @@ fn stages(c: &mut Criterion) {
         });
         let (bodies, expected) = (ByDecision::new(64), ByDecision::new(64));
         let visible = Visible::new();
-        let personal =
-            Personal { directory: &world.directory, acknowledgements: &world.acknowledgements, telling: world.telling };
+        let personal = Personal {
+            directory: &world.directory,
+            acknowledgements: &world.acknowledgements,
+            telling: world.telling,
+            listed: false,
+        };
         let now = SystemTime::now();
         let sight =
             Sight::new(&world.catalog, &world.ruleset, &inputs.caller, &inputs.session, now, personal, &visible);

@@ -211,6 +211,16 @@ impl Own {
     }
 }
 
+/// Whether a statement asks for the proxy's own relations where it reads the catalog: its text names the schema, or one of them by its
+/// OID, or the session looks for names there. Only then are they listed. Rows that the warehouse does not have cost a catalog its
+/// indexes, and the columns of its rows their origin: that is not for every statement that looks at a table to pay.
+pub fn is_asked_for(text: &str, search_path: &[String]) -> bool {
+    let bytes = text.as_bytes();
+    let named = || bytes.windows(SCHEMA.len()).any(|window| window.eq_ignore_ascii_case(SCHEMA.as_bytes()));
+    let numbered = || Own::ALL.iter().any(|own| text.contains(&own_oid(own.number()).to_string()));
+    search_path.iter().any(|schema| is_own(schema)) || named() || numbered()
+}
+
 /// PostgreSQL's text holds no NUL, and JSON that escapes one is refused.
 fn without_nul(value: &Value) -> Value {
     match value {
@@ -240,6 +250,16 @@ mod tests {
         assert!(sql.contains(r#"'[{"purpose":"it''s \\ \"x\""}]'"#), "{sql}");
         assert!(crate::sql::parse(&format!("SELECT * FROM {sql} AS _sv")).is_ok(), "{sql}");
         assert!(decision.is_of_system() && decision.weight() == 0 && !decision.may_raise());
+    }
+
+    #[test]
+    fn they_are_listed_where_they_are_asked_for() {
+        let path = |schema: &str| vec!["public".to_owned(), schema.to_owned()];
+        assert!(!is_asked_for("SELECT * FROM pg_class", &path("hr")));
+        assert!(is_asked_for("SELECT * FROM pg_class", &path("sqlveil")));
+        for text in ["nspname ~ '^(sqlveil)$'", "SQLVEIL.my_access", "WHERE c.oid = '4294967278'", "4294967281"] {
+            assert!(is_asked_for(text, &path("hr")), "{text}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::bounds;
 use super::planner::Kept;
 use super::settings::{self, Settable};
 use super::{Effect, ErrorPolicy, Plan, PlanInputs, PositionMap, Quotable};
+use crate::catalog::own::is_asked_for;
 use crate::error::{Family, Refusal, SqlState};
 use crate::identity::impersonation::signed_name;
 use crate::resolve::{self, Personal, Resolved, Sight, Visible};
@@ -27,8 +28,12 @@ pub(super) fn plan(
 ) -> Result<Plan, Refusal> {
     let visible = Visible::new();
     let world = &inputs.world;
-    let personal =
-        Personal { directory: &world.directory, acknowledgements: &world.acknowledgements, telling: world.telling };
+    let personal = Personal {
+        directory: &world.directory,
+        acknowledgements: &world.acknowledgements,
+        telling: world.telling,
+        listed: is_asked_for(text, &inputs.session.search_path),
+    };
     let sight = Sight::new(&world.catalog, &world.ruleset, &inputs.caller, &inputs.session, now, personal, &visible);
     // The system's plain types need no look at what the caller sees.
     let odd = |oid: &&Oid| oid.0 != 0 && !PLAIN_TYPES.contains(&oid.0);

@@ -22,6 +22,8 @@ pub struct Personal<'a> {
     pub acknowledgements: &'a Acknowledgements,
     /// How much is told of policies.
     pub telling: Telling,
+    /// Whether the catalog lists the relations.
+    pub listed: bool,
 }
 
 impl Sight<'_> {

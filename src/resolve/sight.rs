@@ -87,7 +87,8 @@ impl<'a> Sight<'a> {
                     Access::Visible(decision) => Some(decision),
                     Access::Hidden | Access::Discoverable { .. } | Access::Invalid => None,
                 });
-            seen.chain(Own::ALL.map(|own| Arc::clone(own.shape()))).collect()
+            let own = Own::ALL.iter().filter(|_| self.personal.listed).map(|own| Arc::clone(own.shape()));
+            seen.chain(own).collect()
         });
         self.view.get_or_init(|| {
             let session = self.session;

@@ -12,6 +12,7 @@ use super::deciding::{Deciding, Surroundings};
 use super::engine::{Engine, Outgoing, Wait};
 use super::names::Decided;
 use super::scratch::Scratching;
+use crate::audit::Record;
 use crate::error::Refusal;
 use crate::identity::impersonation::{Signed, expired, in_the_middle, leading_comment, signed_name};
 use crate::identity::{Actor, Caller};
@@ -25,7 +26,7 @@ use jiff::Timestamp;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// Longest text that is looked into for whom it turns to; others turn to nobody before they are planned.
+/// Longest text that is looked into for whom it turns to; for a longer one the session is cleared when it might turn to somebody.
 const LONGEST: usize = 16 * 1024;
 
 /// For whom a message is.
@@ -67,6 +68,12 @@ impl<A: Surroundings> Deciding<A> {
         if self.acts.others {
             self.who.acting_for = (*caller.user != *self.who.user).then(|| Arc::clone(&caller.user));
         }
+    }
+
+    /// Records the refusal of a message whose user is not known.
+    pub(super) fn nobodys(&mut self, text: &str, refusal: &Refusal) {
+        self.who.acting_for = None;
+        Record::refused(&self.who, "", text, refusal);
     }
 
     /// Takes note that a statement is about to be sent for this caller.
@@ -138,8 +145,12 @@ impl<A: Surroundings> Deciding<A> {
         let mentions =
             |word: &str| sql.as_bytes().windows(word.len()).any(|window| window.eq_ignore_ascii_case(word.as_bytes()));
         let by_name = self.acts.signs_name && mentions("application_name");
-        if sql.len() > LONGEST || !(by_name || mentions("sqlveil")) {
+        if !by_name && !mentions("sqlveil") {
             return Vec::new();
+        }
+        if sql.len() > LONGEST {
+            // To somebody, perhaps: nobody is called so.
+            return vec![String::new()];
         }
         let Ok(parsed) = crate::sql::parse_apart(sql) else { return Vec::new() };
         let turn = |node: &NodeEnum| {

@@ -607,7 +607,11 @@ impl<A: Surroundings> Deciding<A> {
                     Some(Signed { user, project, until }) => {
                         self.settings.act_for(&user, &project, Some(until), *local);
                     }
-                    None => self.settings.act_for(&"".into(), &"".into(), None, *local),
+                    None => {
+                        self.settings.act_for(&"".into(), &"".into(), None, *local);
+                        // An unsigned name is a setting of the login's own.
+                        self.settings.forward("application_name", Some(&plan.sealed), *local);
+                    }
                 }
             }
             Effect::ResetAll => self.settings.reset_all(),

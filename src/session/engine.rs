@@ -310,7 +310,7 @@ impl<A: Surroundings> Engine<A> {
                         Frontend::Query { sql } | Frontend::Parse { sql, .. } => sql,
                         _ => "",
                     };
-                    Record::refused(self.deciding.who(), self.deciding.project(), text, &refusal);
+                    self.deciding.nobodys(text, &refusal);
                     return match tag {
                         b'Q' => self.simple_refused(&refusal, None, out),
                         _ => self.extended(Err(refusal.into()), None, out),

@@ -249,3 +249,37 @@ async fn many_tools_at_once_get_their_users_rows() {
     };
     tokio::join!(work("ana", ANA), work("bob", BOB), work("ana", ANA), work("bob", BOB));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_sent_ahead_without_waiting_keeps_its_order() {
+    let running = running().await;
+    let bi = running.client("bi").await;
+    let (ana, bob) = (bi.prepare(EMP).await, bi.prepare("SELECT 1").await);
+    assert!(ana.is_err() && bob.is_ok(), "the login itself sees nothing");
+    for _ in 0..5 {
+        // All of it is on its way before the first answer comes.
+        let seen = tokio::join!(
+            bi.simple_query("SET sqlveil.user = 'ana'"),
+            rows(&bi, EMP),
+            bi.simple_query("CREATE TEMP TABLE loot AS SELECT * FROM emp"),
+            bi.simple_query("SET sqlveil.user = 'bob'"),
+            rows(&bi, EMP),
+            code(&bi, "SELECT * FROM loot"),
+            bi.simple_query("RESET sqlveil.user"),
+            code(&bi, EMP),
+        );
+        assert_eq!((seen.1.as_slice(), seen.4.as_slice()), (&ANA.map(str::to_owned)[..], &BOB.map(str::to_owned)[..]));
+        assert_eq!((seen.5.as_str(), seen.7.as_str()), ("42P01", "42P01"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_text_may_turn_to_somebody_too() {
+    let running = running().await;
+    let bi = running.client("bi").await;
+    bi.batch_execute("SET sqlveil.user = 'ana'").await.unwrap();
+    bi.batch_execute("CREATE TEMP TABLE loot AS SELECT * FROM emp").await.unwrap();
+    let long = format!("SET sqlveil.user = 'bob'; SELECT '{}' <> '', (SELECT min(city) FROM emp)", "x".repeat(40_000));
+    assert_eq!(rows(&bi, &long).await, ["t|Köln"]);
+    assert_eq!(code(&bi, "SELECT * FROM loot").await, "42P01");
+}

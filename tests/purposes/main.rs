@@ -9,6 +9,7 @@ mod acting;
 mod ended;
 mod escalation;
 mod own;
+mod records;
 mod settings;
 mod signed;
 

@@ -149,7 +149,10 @@ async fn psql_shows_them() {
         assert!(listed.contains(&format!("sqlveil|{name}|view|warehouse")), "{listed}");
     }
     assert!(listed.contains("what would show more"), "{listed}");
-    assert!(said(&["-A", "-t", "-c", "\\dn"]).contains("sqlveil|"));
+    assert!(said(&["-A", "-t", "-c", "\\dn sqlveil"]).contains("sqlveil|"));
+    assert!(said(&["-A", "-t", "-c", "SET search_path = sqlveil, public", "-c", "\\dv"]).contains("sqlveil|my_access"));
+    // Who does not ask for them has the catalog as the warehouse has it.
+    assert!(!said(&["-A", "-t", "-c", "\\dn"]).contains("sqlveil"));
     let tables = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'sqlveil' ORDER BY 1";
     assert_eq!(said(&["-A", "-t", "-c", tables]), "my_access\nmy_projects\nmy_purposes\npending_acknowledgements\n");
     let columns = "SELECT column_name, data_type, udt_name, is_nullable FROM information_schema.columns WHERE table_schema = 'sqlveil' \

@@ -21,11 +21,11 @@ fn signed_as(login: &str, body: &str) -> String {
     format!("{body} signature={hex}")
 }
 
-fn signed(user: &str) -> String {
+pub fn signed(user: &str) -> String {
     signed_as("bi2", &format!("user={user} expires={}", now() + 60))
 }
 
-fn comment(user: &str) -> String {
+pub fn comment(user: &str) -> String {
     format!("/*sqlveil {}*/", signed(user))
 }
 

@@ -1,0 +1,56 @@
+//! What the audit says of statements for others: both names, and no signature.
+
+use crate::acting::running;
+use crate::rows;
+use crate::signed::comment;
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+use tokio_postgres::NoTls;
+use tracing_subscriber::EnvFilter;
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_audit_names_both_and_holds_no_signature() {
+    let log = Log::default();
+    let writer = log.clone();
+    let filter = EnvFilter::new("audit=info,sqlveil=debug");
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(move || writer.clone()).init();
+    let running = running().await;
+    let bi = running.client("bi").await;
+    rows(&bi, "SELECT 1").await;
+    rows(&bi, "SET sqlveil.user = 'ana'; SELECT count(*) FROM emp").await;
+    assert!(bi.simple_query("SELECT * FROM pay").await.is_err());
+    let mut config = running.client_config("bi2");
+    let name = format!("sqlveil {}", crate::signed::signed("bob"));
+    let (bi2, connection) = config.application_name(&name).connect(NoTls).await.unwrap();
+    tokio::spawn(connection);
+    rows(&bi2, &format!("{} SELECT count(*) FROM emp", comment("aud"))).await;
+    assert!(bi2.simple_query(&format!("{} SELECT 1", comment("eve"))).await.is_err());
+    drop((bi, bi2, running));
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    let log = String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned();
+    let record = |parts: &[&str]| {
+        let found = log.lines().any(|line| line.contains(" audit: ") && parts.iter().all(|part| line.contains(part)));
+        assert!(found, "no record with {parts:?}");
+    };
+    record(&["user=\"ana\"", "login=\"bi\"", "decision=\"allowed\"", "sources=\"emp\""]);
+    record(&["user=\"ana\"", "login=\"bi\"", "decision=\"refused\"", "code=\"42P01\""]);
+    record(&["user=\"aud\"", "login=\"bi2\"", "decision=\"allowed\"", "sources=\"emp\""]);
+    record(&["user=\"bi2\"", "decision=\"refused\"", "code=\"42501\""]);
+    let own = log
+        .lines()
+        .any(|line| line.contains("user=\"bi\"") && !line.contains("login=") && line.contains("kind=\"SELECT\""));
+    assert!(own, "what the login does for itself names one");
+    assert!(!log.contains("signature="), "a signature is in the log");
+}
