@@ -9,6 +9,7 @@ use quick_cache::sync::Cache;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Failures older than this are forgotten.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -18,6 +19,11 @@ const WAIT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_se
 const KEPT: usize = 16 * 1024;
 /// So many times as many failures are let through from one address as from one user at one address.
 const PER_ADDRESS: u32 = 10;
+
+/// Proofs that others look at are looked at so many at once, of those that share a turn: what is under way is not counted yet.
+const AT_ONCE: usize = 4;
+/// How many turns there are for all.
+const TURNS: usize = 64;
 
 /// What is counted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -42,6 +48,7 @@ pub struct Attempts {
     most: u32,
     tallies: Cache<Key, Tally>,
     names: std::hash::RandomState,
+    turns: Vec<Semaphore>,
 }
 
 /// Somebody who tries to log in.
@@ -65,7 +72,8 @@ impl Attempts {
     /// Lets `most` failures a minute through, of one user at one address; 0 = all, at once.
     pub fn new(most: usize) -> Self {
         let most = u32::try_from(most).unwrap_or(u32::MAX);
-        Self { most, tallies: Cache::new(KEPT), names: std::hash::RandomState::new() }
+        let turns = (0..TURNS).map(|_| Semaphore::new(AT_ONCE)).collect();
+        Self { most, tallies: Cache::new(KEPT), names: std::hash::RandomState::new(), turns }
     }
 
     fn count(&self, key: &Key) -> u32 {
@@ -107,6 +115,25 @@ impl Attempt {
                 .with_hint("Wait a minute, then log in with the right password."));
         }
         Ok(())
+    }
+
+    /// Waits for a turn, where another server is asked about the proof and takes its time: else many guesses at once would all be under way
+    /// before the first has failed. Then asks whether it may still succeed. Cancel safe.
+    ///
+    /// # Errors
+    /// As [`Attempts::begin`].
+    pub async fn turn(&self) -> Result<Option<SemaphorePermit<'_>>, Refusal> {
+        use std::hash::BuildHasher as _;
+        // Users share turns by chance; one at different addresses shares his, since it is his password that is guessed.
+        let hash = self.attempts.names.hash_one(&self.user);
+        let turn = usize::try_from(hash).unwrap_or_default() % TURNS;
+        let permit = match self.attempts.turns.get(turn) {
+            // Never closed.
+            Some(turns) => turns.acquire().await.ok(),
+            None => None,
+        };
+        self.may_go_on()?;
+        Ok(permit)
     }
 
     /// It failed; gives how long to wait before saying so.
@@ -164,6 +191,28 @@ mod tests {
             attempt.failed();
         });
         assert!(begun[8].may_go_on().is_err());
+    }
+
+    /// A slow server behind: a thousand guesses at once are not a thousand guesses.
+    #[tokio::test]
+    async fn guesses_under_way_wait_for_their_turn() {
+        let attempts = Arc::new(Attempts::new(4));
+        let asked = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let mut guesses = tokio::task::JoinSet::new();
+        for _ in 0..200 {
+            let (attempts, asked) = (Arc::clone(&attempts), Arc::clone(&asked));
+            guesses.spawn(async move {
+                let attempt = attempts.begin("ana", address("10.0.0.1"))?;
+                let _turn = attempt.turn().await?;
+                asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                attempt.failed();
+                Ok::<(), Refusal>(())
+            });
+        }
+        guesses.join_all().await;
+        let asked = asked.load(std::sync::atomic::Ordering::SeqCst);
+        assert!((4..=4 + AT_ONCE).contains(&asked), "{asked}");
     }
 
     #[test]

@@ -368,7 +368,7 @@ async fn enter(shared: &Shared, socket: TcpStream, peer: SocketAddr) -> Result<O
         asking,
         user: &user,
     };
-    let proved = proof.ask(&mut client, &mut greeted, demand, || attempt.may_go_on()).await;
+    let proved = proof.ask(&mut client, &mut greeted, demand, &attempt).await;
     let login = match proved {
         Ok(login) => login,
         Err(Failed::Gone(error)) => return Err(Broken::Gone(error)),
@@ -376,7 +376,8 @@ async fn enter(shared: &Shared, socket: TcpStream, peer: SocketAddr) -> Result<O
             audit::login(&by, Some(&no.refusal), no.why.as_deref());
             if no.counts {
                 // Answers to failures come at the same time after the proof, however long it took to look at it.
-                tokio::time::sleep(attempt.failed().saturating_sub(no.since.elapsed())).await;
+                let wait = no.waits.unwrap_or_else(|| attempt.failed());
+                tokio::time::sleep(wait.saturating_sub(no.since.elapsed())).await;
             }
             return Err(Broken::Refused(Box::new(client), *no.refusal));
         }

@@ -4,6 +4,7 @@
 //! user exists or not. Must never: ask for a password where others can read it, say more than PostgreSQL would, or go on to another rule
 //! after one that fits has failed.
 
+use super::attempts::Attempt;
 use super::client::Client;
 use super::handshake::Greeted;
 use crate::config::authentication::{Asking, Certificate, Field, LdapServer, Mapping, Method, Rule, Rules};
@@ -19,7 +20,7 @@ use bytes::BytesMut;
 use jiff::Timestamp;
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// What a client has to prove its name by.
@@ -86,6 +87,8 @@ pub struct No {
     pub since: Instant,
     /// Whether it was an attempt to log in; a client may also just ask how.
     pub counts: bool,
+    /// How long the answer waits, when the failure is counted already.
+    pub waits: Option<Duration>,
 }
 
 impl No {
@@ -96,7 +99,7 @@ impl No {
 
 impl From<Refusal> for No {
     fn from(refusal: Refusal) -> Self {
-        Self { refusal: Box::new(refusal), why: None, since: Instant::now(), counts: true }
+        Self { refusal: Box::new(refusal), why: None, since: Instant::now(), counts: true, waits: None }
     }
 }
 
@@ -140,20 +143,20 @@ fn nobody_asks(asking: &Asking<'_>) -> Refusal {
 }
 
 impl Proof<'_> {
-    /// Lets the client prove its name. `may_go_on` is asked once the proof has come, before it is looked at. Not cancel safe: a dropped
-    /// exchange ends the connection.
+    /// Lets the client prove its name. Whether the attempt may go on is asked again once the proof has come, before it is looked at. Not cancel
+    /// safe: a dropped exchange ends the connection.
     pub async fn ask(
         &self,
         client: &mut Client,
         greeted: &mut Greeted,
         demand: Demand<'_>,
-        may_go_on: impl Fn() -> Result<(), Refusal>,
+        attempt: &Attempt,
     ) -> Result<Login, Failed> {
         let shown = client.certificate().and_then(|der| Shown::read(&der));
         let mut exchange = Exchange { client, greeted, out: BytesMut::with_capacity(512) };
         exchange.begin();
         let rule = match demand {
-            Demand::Usual => return self.scram(&mut exchange, true, may_go_on).await,
+            Demand::Usual => return self.scram(&mut exchange, true, attempt).await,
             Demand::By(rule) if !matches!(rule.method, Method::Reject) => rule,
             Demand::By(_) | Demand::Never => return Err(nobody_asks(&self.asking).into()),
         };
@@ -165,9 +168,9 @@ impl Proof<'_> {
         }
         let until = self.certificate(&rule.certificate, shown.as_ref(), &rule.method)?;
         let mut login = match &rule.method {
-            Method::Scram { plus } => self.scram(&mut exchange, !plus, may_go_on).await?,
+            Method::Scram { plus } => self.scram(&mut exchange, !plus, attempt).await?,
             Method::Certificate => {
-                may_go_on()?;
+                attempt.may_go_on()?;
                 let login = self.known(Login { until, ..Login::of(Arc::clone(self.user)) });
                 let login = login.ok_or_else(|| unproved("certificate", self.user))?;
                 exchange.accept().await?;
@@ -175,16 +178,19 @@ impl Proof<'_> {
             }
             Method::Jwt(issuer) => {
                 let token = exchange.password().await?;
-                may_go_on()?;
+                attempt.may_go_on()?;
                 let login = self.token(&issuer.name, &token, wrong(self.user)).await?;
                 exchange.accept().await?;
                 login
             }
-            Method::Bearer(issuer) => self.bearer(&mut exchange, &issuer.name, may_go_on).await?,
+            Method::Bearer(issuer) => self.bearer(&mut exchange, &issuer.name, attempt).await?,
             Method::Ldap(server) => {
                 let password = exchange.password().await?;
-                may_go_on()?;
-                let login = self.ldap(server, &password).await?;
+                let turn = attempt.turn().await?;
+                let login = self.ldap(server, &password).await;
+                // Counted before the next one's turn.
+                let login = login.map_err(|no| No { waits: Some(attempt.failed()), ..no })?;
+                drop(turn);
                 exchange.accept().await?;
                 login
             }
@@ -200,12 +206,7 @@ impl Proof<'_> {
         self.directory.caller_of(&login, None).is_ok().then_some(login)
     }
 
-    async fn scram(
-        &self,
-        exchange: &mut Exchange<'_>,
-        unbound: bool,
-        may_go_on: impl Fn() -> Result<(), Refusal>,
-    ) -> Result<Login, Failed> {
+    async fn scram(&self, exchange: &mut Exchange<'_>, unbound: bool, attempt: &Attempt) -> Result<Login, Failed> {
         let mut scram = ServerExchange::new(self.directory.verifier(self.user), self.end_point);
         let mut mechanisms = scram.mechanisms();
         if !unbound {
@@ -226,19 +227,14 @@ impl Proof<'_> {
         let reply = scram.client_first(mechanism, data)?;
         backend::authentication_sasl_continue(&mut exchange.out, &reply);
         let last = exchange.answer().await?;
-        may_go_on()?;
+        attempt.may_go_on()?;
         let reply = scram.client_final(&last)?;
         backend::authentication_sasl_final(&mut exchange.out, &reply);
         exchange.accept().await?;
         Ok(Login::of(Arc::clone(self.user)))
     }
 
-    async fn bearer(
-        &self,
-        exchange: &mut Exchange<'_>,
-        issuer: &str,
-        may_go_on: impl Fn() -> Result<(), Refusal>,
-    ) -> Result<Login, Failed> {
+    async fn bearer(&self, exchange: &mut Exchange<'_>, issuer: &str, attempt: &Attempt) -> Result<Login, Failed> {
         backend::authentication_sasl(&mut exchange.out, &[bearer::OAUTHBEARER]);
         let first = exchange.answer().await?;
         let (mechanism, data) = sasl_initial(&first)?;
@@ -248,7 +244,7 @@ impl Proof<'_> {
         let refusal = unproved("OAuth bearer", self.user);
         let mut no = match bearer::token(data)? {
             Some(token) => {
-                may_go_on()?;
+                attempt.may_go_on()?;
                 match self.token(issuer, token, refusal).await {
                     Ok(login) => {
                         exchange.accept().await?;

@@ -55,3 +55,20 @@ async fn every_method_is_slowed_down_and_limited() {
         }
     }
 }
+
+/// The server takes its time; guesses that are all under way at once are counted all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_guesses_at_once_are_no_way_around_the_limit() {
+    let papers = Papers::new();
+    let slapd = Slapd::start(&papers);
+    let running = stage(&format!(
+        "ldap: {{corp: {{url: \"ldap://127.0.0.1:{}\", bind_dn: \"uid={{user}},ou=people,dc=example,dc=org\"}}}}\n\
+         authentication:\n- {{method: ldap, server: corp}}\nlimits: {{failed_logins: 5}}\n",
+        slapd.port
+    ))
+    .await;
+    let guesses = futures_util::future::join_all((0..60).map(|_| present(&running, "ana", "guess"))).await;
+    let looked_at = guesses.iter().filter(|(said, _)| said.starts_with("LDAP authentication failed")).count();
+    assert!((5..=9).contains(&looked_at), "{looked_at} of 60");
+    assert!(guesses.iter().all(|(said, _)| said.starts_with("LDAP auth") || said == "too many failed logins"));
+}
