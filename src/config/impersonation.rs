@@ -150,3 +150,56 @@ pub(super) fn telling(reader: &mut Reader, node: &Node) -> Telling {
     reader.close(entries);
     telling
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::governance::problem::Problem;
+    use std::path::Path;
+
+    fn actors(text: &str) -> Result<(BTreeMap<Arc<str>, Arc<Actor>>, Vec<Problem>), Vec<Problem>> {
+        let text = format!("impersonation:\n{text}");
+        Reader::text(Path::new("c.yaml"), &text, |reader, top| {
+            let node = reader.required(top, "impersonation")?;
+            Some(read(reader, node, &mut |_, _| Some(Secret::new("a key that is long enough"))))
+        })
+    }
+
+    #[test]
+    fn a_login_acts_for_whom_it_names_and_in_the_ways_it_has() {
+        let (found, warnings) = actors(
+            "- {login: bi, users: [ana, {name: bob, iam: corp}]}\n\
+             - {login: web, groups: [Staff], by: [comment], key: {file: k}, longest: 1m}",
+        )
+        .unwrap();
+        assert!(warnings.is_empty(), "{warnings:?}");
+        let (bi, web) = (found.get("bi").unwrap(), found.get("web").unwrap());
+        assert_eq!(bi.ways, Ways { setting: true, ..Ways::default() });
+        assert_eq!((bi.for_whom.len(), bi.for_whom[1].iam.as_deref(), &bi.key), (2, Some("corp"), &None));
+        assert_eq!(web.ways, Ways { comment: true, ..Ways::default() });
+        assert_eq!((web.longest, web.for_whom[0].is_group), (Duration::from_secs(60), true));
+        assert!(bi.services.contains("web") && web.services.contains("bi"), "nobody acts for another of them");
+    }
+
+    #[test]
+    fn what_does_not_say_enough_is_an_error() {
+        for (text, why) in [
+            ("- {users: [ana]}", "missing key `login`"),
+            ("- {login: bi}", "nobody to act for"),
+            ("- {login: bi, users: []}", "nobody to act for"),
+            ("- {login: bi, users: [ana], by: [cookie]}", "unknown way"),
+            ("- {login: bi, users: [ana], by: []}", "no way"),
+            ("- {login: bi, users: [ana], by: [comment]}", "needs a `key`"),
+            ("- {login: bi, users: [ana], key: {file: k}}", "are for signatures"),
+            ("- {login: bi, users: [ana], longest: 1m}", "are for signatures"),
+            ("- {login: bi, users: [ana]}\n- {login: bi, users: [bob]}", "listed twice"),
+            ("- {login: bi, users: [ana], everybody: true}", "unknown key"),
+            ("- {login: bi, users: [{name: ana}]}", "missing key `iam`"),
+        ] {
+            let problems = actors(text).expect_err(text);
+            assert!(problems.iter().any(|p| p.message.contains(why)), "{text}: {problems:?}");
+        }
+        let (_, warnings) = actors("- {login: bi, users: [ana], by: [setting, comment], key: {file: k}}").unwrap();
+        assert_eq!(warnings.len(), 1, "whoever writes the statements can do without a signature");
+    }
+}

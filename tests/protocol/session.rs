@@ -420,3 +420,52 @@ async fn tls_in_every_way() {
         assert_eq!(first[0], if welcome { b'R' } else { b'E' });
     }
 }
+
+/// Who acts for others does so by message, too: in one batch it is one user's turn.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_one_users() {
+    let city = "policyKey: own\nname: own\ntype: data\nactions:\n- rules:\n  - type: Row Restriction by Custom Where Clause\n    \
+        config: {predicate: \"name = @username\"}\n";
+    let running = Stage::new()
+        .await
+        .sql("CREATE TABLE t (name text); INSERT INTO t VALUES ('ana'), ('bob'), ('bi')")
+        .await
+        .sources(&[("t", "{}")])
+        .policy(ANYONE)
+        .policy(city)
+        .user("ana", &[], &[])
+        .user("bob", &[], &[])
+        .user("bi", &[], &[])
+        .config("impersonation: [{login: bi, users: [ana, bob]}]")
+        .start()
+        .await;
+    let mut raw = Raw::new(&running, "bi").await;
+    let run = |sql: &str| [parse("", sql), bind("", "", &[]), execute("", 0)].concat();
+    let read = || run("select name from t");
+    let turn = |user: &str| run(&format!("set sqlveil.user = '{user}'"));
+    // The login, then one user: their rows. Another user in the same batch: nothing of it.
+    let one = raw.lines(&[read(), turn("ana"), read(), sync()].concat(), 1).await;
+    assert_eq!(one.iter().filter(|l| l.starts_with("D ")).collect::<Vec<_>>(), ["D bi", "D ana"]);
+    let two = raw.lines(&[turn("ana"), read(), turn("bob"), read(), read(), sync()].concat(), 1).await;
+    assert_eq!(
+        two.iter().filter(|l| l.starts_with("D ") || l.starts_with("E ")).collect::<Vec<_>>(),
+        ["D ana", "E 25001"]
+    );
+    // The batch was undone, and with it whose turn it was.
+    assert_eq!(raw.lines(&query("show sqlveil.user"), 1).await[1], "D ana");
+    // Two batches sent at once, and a statement and a portal that another prepared.
+    let both = [turn("ana"), read(), sync(), turn("bob"), read(), sync()].concat();
+    let both = raw.lines(&both, 2).await;
+    assert_eq!(both.iter().filter(|l| l.starts_with("D ")).collect::<Vec<_>>(), ["D ana", "D bob"]);
+    let named =
+        [parse("s", "select name from t"), sync(), turn("ana"), sync(), bind("", "s", &[]), execute("", 0), sync()]
+            .concat();
+    let named = raw.lines(&named, 3).await;
+    assert_eq!(named.iter().filter(|l| l.starts_with("D ")).collect::<Vec<_>>(), ["D ana"]);
+    let stolen =
+        [query("begin"), bind("p", "s", &[]), sync(), query("set sqlveil.user = 'bob'"), execute("p", 0), sync()]
+            .concat();
+    let stolen = raw.lines(&stolen, 4).await;
+    assert!(stolen.contains(&"E 34000".to_owned()) && !stolen.iter().any(|l| l.starts_with("D ")), "{stolen:?}");
+    raw.lines(&query("rollback"), 1).await;
+}
