@@ -157,7 +157,9 @@ mod tests {
     use crate::governance::problem::Problem;
     use std::path::Path;
 
-    fn actors(text: &str) -> Result<(BTreeMap<Arc<str>, Arc<Actor>>, Vec<Problem>), Vec<Problem>> {
+    type Actors = BTreeMap<Arc<str>, Arc<Actor>>;
+
+    fn actors(text: &str) -> Result<(Actors, Vec<Problem>), Vec<Problem>> {
         let text = format!("impersonation:\n{text}");
         Reader::text(Path::new("c.yaml"), &text, |reader, top| {
             let node = reader.required(top, "impersonation")?;
