@@ -334,4 +334,17 @@ mod tests {
         assert!(text.contains("public.nothing: not registered"), "{text}");
         assert!(text.contains("refused\n  relation \"nothing\" does not exist (42P01)"), "{text}");
     }
+
+    /// Or every change of identities would stay in memory for as long as plans made before it do.
+    #[test]
+    fn kept_plans_do_not_keep_the_identities_they_were_made_under() {
+        let (planner, sql) = (Planner::default(), "SELECT ssn FROM hr.person");
+        let world = world();
+        let mut asked = Asked::new(&world, &Arc::new(caller("ann")));
+        let first = planner.plan_string(sql, &mut asked).unwrap();
+        assert!(Arc::ptr_eq(&first[0], &planner.plan_string(sql, &mut asked).unwrap()[0]), "it is kept");
+        let (left, directory) = (Arc::downgrade(&world), Arc::downgrade(&world.directory));
+        drop((asked, first, world));
+        assert!(left.upgrade().is_none() && directory.upgrade().is_none());
+    }
 }

@@ -4,6 +4,7 @@
 //! which changes with every publish of catalog, policies or identities.
 
 use super::{Plan, PlanInputs, SessionView};
+use crate::catalog::Catalog;
 use crate::identity::Caller;
 use crate::types::Oid;
 use quick_cache::sync::Cache;
@@ -63,11 +64,12 @@ impl Hash for Key {
     }
 }
 
-/// A kept plan; the snapshot is held so that its address cannot be given to another while the entry lives.
+/// A kept plan; the catalog is held so that its address cannot be given to another while the entry lives. No more of the world is: plans of
+/// yesterday's directories are never asked for again, and should not keep those directories.
 #[derive(Clone)]
 struct Entry {
     plan: Arc<Plan>,
-    _world: Arc<crate::world::World>,
+    _catalog: Arc<Catalog>,
 }
 
 /// Weighs entries by the bytes of their texts.
@@ -102,7 +104,7 @@ impl PlanCache {
     }
 
     pub fn put(&self, key: Key, plan: Arc<Plan>, inputs: &PlanInputs) {
-        self.plans.insert(key, Entry { plan, _world: Arc::clone(&inputs.world) });
+        self.plans.insert(key, Entry { plan, _catalog: Arc::clone(&inputs.world.catalog) });
     }
 }
 
