@@ -4,7 +4,7 @@
 
 use super::reader::{Entries, Reader};
 use super::tls::{ClientTls, ServerTls, SslMode, TlsError};
-use super::{Config, Connection, Host, Limits, PoolLimits, Secret};
+use super::{Config, Connection, Host, Limits, PoolLimits, Pooler, Secret};
 use crate::catalog::vouch::Vouching;
 use crate::governance::model::Origin;
 use crate::governance::problem::Problem;
@@ -238,6 +238,7 @@ impl Context<'_> {
         let password = password.and_then(|node| self.secret(reader, node));
         let tls = self.client_tls(reader, &mut entries, host.as_ref());
         let pool = reader.optional(&mut entries, "pool").map_or(Some(PoolLimits::default()), |node| pool(reader, node));
+        let pooler = reader.optional(&mut entries, "pooler").map(|node| pooler(reader, node));
         let connect_timeout = reader.optional(&mut entries, "connect_timeout");
         let connect_timeout = connect_timeout.map_or(Some(Duration::from_secs(5)), |node| reader.some_duration(node));
         let temporary_tables = reader.optional(&mut entries, "temporary_tables");
@@ -275,6 +276,7 @@ impl Context<'_> {
             password: if password_given { Some(password?) } else { None },
             tls: tls?,
             pool: pool?,
+            pooler: pooler.map_or(Some(None), |read| read.map(Some))?,
             connect_timeout: connect_timeout?,
             query_timeout: query_timeout.map(|t| Some(t).filter(|t| !t.is_zero()))?,
             temporary_tables,
@@ -475,6 +477,25 @@ macro_rules! set {
             $into = value;
         }
     };
+}
+
+/// A pooler whose sessions are nobody else's.
+fn pooler(reader: &mut Reader, node: &Node) -> Option<Pooler> {
+    let origin = reader.origin(node);
+    match reader.string(node)?.as_str() {
+        "session" => return Some(Pooler::Session),
+        mode @ ("transaction" | "statement") => reader.error(
+            &origin,
+            format!("behind a pooler in {mode} mode, callers would find what others have left in a session"),
+            "let the pooler pool sessions for the proxy's login (PgBouncer: pool_mode=session), and write `session`",
+        ),
+        _ => reader.error(
+            &origin,
+            "unknown pooler",
+            "`session`, or leave it out where the proxy reaches the warehouse itself",
+        ),
+    }
+    None
 }
 
 fn pool(reader: &mut Reader, node: &Node) -> Option<PoolLimits> {

@@ -92,6 +92,8 @@ pub struct Connection {
     pub tls: tls::ClientTls,
     /// Bounds of the pool.
     pub pool: PoolLimits,
+    /// What stands between the proxy and the warehouse.
+    pub pooler: Option<Pooler>,
     /// Longest time to connect and log in.
     pub connect_timeout: Duration,
     /// `statement_timeout` every session starts with; `None` = off.
@@ -107,6 +109,14 @@ pub struct Connection {
 /// A duration as PostgreSQL takes it in settings; what is longer than that is as long as can be.
 pub(crate) fn milliseconds(duration: Duration) -> u32 {
     u32::try_from(duration.as_millis()).unwrap_or(u32::MAX).min(i32::MAX as u32)
+}
+
+/// A pooler between the proxy and the warehouse (PgBouncer's `pool_mode`). There is no other kind: what a client leaves in its session,
+/// prepared statements above all, must be found by nobody else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pooler {
+    /// A server process belongs to one session of the proxy until that ends.
+    Session,
 }
 
 /// Where a warehouse listens.

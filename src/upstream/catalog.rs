@@ -4,6 +4,7 @@
 //! warehouse ([`super::login`]): `tokio_postgres` is handed a stream that is through with it and sees the outcome played back, so
 //! that TLS modes, channel binding and the rule on passwords hold for both legs. Must never: carry a caller's text.
 
+use super::behind_pooler::Process;
 use super::failure::Failure;
 use super::login::{BackendKey, Leg, LoggedIn, login};
 use super::stream::{ReadHalf, WriteHalf, dial};
@@ -53,6 +54,7 @@ struct Replayed {
     playback: BytesMut,
     /// Of the StartupMessage.
     startup: Startup,
+    _process: Option<Process>,
 }
 
 enum Startup {
@@ -75,7 +77,13 @@ impl Replayed {
             backend::backend_key_data(&mut playback, pid, &[0; 4]);
         }
         backend::ready_for_query(&mut playback, TransactionStatus::Idle);
-        Self { read: session.read, write: session.write, playback, startup: Startup::Length(Vec::new()) }
+        Self {
+            read: session.read,
+            write: session.write,
+            playback,
+            startup: Startup::Length(Vec::new()),
+            _process: session.process,
+        }
     }
 
     /// How many of these bytes belong to the StartupMessage.

@@ -33,12 +33,41 @@ pub(super) enum Failure {
     Protocol(&'static str),
     #[error("the warehouse refused the session: {code}: {message}")]
     Rejected { code: String, message: String },
+    #[error("a pooler before the warehouse does not pass on the settings that sessions begin with")]
+    Dropped,
+    #[error("behind the pooler, sessions do not begin with {name} = '{wanted}'")]
+    Unset { name: &'static str, wanted: String },
+    #[error("two sessions with the warehouse share one server process")]
+    Shared,
 }
+
+/// How PgBouncer begins its refusal of a startup packet with settings that it does not know.
+const UNSUPPORTED: &str = "unsupported startup parameter";
 
 impl Failure {
     /// What a client is told: that it failed, and which kind of thing to look at.
     pub(super) fn refusal(&self, key: &str) -> Refusal {
+        let unset;
         let (code, why) = match self {
+            Self::Rejected { message, .. } if message.starts_with(UNSUPPORTED) => (
+                SqlState::CONNECTION_FAILURE,
+                "a pooler stands before it that takes no settings; its connection needs `pooler: session`",
+            ),
+            Self::Dropped => (
+                SqlState::CONNECTION_FAILURE,
+                "a pooler stands before it that drops settings; its connection needs `pooler: session`",
+            ),
+            Self::Unset { name, wanted } => {
+                unset = format!(
+                    "its sessions do not begin with {name} = '{wanted}', which has to be set for the service login \
+                     (ALTER ROLE … IN DATABASE … SET {name} = …)"
+                );
+                (SqlState::CONNECTION_FAILURE, unset.as_str())
+            }
+            Self::Shared => (
+                SqlState::CONNECTION_FAILURE,
+                "the pooler before it shares server processes: it has to pool sessions, not transactions or statements",
+            ),
             Self::UnknownHost => (SqlState::CONNECTION_FAILURE, "host name cannot be resolved"),
             Self::Connect(error) | Self::Lost(error) => (
                 SqlState::CONNECTION_FAILURE,
@@ -100,5 +129,10 @@ mod tests {
             assert_eq!(state, "08006");
             assert!(!words.contains("svc"), "{words}");
         }
+        let refused =
+            Failure::Rejected { code: "08P01".into(), message: "unsupported startup parameter: search_path".into() };
+        assert!(said(refused).1.ends_with("its connection needs `pooler: session`"));
+        let unset = Failure::Unset { name: "search_path", wanted: "pg_catalog, pg_temp".into() };
+        assert!(said(unset).1.contains("search_path = 'pg_catalog, pg_temp'"));
     }
 }

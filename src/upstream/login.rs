@@ -2,11 +2,12 @@
 //!
 //! In: a dialed stream, a [`Connection`]. Out: a [`Session`] that is ready for a query, its parameters and its cancel key. Sources:
 //! PostgreSQL manual 55.2.1 (Start-up), 55.3 (SASL). Must never: send the password in the clear without TLS, take AuthenticationOk for
-//! granted before the warehouse has proved itself in SCRAM, believe a length.
+//! granted before the warehouse has proved itself in SCRAM, believe a length, go on with a session that does not have those settings.
 
+use super::behind_pooler::{self, Process};
 use super::failure::Failure;
 use super::stream::{Dialed, Peer, ReadHalf, WriteHalf};
-use crate::config::{Connection, Secret};
+use crate::config::{Connection, Pooler, Secret};
 use crate::wire::body::Body;
 use crate::wire::errors::Fields;
 use bytes::BytesMut;
@@ -30,21 +31,18 @@ pub(super) enum Leg {
 
 /// Settings of the session itself. They are given in the startup packet, which makes them the session's defaults: neither
 /// `RESET ALL` nor `DISCARD ALL` undoes them (manual, 20.1.3, and `RESET`).
-fn startup_parameters(connection: &Connection, leg: Leg) -> Vec<(&'static str, String)> {
-    let (name, search_path) = match leg {
+pub(super) fn settings(connection: &Connection, leg: Leg) -> Vec<(&'static str, String)> {
+    let search_path = match leg {
         // The temporary schema last: a caller's temporary table must stand for nothing that a definition in the warehouse names.
-        Leg::Relay => ("sqlveil", "pg_catalog, pg_temp"),
+        Leg::Relay => "pg_catalog, pg_temp",
         // Empty: every name the catalog reader uses and every definition it is shown is qualified.
-        Leg::Catalog => ("sqlveil catalog", ""),
+        Leg::Catalog => "",
     };
     let timeout = connection
         .query_timeout
         .or(connection.query_timeout_max)
         .map_or(0, |t| i32::try_from(t.as_millis()).unwrap_or(i32::MAX));
-    let mut parameters = vec![
-        ("user", connection.user.clone()),
-        ("database", connection.database.clone()),
-        ("application_name", name.to_owned()),
+    let mut settings = vec![
         ("client_encoding", "UTF8".to_owned()),
         ("search_path", search_path.to_owned()),
         ("standard_conforming_strings", "on".to_owned()),
@@ -56,8 +54,25 @@ fn startup_parameters(connection: &Connection, leg: Leg) -> Vec<(&'static str, S
         ("quote_all_identifiers", "off".to_owned()),
     ];
     if leg == Leg::Relay {
-        parameters.push(("statement_timeout", timeout.to_string()));
+        settings.push(("statement_timeout", timeout.to_string()));
     }
+    settings
+}
+
+/// The startup packet. A pooler takes no settings in it but those it keeps for each of its clients itself.
+fn startup_parameters(connection: &Connection, leg: Leg) -> Vec<(&'static str, String)> {
+    let name = match leg {
+        Leg::Relay => "sqlveil",
+        Leg::Catalog => "sqlveil catalog",
+    };
+    let mut parameters = vec![
+        ("user", connection.user.clone()),
+        ("database", connection.database.clone()),
+        ("application_name", name.to_owned()),
+    ];
+    let pooled = connection.pooler.is_some();
+    let carried = |name: &str| !pooled || behind_pooler::CARRIED.contains(&name);
+    parameters.extend(settings(connection, leg).into_iter().filter(|(name, _)| carried(name)));
     parameters
 }
 
@@ -83,6 +98,8 @@ pub(super) struct LoggedIn {
     /// ParameterStatus, in the order they came.
     pub(super) parameters: Vec<(String, String)>,
     pub(super) key: Option<BackendKey>,
+    /// The server process that is this session's alone, where a pooler stands in between.
+    pub(super) process: Option<Process>,
 }
 
 /// Where the authentication stands.
@@ -120,9 +137,16 @@ pub(super) async fn login(mut dialed: Dialed, connection: &Connection, leg: Leg)
             (b'S', Auth::Done) => seen.push(parameter(&body)?),
             (b'K', Auth::Done) => key = Some(backend_key(&body)?),
             (b'Z', Auth::Done) => {
+                let process = match connection.pooler {
+                    Some(Pooler::Session) => {
+                        Some(behind_pooler::settle(&mut dialed, connection, leg, &mut seen).await?)
+                    }
+                    None if leg == Leg::Catalog => behind_pooler::undisturbed(&seen).map(|()| None)?,
+                    None => None,
+                };
                 pinned(&seen)?;
                 let Dialed { read, write, peer, .. } = dialed;
-                return Ok(LoggedIn { read, write, peer, parameters: seen, key });
+                return Ok(LoggedIn { read, write, peer, parameters: seen, key, process });
             }
             _ => return Err(Failure::Protocol("unexpected message during login")),
         }
@@ -133,7 +157,7 @@ pub(super) async fn login(mut dialed: Dialed, connection: &Connection, leg: Leg)
     Err(Failure::Protocol("login does not end"))
 }
 
-async fn send(write: &mut WriteHalf, out: &mut BytesMut) -> Result<(), Failure> {
+pub(super) async fn send(write: &mut WriteHalf, out: &mut BytesMut) -> Result<(), Failure> {
     write.write_all(out).await.map_err(Failure::Lost)?;
     write.flush().await.map_err(Failure::Lost)?;
     out.clear();
@@ -141,7 +165,7 @@ async fn send(write: &mut WriteHalf, out: &mut BytesMut) -> Result<(), Failure> 
 }
 
 /// One message, and not a byte of the next.
-async fn receive(read: &mut ReadHalf) -> Result<(u8, Vec<u8>), Failure> {
+pub(super) async fn receive(read: &mut ReadHalf) -> Result<(u8, Vec<u8>), Failure> {
     let tag = read.read_u8().await.map_err(Failure::Lost)?;
     let length = read.read_i32().await.map_err(Failure::Lost)?;
     let length = usize::try_from(length).ok().and_then(|l| l.checked_sub(4)).filter(|l| *l <= MAX_MESSAGE);
@@ -151,7 +175,7 @@ async fn receive(read: &mut ReadHalf) -> Result<(u8, Vec<u8>), Failure> {
     Ok((tag, body))
 }
 
-const TRUNCATED: Failure = Failure::Protocol("a message is cut short");
+pub(super) const TRUNCATED: Failure = Failure::Protocol("a message is cut short");
 
 /// One Authentication message (manual 55.7); appends the answer.
 fn authenticate(
@@ -219,7 +243,7 @@ fn authenticate(
 }
 
 /// ErrorResponse: its code for us, its words for the log.
-fn rejected(body: &[u8]) -> Failure {
+pub(super) fn rejected(body: &[u8]) -> Failure {
     match Fields::parse(body) {
         Ok(fields) => Failure::Rejected {
             code: fields.sqlstate().to_owned(),
@@ -251,10 +275,14 @@ fn backend_key(body: &[u8]) -> Result<BackendKey, Failure> {
 /// What the printer of SQL relies on is what the warehouse says it does.
 fn pinned(parameters: &[(String, String)]) -> Result<(), Failure> {
     for (name, wanted) in [("standard_conforming_strings", "on"), ("client_encoding", "UTF8")] {
-        let said = parameters.iter().rev().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
-        if said != Some(wanted) {
+        if said(parameters, name) != Some(wanted) {
             return Err(Failure::Protocol("the warehouse did not take a pinned setting"));
         }
     }
     Ok(())
+}
+
+/// What the warehouse said last of a setting.
+pub(super) fn said<'p>(parameters: &'p [(String, String)], name: &str) -> Option<&'p str> {
+    parameters.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
 }

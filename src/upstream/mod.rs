@@ -4,6 +4,7 @@
 //! the catalog leg. INVARIANT(no-caller-sql): SQL goes out only as [`crate::seal::Sealed`], through [`message`]. Must never: show a
 //! secret, hand one caller's session to another before it was reset.
 
+mod behind_pooler;
 mod cancel;
 mod catalog;
 mod failure;

@@ -4,6 +4,7 @@
 //! `DISCARD ALL` or closed. There is no state that a lost warehouse could poison: each acquire looks at what is there and connects when
 //! there is nothing. Must never: hand on a session that was not proven clean, open more than `pool.max`.
 
+use super::behind_pooler::Process;
 use super::cancel::{self, CancelTarget};
 use super::failure::Failure;
 use super::login::{Leg, LoggedIn, login};
@@ -53,6 +54,8 @@ struct About {
     parameters: Vec<(String, String)>,
     cancel: Option<CancelTarget>,
     born: Instant,
+    /// Held for as long as the session is.
+    _process: Option<Process>,
 }
 
 /// How many sessions there are.
@@ -172,10 +175,12 @@ impl Pool {
 
     async fn open(&self) -> Result<Open, Failure> {
         let dialed = dial(&self.connection, None).await?;
-        let LoggedIn { read, write, peer, parameters, key } = login(dialed, &self.connection, Leg::Relay).await?;
+        let LoggedIn { read, write, peer, parameters, key, process } =
+            login(dialed, &self.connection, Leg::Relay).await?;
         let connection = Arc::clone(&self.connection);
         let cancel = key.map(|key| CancelTarget { connection, peer, key });
-        Ok(Open { read, write, about: Arc::new(About { parameters, cancel, born: Instant::now() }) })
+        let about = About { parameters, cancel, born: Instant::now(), _process: process };
+        Ok(Open { read, write, about: Arc::new(about) })
     }
 
     /// Resets a session and keeps it, or closes it. The permit goes back last, so that who waits for it finds the session.

@@ -315,6 +315,7 @@ mod tests {
                 max_lifetime: PATIENCE,
                 wait: Duration::from_secs(1),
             },
+            pooler: None,
             connect_timeout: Duration::from_secs(5),
             query_timeout: None,
             query_timeout_max: None,

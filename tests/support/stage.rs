@@ -53,6 +53,8 @@ pub struct Stage {
     users: Vec<String>,
     config: String,
     connection: String,
+    port: u16,
+    pool: usize,
     data: String,
     documents: Vec<(String, String)>,
 }
@@ -101,6 +103,8 @@ impl Stage {
             users: Vec::new(),
             config: String::new(),
             connection: String::new(),
+            port: server.port(),
+            pool: 30,
             data: String::new(),
             documents: Vec::new(),
         }
@@ -271,6 +275,28 @@ impl Stage {
         self
     }
 
+    /// Reaches the warehouse through a pooler on that port.
+    pub fn through(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
+    /// Sessions with the warehouse at most.
+    pub fn pool(mut self, max: usize) -> Self {
+        self.pool = max;
+        self
+    }
+
+    /// The proxy's login to this database, with its password.
+    pub fn service(&self) -> (String, &str) {
+        (self.login(), &self.service_password)
+    }
+
+    /// The server.
+    pub fn server(&self) -> &'static PrivatePostgres {
+        self.server
+    }
+
     /// Writes the documents and starts the proxy on a free loopback port.
     pub async fn start(self) -> Running {
         let config = Config::load(&self.write()).unwrap_or_else(|problems| panic!("{problems:#?}"));
@@ -297,12 +323,13 @@ impl Stage {
         let config = format!(
             "listen: [\"127.0.0.1:0\"]\ngovernance: governance\nidentity: identity.yaml\nsecret: {{file: secrets/master}}\n\
              connections:\n  {0}:\n    host: 127.0.0.1\n    port: {1}\n    database: {0}\n    user: {2}\n    sslmode: disable\n    \
-             password: {{file: secrets/warehouse}}\n    pool: {{max: 30}}{4}\n{3}",
+             password: {{file: secrets/warehouse}}\n    pool: {{max: {5}}}{4}\n{3}",
             self.database,
-            self.server.port(),
+            self.port,
             self.login(),
             self.config,
-            self.connection
+            self.connection,
+            self.pool
         );
         documents::write(
             self.folder.path(),

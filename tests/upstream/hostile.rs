@@ -57,6 +57,7 @@ async fn play(turns: Vec<Vec<u8>>, mode: SslMode) -> (Result<(), String>, Vec<u8
         pool: PoolLimits::default(),
         connect_timeout: Duration::from_secs(2),
         query_timeout: None,
+        pooler: None,
         query_timeout_max: None,
         temporary_tables: true,
         functions: Vec::new(),

@@ -114,6 +114,7 @@ pub fn connection(server: &PrivatePostgres) -> Connection {
         pool: PoolLimits::default(),
         connect_timeout: Duration::from_secs(5),
         query_timeout: None,
+        pooler: None,
         query_timeout_max: None,
         temporary_tables: true,
         functions: Vec::new(),

@@ -74,7 +74,7 @@ connections:
     connect_timeout: 2s
     query_timeout: 30s
     temporary_tables: false
-  other: {host: /run/postgresql, database: demo, user: svc}
+  other: {host: /run/postgresql, database: demo, user: svc, pooler: session}
 databases: {sales: warehouse, sales_too: warehouse}
 catalog: {refresh: 5m}
 limits:
@@ -99,6 +99,7 @@ limits:
     assert_eq!((warehouse.pool.max, warehouse.pool.idle, warehouse.pool.wait), (7, 2, Duration::ZERO));
     assert_eq!(warehouse.query_timeout, Some(Duration::from_secs(30)));
     let other = config.connection_of("demo").unwrap();
+    assert_eq!((warehouse.pooler, other.pooler), (None, Some(Pooler::Session)));
     assert_eq!((warehouse.temporary_tables, other.temporary_tables), (false, true));
     assert_eq!((&*other.key, &other.host), ("other", &Host::Unix("/run/postgresql".into())));
     assert_eq!(other.tls.mode, SslMode::Disable);
@@ -175,6 +176,9 @@ fn single_mistakes() {
         ("user: svc", "user: \"a\\u0001\"", "control characters"),
         ("user: svc", "user: svc, query_timeout: 30", "a duration is expected"),
         ("user: svc", "user: svc, query_timeout: 30d", "24 days"),
+        ("user: svc", "user: svc, pooler: transaction", "behind a pooler in transaction mode"),
+        ("user: svc", "user: svc, pooler: statement", "behind a pooler in statement mode"),
+        ("user: svc", "user: svc, pooler: true", "unknown pooler"),
         ("user: svc", "user: svc, sslmode: verify-ca, sslrootcert: garbage.pem", "no certificate"),
         ("user: svc", "user: svc, sslrootcert: garbage.pem", "no effect"),
         ("governance: ./governance", "governance:", "no value"),
