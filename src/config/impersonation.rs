@@ -56,11 +56,12 @@ fn actor(
             for item in reader.list(node) {
                 match reader.string(item).as_deref() {
                     Some("setting") => ways.setting = true,
+                    Some("local") => ways.local = true,
                     Some("application_name") => ways.application_name = true,
                     Some("comment") => ways.comment = true,
                     Some(_) => {
                         let origin = reader.origin(item);
-                        let help = "some of setting, application_name, comment";
+                        let help = "some of setting, local, application_name, comment";
                         reader.error(&origin, "unknown way to say for whom a login acts", help);
                     }
                     None => {}
@@ -91,11 +92,11 @@ fn actor(
         let message = format!("the key has fewer than {SHORTEST_KEY} bytes");
         reader.error(&origin, message, "make one with `openssl rand -hex 32`");
     }
-    if ways.setting && signs {
+    if (ways.setting || ways.local) && signs {
         reader.warning(
             &origin,
             "the login may both sign and set `sqlveil.user`: whoever writes its statements can do without a signature",
-            "leave `setting` out of `by`",
+            "leave `setting` and `local` out of `by`",
         );
     }
     let for_whom: Vec<Owner> = users.into_iter().chain(groups).collect();
@@ -171,7 +172,8 @@ mod tests {
     fn a_login_acts_for_whom_it_names_and_in_the_ways_it_has() {
         let (found, warnings) = actors(
             "- {login: bi, users: [ana, {name: bob, iam: corp}]}\n\
-             - {login: web, groups: [Staff], by: [comment], key: {file: k}, longest: 1m}",
+             - {login: web, groups: [Staff], by: [comment], key: {file: k}, longest: 1m}\n\
+             - {login: pool, groups: [Staff], by: [local]}",
         )
         .unwrap();
         assert!(warnings.is_empty(), "{warnings:?}");
@@ -179,6 +181,7 @@ mod tests {
         assert_eq!(bi.ways, Ways { setting: true, ..Ways::default() });
         assert_eq!((bi.for_whom.len(), bi.for_whom[1].iam.as_deref(), &bi.key), (2, Some("corp"), &None));
         assert_eq!(web.ways, Ways { comment: true, ..Ways::default() });
+        assert_eq!(found.get("pool").unwrap().ways, Ways { local: true, ..Ways::default() });
         assert_eq!((web.longest, web.for_whom[0].is_group), (Duration::from_secs(60), true));
         assert!(bi.services.contains("web") && web.services.contains("bi"), "nobody acts for another of them");
     }

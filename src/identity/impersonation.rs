@@ -46,6 +46,8 @@ pub struct Actor {
 pub struct Ways {
     /// `sqlveil.user`, by SET or startup option.
     pub setting: bool,
+    /// `sqlveil.user` by SET LOCAL alone: where a pooler gives the session to somebody else after each transaction.
+    pub local: bool,
     /// A signed `application_name`.
     pub application_name: bool,
     /// A signed comment at the beginning of a statement string.
@@ -91,15 +93,19 @@ impl Actor {
         if self.for_whom.iter().any(named) { Ok(()) } else { Err(denied(user)) }
     }
 
-    /// Whether the login may name a user in the setting.
+    /// Whether the login may name a user in the setting, for the transaction (`local`) or for longer.
     ///
     /// # Errors
-    /// 42501 when it has to sign.
-    pub fn may_set(&self, user: &str) -> Result<(), Refusal> {
-        if self.ways.setting {
+    /// 42501 when it has to say it otherwise.
+    pub fn may_set(&self, user: &str, local: bool) -> Result<(), Refusal> {
+        if self.ways.setting || self.ways.local && local {
             return Ok(());
         }
-        Err(denied(user).with_hint("This login has to sign for whom it acts."))
+        let hint = match self.ways.local {
+            true => "This login says for whom it acts with SET LOCAL, in the transaction that is for him.",
+            false => "This login has to sign for whom it acts.",
+        };
+        Err(denied(user).with_hint(hint))
     }
 
     /// What a signed text says, if the signature is this login's and has not expired.

@@ -21,7 +21,8 @@ use crate::plan::{Effect, Plan};
 use crate::seal;
 use crate::sql::NodeEnum;
 use crate::sql::pb::a_const::Val;
-use crate::wire::{Frontend, Target, TransactionStatus};
+use crate::wire::{Frontend, Target, TransactionStatus, backend};
+use bytes::BytesMut;
 use jiff::Timestamp;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -114,12 +115,12 @@ impl<A: Surroundings> Deciding<A> {
     }
 
     /// Whether the login may name a user in the setting.
-    pub(super) fn check_user(&mut self, user: &str) -> Result<(), Refusal> {
+    pub(super) fn check_user(&mut self, user: &str, local: bool) -> Result<(), Refusal> {
         if *user == *self.who.user {
             return Ok(());
         }
         match self.around.actor() {
-            Some(actor) => actor.may_set(user)?,
+            Some(actor) => actor.may_set(user, local)?,
             None => return Err(Refusal::denied(format!("permission denied to set parameter \"{USER}\""))),
         }
         let world = self.around.world();
@@ -177,7 +178,42 @@ impl<A: Surroundings> Deciding<A> {
     }
 }
 
+/// What the client knows of its application's name. PostgreSQL reports every change of it (`GUC_REPORT`); poolers go by that when clients
+/// take turns. A signed name is not in the warehouse, which therefore reports nothing of it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Naming {
+    /// As the warehouse has it.
+    warehouse: String,
+    /// As the client was told last.
+    told: String,
+}
+
+impl Naming {
+    /// At the beginning both are as the warehouse says.
+    pub(super) fn begun(name: &str) -> Self {
+        Self { warehouse: name.to_owned(), told: name.to_owned() }
+    }
+}
+
 impl<A: Surroundings> Engine<A> {
+    /// The warehouse reports a change of the name; false when the client is not to be told now, but by [`Self::report_name`].
+    pub(super) fn named(&mut self, name: &str) -> bool {
+        if self.deciding.acts.signs_name {
+            name.clone_into(&mut self.naming.warehouse);
+        }
+        !self.deciding.acts.signs_name
+    }
+
+    /// Reports the name that is in force, should the client know another one.
+    pub(super) fn report_name(&mut self, out: &mut BytesMut) {
+        let signed = self.deciding.settings.current().signed_name.as_deref();
+        let name = signed.unwrap_or(&self.naming.warehouse);
+        if name != self.naming.told {
+            backend::parameter_status(out, "application_name", name);
+            self.naming.told = name.to_owned();
+        }
+    }
+
     /// The session begins, for somebody else when that is asked for; a user who was named by a signature stays.
     ///
     /// # Errors
@@ -185,7 +221,7 @@ impl<A: Surroundings> Engine<A> {
     pub fn begin_as(&mut self, user: Option<&str>, project: Option<&str>) -> Result<(), Refusal> {
         let deciding = &mut self.deciding;
         if let Some(user) = user {
-            deciding.check_user(user)?;
+            deciding.check_user(user, false)?;
         }
         let own = Arc::clone(&deciding.who.user);
         deciding.settings.start_as(user.filter(|user| **user != *own), project);

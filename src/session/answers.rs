@@ -278,6 +278,9 @@ impl<A: Surroundings> Engine<A> {
                 };
                 let status = status.ok_or_else(out_of_step)?;
                 self.ready(status)?;
+                if self.deciding.acts.signs_name {
+                    self.report_name(run.say());
+                }
                 if self.cut_ready(status)? {
                     run.replace(header.total());
                 } else {
@@ -312,7 +315,7 @@ impl<A: Surroundings> Engine<A> {
 
     /// ParameterStatus: whether the client gets it. The pinned ones must stay as they are, or texts would be read otherwise than they
     /// were checked.
-    fn parameter_passes(&self, body: &[u8]) -> Result<bool, End> {
+    fn parameter_passes(&mut self, body: &[u8]) -> Result<bool, End> {
         let mut body = Body::new(body);
         let (name, value) = (body.string().map_err(|_| out_of_step())?, body.string().map_err(|_| out_of_step())?);
         let pinned = match name {
@@ -324,7 +327,7 @@ impl<A: Surroundings> Engine<A> {
             tracing::error!(parameter = name, "a pinned setting changed in the warehouse");
             return Err(Refusal::internal("a pinned setting changed").into());
         }
-        Ok(!OWN_PARAMETERS.contains(&name))
+        Ok(!OWN_PARAMETERS.contains(&name) && (name != "application_name" || self.named(value)))
     }
 
     /// CommandComplete: the statement's consequences are now facts. Gives the tag to show instead, if any.

@@ -3,6 +3,7 @@
 //! In: an accepted socket and what all connections share. Out: a session served. Must never: open an upstream session for somebody who
 //! has not logged in, or give one back that is not clean.
 
+use super::acting::Naming;
 use super::attempts::Attempts;
 use super::cancel::{CancelKey, CancelKeys};
 use super::client::Client;
@@ -450,6 +451,8 @@ async fn begin(shared: &Shared, entry: &mut Entry) -> Result<Begun, Refusal> {
     let deciding =
         Deciding::new(around, entry.who.clone(), settings, holding, Scratching::new(connection.temporary_tables));
     let mut engine = Engine::new(deciding, Limits { large: limits.message_bytes });
+    let name = upstream.parameters().iter().rev().find(|(name, _)| name == "application_name");
+    engine.naming = Naming::begun(name.map_or("", |(_, value)| value));
     engine.overrun = Overrun::new(Most { rows: limits.result_rows, bytes: limits.result_bytes });
 
     let mut parameters: Vec<(String, String)> = upstream.parameters().to_vec();

@@ -10,6 +10,7 @@ use super::scratch::Scratching;
 use super::settings::{Name, Settings, Values, split_search_path};
 use crate::audit::{Record, Who};
 use crate::error::{Family, Refusal, SqlState};
+use crate::identity::impersonation::SIGNED_NAME;
 use crate::identity::{Actor, Caller, Signed};
 use crate::plan::explain::outline_of;
 use crate::plan::settings::{ACKNOWLEDGE, USER};
@@ -391,7 +392,7 @@ impl<A: Surroundings> Deciding<A> {
     /// Whether a statement with this effect may be sent now; gives what it executes or fetches from.
     pub fn check(&mut self, effect: &Effect) -> Result<Option<Arc<Decided>>, Refusal> {
         match effect {
-            Effect::Set { name, value, .. } => self.check_set(name, value.as_deref()).map(|()| None),
+            Effect::Set { name, value, local } => self.check_set(name, value.as_deref(), *local).map(|()| None),
             Effect::Acting { signed: Some(text), .. } => self.check_signed(text).map(|_| None),
             Effect::Execute { name } => {
                 let found = self.find(&self.statements, name);
@@ -432,7 +433,7 @@ impl<A: Surroundings> Deciding<A> {
         }
     }
 
-    fn check_set(&mut self, name: &str, value: Option<&str>) -> Result<(), Refusal> {
+    fn check_set(&mut self, name: &str, value: Option<&str>, local: bool) -> Result<(), Refusal> {
         if name == ACKNOWLEDGE {
             let Some(key) = value.filter(|key| !key.is_empty()) else {
                 let text = format!("invalid value for parameter \"{ACKNOWLEDGE}\"");
@@ -457,7 +458,9 @@ impl<A: Surroundings> Deciding<A> {
                 }
                 Some(_) | None => Ok(()),
             },
-            Some(Name::User) => value.filter(|user| !user.is_empty()).map_or(Ok(()), |user| self.check_user(user)),
+            Some(Name::User) => {
+                value.filter(|user| !user.is_empty()).map_or(Ok(()), |user| self.check_user(user, local))
+            }
             None => Err(Refusal::internal("a setting the proxy does not hold")),
         }
     }
@@ -600,6 +603,8 @@ impl<A: Surroundings> Deciding<A> {
                 self.settings.forward(name, (!back).then_some(&plan.sealed), *local);
             }
             Effect::Acting { signed, local } => {
+                let name = signed.as_ref().map(|text| format!("{SIGNED_NAME}{text}"));
+                self.settings.name_signed(name.as_deref(), *local);
                 let signed = signed.as_deref().zip(self.around.actor());
                 let signed = signed.and_then(|(text, actor)| actor.signed(text, jiff::Timestamp::now()).ok());
                 let signed = signed.filter(|signed| signed.user != self.who.user);

@@ -4,7 +4,7 @@
 //! INVARIANT(no-caller-sql): everything for the warehouse goes through [`crate::upstream::message`]. Must never: send a statement that
 //! was not decided just now, or speak out of turn.
 
-use super::acting::unsigned;
+use super::acting::{Naming, unsigned};
 use super::deciding::{Deciding, Found, Recheck, Surroundings, Undo, errors_of};
 use super::instead::Instead;
 use super::names::{Decided, Made};
@@ -123,6 +123,8 @@ pub struct Engine<A> {
     client_wants: usize,
     /// Where a COPY FROM STDIN is.
     pub(super) copy: Copying,
+    /// Of an application that may sign its name.
+    pub(super) naming: Naming,
 }
 
 /// Where a COPY FROM STDIN is.
@@ -158,6 +160,7 @@ impl<A: Surroundings> Engine<A> {
             effects: false,
             client_wants: 0,
             copy: Copying::No,
+            naming: Naming::default(),
         }
     }
 

@@ -49,6 +49,8 @@ pub struct Values {
     pub user: Arc<str>,
     /// When the signature runs out that says so.
     pub until: Option<Timestamp>,
+    /// The `application_name` that the client has set, where it is signed and the warehouse does not have it.
+    pub signed_name: Option<Arc<str>>,
     /// Settings of the warehouse's session.
     pub forwarded: Forwarded,
     /// The login's own, while it acts for another.
@@ -119,6 +121,7 @@ impl Settings {
             project: project.unwrap_or_default().into(),
             user: "".into(),
             until: None,
+            signed_name: None,
             forwarded: Forwarded::default(),
             own: None,
         };
@@ -168,6 +171,17 @@ impl Settings {
                 if !user.is_empty() {
                     values.project = Arc::clone(project);
                 }
+            }
+        });
+    }
+
+    /// The name of the application is signed, or is not any more.
+    pub fn name_signed(&mut self, name: Option<&str>, local: bool) {
+        let name: Option<Arc<str>> = name.map(Into::into);
+        self.change(|top| {
+            let Level { lasting, current, .. } = top;
+            for values in (!local).then_some(lasting).into_iter().chain([current]) {
+                values.signed_name.clone_from(&name);
             }
         });
     }
