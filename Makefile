@@ -5,13 +5,13 @@ SHELL := /bin/bash
 
 CARGO ?= cargo
 PORT ?= 6432
-# Arguments for `make pgbench`, `make leak-hunt`, `make defences`, e.g. make pgbench ARGS='--seconds 10 --rounds 5'
+# Arguments for `make pgbench`, `make leak-hunt`, `make soak`, `make defences`, e.g. make pgbench ARGS='--seconds 10 --rounds 5'
 ARGS ?=
 
 # A temporary folder for all that tests write, gone when they end; as open as /tmp, since PostgreSQL does not run as root.
 WITH_FOLDER := folder=$$(mktemp -d) && chmod 1777 "$$folder" && trap 'rm -rf "$$folder" 2>/dev/null || { sleep 2; rm -rf "$$folder"; } || true' EXIT; TMPDIR="$$folder"
 
-.PHONY: help setup build demo test test-long leak-hunt defences bench pgbench fuzz fmt lint ci
+.PHONY: help setup build demo test test-long leak-hunt soak defences bench pgbench fuzz fmt lint ci
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -43,6 +43,9 @@ test-long: setup-test defences ## Run every test with the long settings of the g
 
 leak-hunt: setup-hunt ## Hunt for leaks: ARGS='--statements 200000' or '--seconds 600 --seed 7'
 	$(CARGO) test --locked --profile hunt --test hunt -- $(ARGS)
+
+soak: setup ## 1,000 idle and 200 active sessions of 500 users for ten minutes (ARGS='--seconds 60 --idle 100 …' for less)
+	@$(WITH_FOLDER) $(CARGO) test --locked --release --test soak -- $(or $(ARGS),--seconds 600 --idle 1000 --active 200 --users 500)
 
 defences: setup ## Switch off one defence after the other: tests must notice each
 	.ci/defences $(ARGS)

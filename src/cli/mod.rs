@@ -7,6 +7,7 @@ pub mod demo;
 pub mod diff;
 pub mod explain;
 pub mod fingerprint;
+pub mod open_files;
 pub mod serve;
 pub mod unmask;
 pub mod verifier;

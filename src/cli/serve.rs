@@ -3,6 +3,7 @@
 //! In: the configuration file. Out: sessions. SIGHUP reloads governance and identities, SIGINT and SIGTERM stop. Must never: serve a set
 //! that did not validate.
 
+use super::open_files;
 use crate::config::Config;
 use crate::governance::problem::{Problem, render};
 pub use crate::session::Proxy;
@@ -24,6 +25,14 @@ pub struct Args {
 /// # Errors
 /// Every problem that keeps the proxy from serving.
 pub async fn serve(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Vec<Problem>> {
+    let needed = open_files::needed(&config);
+    if let Err(allowed) = open_files::raise(needed) {
+        tracing::warn!(
+            needed,
+            allowed,
+            "too few open files are allowed for `limits.sessions` and `pool.max`: raise the hard limit (ulimit -Hn, LimitNOFILE=) or lower them"
+        );
+    }
     let proxy = Proxy::start(config).await?;
     let mut hangup = signal(SignalKind::hangup()).ok();
     let mut shutdown = std::pin::pin!(shutdown);
