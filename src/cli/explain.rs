@@ -347,4 +347,26 @@ mod tests {
         drop((asked, first, world));
         assert!(left.upgrade().is_none() && directory.upgrade().is_none());
     }
+
+    /// Or catalogs of yesterday would stay in memory until other plans take their room.
+    #[test]
+    fn what_was_planned_under_a_world_that_is_no_more_is_forgotten() {
+        let (planner, sql) = (Planner::default(), "SELECT ssn FROM hr.person");
+        let (old, new) = (world(), world());
+        let plan = |world: &Arc<World>| {
+            let mut asked = Asked::new(world, &Arc::new(caller("ann")));
+            planner.plan_string(sql, &mut asked).unwrap().remove(0)
+        };
+        let (first, second) = (plan(&old), plan(&new));
+        planner.keep_only([&*old, &*new].into_iter());
+        assert!(Arc::ptr_eq(&first, &plan(&old)) && Arc::ptr_eq(&second, &plan(&new)), "both are in force");
+        let left = Arc::downgrade(&old.catalog);
+        drop((old, first));
+        planner.keep_only(std::iter::once(&*new));
+        assert!(left.upgrade().is_none() && Arc::ptr_eq(&second, &plan(&new)));
+        drop((new, second));
+        planner.keep_only(std::iter::empty());
+        let told = format!("{planner:?}");
+        assert!(told.contains("plans: 0") && told.matches("kept: 0").count() == 2, "{told}");
+    }
 }

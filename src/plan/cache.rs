@@ -7,6 +7,7 @@ use super::{Plan, PlanInputs, SessionView};
 use crate::catalog::Catalog;
 use crate::identity::Caller;
 use crate::types::Oid;
+use crate::world::World;
 use quick_cache::sync::Cache;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -33,9 +34,14 @@ impl Key {
             caller: Arc::clone(caller),
             session: Arc::clone(session),
             // Several warehouses count their versions apart: the snapshot's own catalog tells them apart.
-            world: (Arc::as_ptr(&world.catalog) as usize, world.version),
+            world: identity(world),
         }
     }
+}
+
+/// What tells a snapshot from every other that is alive.
+pub(super) fn identity(world: &World) -> (usize, u64) {
+    (Arc::as_ptr(&world.catalog) as usize, world.version)
 }
 
 #[cfg(feature = "disarm")]
@@ -101,6 +107,11 @@ impl PlanCache {
             Some(until) if now >= until => None,
             _ => Some(entry.plan),
         }
+    }
+
+    /// Keeps the plans of these worlds alone.
+    pub fn keep_only(&self, worlds: &[(usize, u64)]) {
+        self.plans.retain(|key, _| worlds.contains(&key.world));
     }
 
     pub fn put(&self, key: Key, plan: Arc<Plan>, inputs: &PlanInputs) {

@@ -1,11 +1,12 @@
 //! Strings of statements to plans.
 
-use super::cache::{Key, PlanCache};
+use super::cache::{self, Key, PlanCache};
 use super::{Plan, Progress, statement};
 use crate::error::{Family, Refusal, SqlState};
 use crate::policy::kept::ByDecision;
 use crate::rewrite::Body;
 use crate::sql::{self, tree::Tree};
+use crate::world::World;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -61,6 +62,14 @@ impl Planner {
 }
 
 impl Planner {
+    /// Forgets what was made under other worlds than these, which are in force: it is never asked for again, and holds their catalogs.
+    pub fn keep_only<'w>(&self, worlds: impl Iterator<Item = &'w World>) {
+        let worlds: Vec<_> = worlds.map(cache::identity).collect();
+        self.cache.keep_only(&worlds);
+        self.kept.bodies.prune();
+        self.kept.expected.prune();
+    }
+
     /// Plans every statement of `text` (INVARIANT all-statements): either all are planned or the first refusal is returned
     /// and nothing may be sent. An empty string gives an empty list.
     ///

@@ -7,10 +7,11 @@ use crate::identity::Caller;
 use quick_cache::Equivalent;
 use quick_cache::sync::Cache;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 
-/// Values derived from decisions, by the decision's address: each entry holds its decision, so that no other can take the address.
+/// Values derived from decisions, by the decision's address: each entry holds the place of its decision, so that no other can take the
+/// address, and not the decision itself.
 ///
 /// Decisions of system relations are made anew for every statement and are large: what is derived from them is not kept.
 pub struct ByDecision<V> {
@@ -23,7 +24,7 @@ struct Weight;
 
 impl<V> quick_cache::Weighter<(usize, u8), Kept<V>> for Weight {
     fn weight(&self, _: &(usize, u8), kept: &Kept<V>) -> u64 {
-        u64::try_from(kept.decision.weight()).unwrap_or(u64::MAX).saturating_add(256)
+        u64::try_from(kept.weight).unwrap_or(u64::MAX).saturating_add(256)
     }
 }
 
@@ -31,13 +32,14 @@ impl<V> quick_cache::Weighter<(usize, u8), Kept<V>> for Weight {
 const KEPT_BYTES: u64 = 4 * 1024 * 1024;
 
 struct Kept<V> {
-    decision: Arc<RelationDecision>,
+    decision: Weak<RelationDecision>,
+    weight: usize,
     value: Arc<V>,
 }
 
 impl<V> Clone for Kept<V> {
     fn clone(&self) -> Self {
-        Self { decision: Arc::clone(&self.decision), value: Arc::clone(&self.value) }
+        Self { decision: Weak::clone(&self.decision), weight: self.weight, value: Arc::clone(&self.value) }
     }
 }
 
@@ -62,13 +64,19 @@ impl<V> ByDecision<V> {
         }
         let key = (Arc::as_ptr(decision) as usize, variant);
         if let Some(kept) = self.kept.get(&key)
-            && Arc::ptr_eq(&kept.decision, decision)
+            && std::ptr::eq(kept.decision.as_ptr(), Arc::as_ptr(decision))
         {
             return Ok(kept.value);
         }
         let value = Arc::new(make()?);
-        self.kept.insert(key, Kept { decision: Arc::clone(decision), value: Arc::clone(&value) });
+        let (place, weight) = (Arc::downgrade(decision), decision.weight());
+        self.kept.insert(key, Kept { decision: place, weight, value: Arc::clone(&value) });
         Ok(value)
+    }
+
+    /// Forgets what was derived from decisions that are no more.
+    pub fn prune(&self) {
+        self.kept.retain(|_, kept| kept.decision.strong_count() > 0);
     }
 }
 

@@ -12,6 +12,7 @@ pub mod connection;
 pub mod deciding;
 pub mod engine;
 pub mod eviction;
+mod forgetting;
 pub mod handshake;
 pub mod instead;
 pub mod login;

@@ -59,6 +59,7 @@ impl Proxy {
             return Err(vec![Problem::in_file(&config.file, "no address to listen on", "add one to `listen`")]);
         };
         tokio::spawn(super::eviction::watch(Arc::downgrade(&shared.eviction)));
+        tokio::spawn(super::forgetting::watch(Arc::downgrade(&shared.planner), shared.worlds.clone()));
         let (stop, stopped) = watch::channel(false);
         let (addresses, listeners): (Vec<_>, Vec<_>) = bound
             .into_iter()
