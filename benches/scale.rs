@@ -138,7 +138,7 @@ async fn main() {
         let loaded = timed("governance documents", || governance::load(&config.governance));
         let declared: Declared = loaded.declared;
         timed("identities", || {
-            Directory::load(&config.identity, &declared.projects, &declared.purposes, &config.secret)
+            Directory::load(&config.identities(), &declared.projects, &declared.purposes, &config.secret)
         })
         .expect("identities");
         let begin = Instant::now();

@@ -15,8 +15,10 @@ use std::time::Instant;
 /// Who a session's records are about.
 #[derive(Debug, Clone)]
 pub struct Who {
-    /// Login name.
+    /// Who logged in.
     pub user: Arc<str>,
+    /// The temporary account by which he did.
+    pub account: Option<Arc<str>>,
     /// Whom the login acts for: the statements are his.
     pub acting_for: Option<Arc<str>>,
     /// Database name the client gave.
@@ -32,7 +34,7 @@ impl Who {
     fn names(&self) -> (&str, Option<&str>) {
         match &self.acting_for {
             Some(user) => (user, Some(&self.user)),
-            None => (&self.user, None),
+            None => (&self.user, self.account.as_deref()),
         }
     }
 }
@@ -154,8 +156,10 @@ fn kind(plan: &Plan) -> &str {
 /// Who tries to log in.
 #[derive(Debug, Clone, Copy)]
 pub struct By<'a> {
-    /// The name given.
+    /// The name given; once somebody has logged in, who he is.
     pub user: &'a str,
+    /// The name given, when that is a temporary account of his.
+    pub login: Option<&'a str>,
     /// The database given.
     pub database: &'a str,
     /// From where.
@@ -166,10 +170,11 @@ pub struct By<'a> {
 
 /// A login, or why there is none: the client is not told `why`, which holds nothing of what was presented.
 pub fn login(by: &By<'_>, refusal: Option<&Refusal>, why: Option<&str>) {
-    let By { user, database, peer, method } = by;
+    let By { user, login, database, peer, method } = by;
     tracing::info!(
         target: "audit",
         user,
+        login,
         database,
         %peer,
         method,

@@ -2,14 +2,19 @@
 //!
 //! In: arguments. Out: what a command prints, and an exit code. Must never: hold logic that a room has.
 
+pub mod account;
 pub mod check;
 pub mod demo;
 pub mod diff;
 pub mod explain;
 pub mod fingerprint;
+pub mod keeping;
 pub mod open_files;
+pub mod password;
 pub mod serve;
+pub mod token;
 pub mod unmask;
+pub mod user;
 pub mod verifier;
 
 use clap::{Parser, Subcommand};
@@ -47,6 +52,15 @@ pub enum Command {
     Demo(demo::Demo),
     /// Undo the mask Reversible under an approved request.
     Unmask(unmask::Args),
+    /// Add, list, disable, revoke and expire users.
+    #[command(subcommand)]
+    User(user::Args),
+    /// Make, list and revoke API tokens.
+    #[command(subcommand)]
+    Token(token::Args),
+    /// Make, list and revoke temporary SQL accounts, each for one user.
+    #[command(subcommand)]
+    Account(account::Args),
     /// Make the stored verifier of a password for the identity file.
     Verifier {
         /// Print a whole entry of the identity file for this user.
@@ -59,6 +73,8 @@ impl Command {
     /// What is logged when the environment says nothing: the demo's own words come first.
     pub fn log_filter(&self) -> &'static str {
         match self {
+            // What they did is for the record; what they say comes first.
+            Self::User(_) | Self::Token(_) | Self::Account(_) => "warn,audit=info",
             Self::Demo(_) | Self::Explain(_) | Self::Fingerprint(_) | Self::Diff(_) => "warn",
             Self::Serve(_) | Self::Unmask(_) | Self::Check { .. } | Self::Verifier { .. } => "info",
         }
@@ -97,6 +113,9 @@ pub async fn run(cli: Cli) -> ExitCode {
         }
         Command::Demo(demo) => demo.run().await.map(|()| true).map_err(io::Error::other),
         Command::Unmask(args) => unmask::run(&args, &mut io::stdout()).await,
+        Command::User(args) => user::run(&args, &mut io::stdout()),
+        Command::Token(args) => token::run(&args, &mut io::stdout()),
+        Command::Account(args) => account::run(&args, &mut io::stdout()),
         Command::Verifier { user } => verifier::run(user.as_deref(), &mut io::stdout()).map(|()| true),
     };
     match done {

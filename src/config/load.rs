@@ -9,6 +9,7 @@ use crate::catalog::vouch::Vouching;
 use crate::governance::model::Origin;
 use crate::governance::problem::Problem;
 use crate::governance::tree::Node;
+use crate::identity::accounts::USUAL;
 use crate::sql;
 use crate::types::QualifiedName;
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,6 +54,7 @@ impl Context<'_> {
         let authentication = super::authentication::read(self, reader, top, tls.as_ref(), tls_node.is_some());
         let governance = reader.required(top, "governance").and_then(|node| self.path(reader, node));
         let identity = reader.required(top, "identity").and_then(|node| self.path(reader, node));
+        let accounts = reader.optional(top, "accounts").and_then(|node| self.path(reader, node));
         let acknowledgements = reader.optional(top, "acknowledgements").and_then(|node| self.path(reader, node));
         let secret = reader.required(top, "secret").and_then(|node| self.master(reader, node));
         let (declared, connections) = self.connections(reader, top);
@@ -70,6 +72,11 @@ impl Context<'_> {
             authentication,
             acknowledgements: acknowledgements.unwrap_or_else(|| beside(governance.as_deref())),
             governance: governance?,
+            accounts_named: accounts.is_some(),
+            accounts: match accounts {
+                Some(path) => path,
+                None => identity.as_ref()?.with_file_name(USUAL),
+            },
             identity: identity?,
             secret: secret?,
             connections: connections.into_iter().map(|(key, (_, connection))| (key, connection)).collect(),

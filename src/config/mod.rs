@@ -6,6 +6,7 @@
 pub mod authentication;
 mod impersonation;
 mod load;
+pub mod places;
 pub(crate) mod reader;
 pub(crate) mod secret;
 pub mod tls;
@@ -16,6 +17,7 @@ use crate::catalog::vouch::Vouching;
 use crate::governance::model::Origin;
 use crate::governance::problem::Problem;
 use crate::identity::Actor;
+use crate::identity::accounts::Files;
 use crate::policy::told::Telling;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -38,6 +40,10 @@ pub struct Config {
     pub governance: PathBuf,
     /// The identity file.
     pub identity: PathBuf,
+    /// The accounts file, that the command line writes.
+    pub accounts: PathBuf,
+    /// Whether the accounts file is named: then it has to be there.
+    pub accounts_named: bool,
     /// The file of acknowledgements: a JSON line for each acceptance.
     pub acknowledgements: PathBuf,
     /// Master secret: salts of data sources and mock logins are derived from it.
@@ -65,6 +71,11 @@ impl Config {
     /// Every problem found, each with file, line and remedy.
     pub fn load(path: &Path) -> Result<Self, Vec<Problem>> {
         load::load(path, &|name| std::env::var_os(name))
+    }
+
+    /// Where identities are written.
+    pub fn identities(&self) -> Files {
+        Files { identity: self.identity.clone(), accounts: self.accounts.clone(), named: self.accounts_named }
     }
 
     /// The connection behind the database name a client gave.

@@ -25,6 +25,13 @@ pub(crate) struct Entries<'a> {
     known: Vec<&'static str>,
 }
 
+impl Entries<'_> {
+    /// What was not taken is somebody else's to read.
+    pub(crate) fn leave(&mut self) {
+        self.rest.clear();
+    }
+}
+
 impl Reader {
     /// Opens a file that holds exactly one document, a mapping, and hands it to `read`. Warnings come along with the value.
     pub(crate) fn open<T>(

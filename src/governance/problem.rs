@@ -128,7 +128,8 @@ pub fn render(problems: &[Problem], color: bool) -> String {
 
 /// The file's text with secrets blanked, when it can be read as text.
 fn readable(path: &Path) -> Option<Arc<str>> {
-    if path.as_os_str().is_empty() {
+    // A pipe would have the reader wait for a writer.
+    if path.as_os_str().is_empty() || !path.is_file() {
         return None;
     }
     let text = std::fs::read_to_string(path).ok()?;

@@ -4,6 +4,7 @@
 //! every statement, so that a user disabled or expired since is refused. Must never: tell an unknown user from a known one, or a project
 //! that does not exist from one the caller is not in.
 
+use super::accounts::{Files, is_made};
 use super::acknowledgement::Acknowledgement;
 use super::file::{Identities, User, is_name};
 use super::login::Login;
@@ -15,24 +16,26 @@ use crate::governance::model::{Audience, Equalization, Owner, Project, Purpose};
 use crate::governance::problem::Problem;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::Arc;
 
 /// Users, groups, attributes and projects as one immutable set.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Directory {
     identities: Identities,
     projects: BTreeMap<Arc<str>, ProjectEntry>,
     mock: Mock,
 }
 
-/// How the login of nobody looks: like that of most.
-#[derive(Debug)]
+/// How the login of nobody looks: like that of most people, or of most of what the command line makes, as its name looks.
+#[derive(Debug, Clone)]
 struct Mock {
     secret: Secret,
-    iterations: u32,
-    salt_length: usize,
+    people: Shape,
+    made: Shape,
 }
+
+/// Iteration count and salt length of a verifier.
+type Shape = (u32, usize);
 
 /// A project as one of its members sees it.
 #[derive(Debug)]
@@ -53,7 +56,7 @@ pub struct Membership<'a> {
     pub under: Option<Caller>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct ProjectEntry {
     name: String,
     description: Option<String>,
@@ -75,6 +78,9 @@ struct Equalized {
     required: Option<Audience>,
 }
 
+/// The shape of a verifier that nothing else is said about.
+const USUAL: Shape = (DEFAULT_ITERATIONS, SALT_LENGTH);
+
 impl Default for Directory {
     /// Nobody, and logins that lead nowhere.
     fn default() -> Self {
@@ -83,24 +89,24 @@ impl Default for Directory {
         Self {
             identities: Identities::default(),
             projects: BTreeMap::new(),
-            mock: Mock { secret: Secret::new(key), iterations: DEFAULT_ITERATIONS, salt_length: SALT_LENGTH },
+            mock: Mock { secret: Secret::new(key), people: USUAL, made: USUAL },
         }
     }
 }
 
 impl Directory {
-    /// Reads the identity file and joins it with the declared projects. `secret` is the master secret of the configuration: the salts
+    /// Reads identities and joins them with the declared projects. `secret` is the master secret of the configuration: the salts
     /// shown to unknown users are derived from it, so that they survive a restart. Warnings come along.
     ///
     /// # Errors
     /// Every problem of the file, and every project member that does not exist.
     pub fn load(
-        path: &Path,
+        files: &Files,
         projects: &[Project],
         purposes: &[Purpose],
         secret: &Secret,
     ) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
-        let (identities, warnings) = super::file::load(path)?;
+        let (identities, warnings) = files.load()?;
         Self::new(identities, projects, purposes, secret).map(|directory| (directory, warnings))
     }
 
@@ -135,12 +141,14 @@ impl Directory {
     fn verifier_at(&self, name: &str, now: Timestamp) -> LoginVerifier {
         match self.identities.users.get_key_value(name) {
             Some((name, user)) => match &user.verifier {
-                Some(verifier) if may_log_in(user, now) => LoginVerifier::real(Arc::clone(name), verifier.clone()),
+                Some(verifier) if may_log_in(user, now) && !user.revoked.contains(&verifier.fingerprint()) => {
+                    LoginVerifier::real(Arc::clone(name), verifier.clone())
+                }
                 // The salt a client has seen stays the same: a change would tell that the user was disabled.
                 Some(verifier) => LoginVerifier::barred(Arc::clone(name), verifier.clone()),
                 None => self.mock.of(name),
             },
-            None => self.mock.of(name),
+            None => self.verifier_of_account(name, now).unwrap_or_else(|| self.mock.of(name)),
         }
     }
 
@@ -172,13 +180,14 @@ impl Directory {
             return Err(Refusal::new(Family::Denied, SqlState::INVALID_AUTHORIZATION, text)
                 .with_hint("Log in again with a token or certificate that is still good."));
         }
-        let Some(caller) = self.plain(login, now) else {
+        let Some(caller) = self.plain(login, now).filter(|_| !self.is_revoked(login, now)) else {
             return Err(Refusal::new(
                 Family::Denied,
                 SqlState::INVALID_AUTHORIZATION,
-                format!("role \"{}\" is not permitted to log in", login.user),
+                format!("role \"{}\" is not permitted to log in", login.name()),
             ));
         };
+        login.stays(project)?;
         match project {
             Some(key) => self.under(&caller, key),
             None => Ok(caller),
@@ -236,7 +245,8 @@ impl Directory {
             (Some(user), brought) => may_log_in(user, now) && brought.is_none_or(|brought| user.iam == brought.iam),
             (None, brought) => brought.is_some_and(|brought| brought.alone),
         };
-        if fine { Ok(()) } else { Err(format!("role \"{}\" is not permitted to log in any more", login.user)) }
+        let fine = fine && !self.is_revoked(login, now) && self.account_may_act(login, now);
+        if fine { Ok(()) } else { Err(format!("role \"{}\" is not permitted to log in any more", login.name())) }
     }
 
     /// Who logged in, under no project. A token speaks for users of its own provider only: somebody of that name with another provider is
@@ -247,7 +257,7 @@ impl Directory {
             (Some((_, user)), _) if !may_log_in(user, now) => return None,
             (Some((_, user)), Some(brought)) if user.iam != brought.iam => return None,
             (Some((name, user)), _) => of_user(name, user),
-            (None, Some(brought)) if brought.alone && is_name(&login.user) => Caller {
+            (None, Some(brought)) if brought.alone && is_name(&login.user) && !is_made(&login.user) => Caller {
                 user: Arc::clone(&login.user),
                 iam: Arc::clone(&brought.iam),
                 groups: BTreeSet::new(),
@@ -287,6 +297,11 @@ impl Directory {
         self.identities.users.contains_key(user)
     }
 
+    /// Whether there was an accounts file.
+    pub fn has_accounts_file(&self) -> bool {
+        self.identities.kept
+    }
+
     /// All groups, in order.
     pub fn groups(&self) -> impl Iterator<Item = &Entitlement> {
         self.identities.groups.keys()
@@ -301,17 +316,22 @@ impl Directory {
 impl Mock {
     /// The iteration count and salt length most verifiers have.
     fn like(identities: &Identities, secret: &Secret) -> Self {
-        let mut shapes: BTreeMap<(u32, usize), usize> = BTreeMap::new();
-        for verifier in identities.users.values().filter_map(|user| user.verifier.as_ref()) {
+        let (mut people, mut made) = (BTreeMap::new(), BTreeMap::new());
+        let users = identities.users.iter().filter_map(|(name, user)| Some((name, user.verifier.as_ref()?)));
+        let accounts = identities.temporary.iter().map(|(name, account)| (name, &account.verifier));
+        for (name, verifier) in users.chain(accounts) {
+            let shapes: &mut BTreeMap<Shape, usize> = if is_made(name) { &mut made } else { &mut people };
             *shapes.entry((verifier.iterations(), verifier.salt_length())).or_default() += 1;
         }
-        let most = shapes.into_iter().max_by_key(|(_, count)| *count).map(|(shape, _)| shape);
-        let (iterations, salt_length) = most.unwrap_or((DEFAULT_ITERATIONS, SALT_LENGTH));
-        Self { secret: secret.derive("mock login"), iterations, salt_length }
+        let most = |shapes: BTreeMap<Shape, usize>| {
+            shapes.into_iter().max_by_key(|(_, count)| *count).map_or(USUAL, |(shape, _)| shape)
+        };
+        Self { secret: secret.derive("mock login"), people: most(people), made: most(made) }
     }
 
     fn of(&self, name: &str) -> LoginVerifier {
-        LoginVerifier::mock(name, self.secret.expose(), self.iterations, self.salt_length)
+        let (iterations, salt_length) = if is_made(name) { self.made } else { self.people };
+        LoginVerifier::mock(name, self.secret.expose(), iterations, salt_length)
     }
 }
 
@@ -505,6 +525,9 @@ fn unknown_members(identities: &Identities, projects: &[Project]) -> Vec<Problem
     }
     problems
 }
+
+mod ended;
+mod temporary;
 
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@
 //! that are not declared and malformed verifiers are errors. Must never: repeat a verifier in a problem.
 
 use super::Entitlement;
+use super::accounts::{Temporary, is_made};
 use super::scram::Verifier;
 use crate::config::reader::{Entries, Reader};
 use crate::governance::model::Origin;
@@ -27,6 +28,10 @@ pub struct Identities {
     pub users: BTreeMap<Arc<str>, User>,
     /// Groups by name and provider, with their attributes.
     pub groups: BTreeMap<Entitlement, Attributes>,
+    /// Temporary SQL accounts by login name: of the accounts file alone.
+    pub temporary: BTreeMap<Arc<str>, Temporary>,
+    /// Whether there was an accounts file.
+    pub kept: bool,
 }
 
 /// A user.
@@ -44,6 +49,10 @@ pub struct User {
     pub disabled: bool,
     /// May not log in from this instant on.
     pub expires: Option<jiff::Timestamp>,
+    /// Fingerprints of verifiers that are good for nothing any more.
+    pub revoked: BTreeSet<[u8; 32]>,
+    /// The accounts file has him, and not the identity file.
+    pub kept: bool,
 }
 
 /// Reads the file; warnings come along.
@@ -121,6 +130,8 @@ fn read_user(
         expires: reader.optional(&mut entries, "expires").and_then(|node| read_instant(reader, node)),
         verifier,
         iam,
+        revoked: BTreeSet::new(),
+        kept: false,
     };
     for node in reader.optional(&mut entries, "groups").map(|n| reader.list(n)).unwrap_or_default() {
         let Some(group) = read_membership(reader, node, &user.iam, groups) else { continue };
@@ -145,6 +156,12 @@ fn read_name(reader: &mut Reader, node: &Node) -> Option<Arc<str>> {
         let origin = reader.origin(node);
         let message = format!("a login name has at most {MAX_NAME} bytes and no control characters");
         reader.error(&origin, message, "choose another name");
+        return None;
+    }
+    if is_made(&name) {
+        let origin = reader.origin(node);
+        let message = "names like this are kept for API tokens and temporary accounts";
+        reader.error(&origin, message, "make one with `sqlveil token` or `sqlveil account`, or choose another name");
         return None;
     }
     Some(name.into())

@@ -7,6 +7,7 @@
 //! HMAC-SHA-256 (RFC 2104) of the login's name, a line feed, and everything before ` signature=`.
 
 use super::Directory;
+use super::accounts::is_token;
 use crate::config::Secret;
 use crate::config::secret::hmac;
 use crate::error::{Refusal, SqlState};
@@ -81,7 +82,8 @@ impl Actor {
     /// # Errors
     /// 42501, whatever the reason.
     pub fn permits(&self, directory: &Directory, user: &str) -> Result<(), Refusal> {
-        if self.services.contains(user) {
+        // A token is nobody's end user: what it may do is for who has its secret.
+        if self.services.contains(user) || is_token(user) {
             return Err(denied(user));
         }
         let caller = directory.caller(user, None).map_err(|_| denied(user))?;

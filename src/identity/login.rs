@@ -1,6 +1,6 @@
 //! What a login proved, for as long as its session lives.
 //!
-//! In: an authentication that succeeded. Out: the name, until when it is good, and what the proof itself says of the caller. Must never:
+//! In: an authentication that succeeded. Out: the user, until when it is good, and what the proof itself says of the caller. Must never:
 //! hold the proof (a password, a token), or change during a session.
 
 use super::Entitlement;
@@ -17,6 +17,19 @@ pub struct Login {
     pub until: Option<Timestamp>,
     /// What a token says of its user.
     pub brought: Option<Arc<Brought>>,
+    /// The fingerprint of the verifier that the password was checked against.
+    pub verifier: Option<[u8; 32]>,
+    /// The temporary account by which the user logged in.
+    pub account: Option<Arc<Bound>>,
+}
+
+/// What a temporary account holds its user to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bound {
+    /// Its login name.
+    pub name: Arc<str>,
+    /// The only project, or that there is none.
+    pub project: Option<Arc<str>>,
 }
 
 /// Entitlements that came with the login instead of being in the identity file.
@@ -35,7 +48,12 @@ pub struct Brought {
 impl Login {
     /// A login that proved a name and nothing else, good until further notice.
     pub fn of(user: impl Into<Arc<str>>) -> Self {
-        Self { user: user.into(), until: None, brought: None }
+        Self { user: user.into(), until: None, brought: None, verifier: None, account: None }
+    }
+
+    /// The name that logged in.
+    pub fn name(&self) -> &Arc<str> {
+        self.account.as_ref().map_or(&self.user, |account| &account.name)
     }
 
     /// Whether it has ended by its own terms.

@@ -1,7 +1,9 @@
 //! Who is calling: users with verifiers, groups, attributes; how a name is proved.
 //!
-//! In: the identity file, a login attempt. Out: a [`Caller`]. Pure but for [`keyring`] and [`ldap`], which ask others over the network. Must never: keep a password, tell an unknown user from a wrong password.
+//! In: the identity file, a login attempt. Out: a [`Caller`]. Pure but for [`keyring`] and [`ldap`], which ask others over the network,
+//! and for the files of acknowledgements and accounts. Must never: keep a password, tell an unknown user from a wrong password.
 
+pub mod accounts;
 pub mod acknowledgement;
 pub mod bearer;
 pub mod certificate;
@@ -18,7 +20,7 @@ pub use acknowledgement::{Acknowledgement, Acknowledgements};
 pub use directory::{Directory, Membership};
 pub use file::Identities;
 pub use impersonation::{Actor, Signed, Ways};
-pub use login::{Brought, Login};
+pub use login::{Bound, Brought, Login};
 pub use scram::{LoginVerifier, ServerExchange, Verifier};
 
 use std::collections::{BTreeMap, BTreeSet};

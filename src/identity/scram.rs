@@ -141,6 +141,11 @@ impl Verifier {
         Self::from_password(password, DEFAULT_ITERATIONS, &salt)
     }
 
+    /// Stands for it where it is itself not to be kept: a SHA-256 of its text.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        Sha256::digest(self.to_string()).into()
+    }
+
     /// Iteration count.
     pub fn iterations(&self) -> u32 {
         self.iterations

@@ -181,11 +181,16 @@ impl Surroundings for Live {
         self.actor.as_deref()
     }
 
+    fn may_leave(&self) -> Result<(), Refusal> {
+        self.login.stays(None)
+    }
+
     fn acknowledge(&self, world: &World, user: &str, project: &str) -> Result<(), Refusal> {
         self.permitted(world, user)?;
         let caller = world.directory.caller_of(&self.login_of(user), Some(project))?;
+        self.login.may_accept()?;
         let asked = world.directory.acknowledgements(project);
-        let login = (*self.login.user != *user).then_some(&*self.login.user);
+        let login = Some(&**self.login.name()).filter(|login| *login != user);
         self.acknowledgements.accept(&caller, login, project, asked).map_err(|error| unkept(&error))?;
         audit::acknowledged(user, login, project, asked);
         Ok(())
@@ -354,7 +359,7 @@ async fn enter(shared: &Shared, socket: TcpStream, peer: SocketAddr) -> Result<O
     let secure = matches!(client, Client::Tls(_));
     let asking = Asking { address: peer.ip(), tls: secure, database: &wish.database, user: &user };
     let demand = Demand::of(rules, &asking);
-    let by = audit::By { user: &user, database: &wish.database, peer, method: demand.method() };
+    let by = audit::By { user: &user, login: None, database: &wish.database, peer, method: demand.method() };
     let attempt = match shared.attempts.begin(&user, peer.ip()) {
         Ok(attempt) => attempt,
         Err(refusal) => {
@@ -384,19 +389,23 @@ async fn enter(shared: &Shared, socket: TcpStream, peer: SocketAddr) -> Result<O
         }
     };
     attempt.worked();
-    audit::login(&by, None, None);
-    let seat = match Seat::take(shared, &user) {
+    // A temporary account is its user from here on.
+    let account = login.account.as_ref().map(|bound| Arc::clone(&bound.name));
+    audit::login(&audit::By { user: &login.user, login: account.as_deref(), ..by }, None, None);
+    let seat = match Seat::take(shared, &login.user) {
         Ok(seat) => seat,
         Err(refusal) => return Err(Broken::Refused(Box::new(client), refusal)),
     };
     let who = Who {
-        user,
+        user: Arc::clone(&login.user),
+        account,
         acting_for: None,
         database: wish.database.as_str().into(),
         application: wish.application.as_str().into(),
         session: 0,
     };
-    let project = wish.project.clone().or(project);
+    let bound = login.account.as_ref().and_then(|bound| bound.project.as_deref().map(str::to_owned));
+    let project = wish.project.clone().or(project).or(bound);
     Ok(Some((client, Entry { greeted, wish, who, login: Arc::new(login), project, _seat: seat })))
 }
 
@@ -423,7 +432,8 @@ async fn begin(shared: &Shared, entry: &mut Entry) -> Result<Begun, Refusal> {
     let world = shared.worlds.get(&connection.key).ok_or_else(|| Refusal::internal("no world for a connection"))?;
     let pool = shared.pools.get(&connection.key).ok_or_else(|| Refusal::internal("no pool for a connection"))?;
     let (directory, project) = (Arc::clone(&world.load().directory), entry.project.as_deref());
-    let actor = shared.config.impersonation.get(&entry.login.user).cloned();
+    // What a login may do for others, a temporary account of its user may not.
+    let actor = shared.config.impersonation.get(&entry.login.user).filter(|_| entry.login.account.is_none()).cloned();
     // A project that is asked for together with a user is the user's.
     let named = entry.wish.user.as_deref().is_some_and(|user| *user != *entry.login.user);
     let for_another = actor.is_some() && (named || entry.wish.signs());

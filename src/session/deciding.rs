@@ -38,6 +38,10 @@ pub trait Surroundings: Send + Sync + 'static {
     fn actor(&self) -> Option<&Actor> {
         None
     }
+    /// Whether the login may act under no project.
+    fn may_leave(&self) -> Result<(), Refusal> {
+        Ok(())
+    }
     /// As [`crate::plan::Planner::plan_string`].
     fn plan(&self, sql: &str, progress: &mut dyn Progress) -> Result<Vec<Arc<Plan>>, Refusal>;
 }
@@ -456,7 +460,7 @@ impl<A: Surroundings> Deciding<A> {
                     let user = Arc::clone(self.acting());
                     self.around.caller(&world, &user, Some(key)).map(drop)
                 }
-                Some(_) | None => Ok(()),
+                Some(_) | None => self.around.may_leave(),
             },
             Some(Name::User) => {
                 value.filter(|user| !user.is_empty()).map_or(Ok(()), |user| self.check_user(user, local))

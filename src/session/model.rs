@@ -269,7 +269,14 @@ impl Model {
 }
 
 pub fn engine() -> Engine<Fake> {
-    let who = Who { user: "u".into(), acting_for: None, database: "d".into(), application: "a".into(), session: 1 };
+    let who = Who {
+        user: "u".into(),
+        account: None,
+        acting_for: None,
+        database: "d".into(),
+        application: "a".into(),
+        session: 1,
+    };
     let holding = Holding { statement_bytes: 1 << 20, statements: 100, portals: 100, longest: None };
     Engine::new(
         Deciding::new(Arc::new(Fake), who, Settings::new(None, None), holding, Scratching::new(true)),

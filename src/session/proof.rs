@@ -201,9 +201,10 @@ impl Proof<'_> {
         Ok(login)
     }
 
-    /// The login, if its user may be here.
+    /// The login, if its user may be here. Tokens and temporary accounts prove themselves by their secrets and by nothing else.
     fn known(&self, login: Login) -> Option<Login> {
-        self.directory.caller_of(&login, None).is_ok().then_some(login)
+        let may = !self.directory.has_secret_of_its_own(&login.user) && self.directory.caller_of(&login, None).is_ok();
+        may.then_some(login)
     }
 
     async fn scram(&self, exchange: &mut Exchange<'_>, unbound: bool, attempt: &Attempt) -> Result<Login, Failed> {
@@ -231,7 +232,7 @@ impl Proof<'_> {
         let reply = scram.client_final(&last)?;
         backend::authentication_sasl_final(&mut exchange.out, &reply);
         exchange.accept().await?;
-        Ok(Login::of(Arc::clone(self.user)))
+        Ok(self.directory.login_of(self.user))
     }
 
     async fn bearer(&self, exchange: &mut Exchange<'_>, issuer: &str, attempt: &Attempt) -> Result<Login, Failed> {
@@ -284,8 +285,11 @@ impl Proof<'_> {
         if !keyring.issuer().claims.map.leads(&proven.name, self.user) {
             return Err(no(refusal, "the token is about somebody else".to_owned()));
         }
-        let login =
-            Login { user: Arc::clone(self.user), until: Some(proven.until), brought: Some(Arc::new(proven.brought)) };
+        let login = Login {
+            until: Some(proven.until),
+            brought: Some(Arc::new(proven.brought)),
+            ..Login::of(Arc::clone(self.user))
+        };
         self.known(login).ok_or_else(|| no(refusal, "the user of the token may not log in here".to_owned()))
     }
 
@@ -295,6 +299,7 @@ impl Proof<'_> {
         // The server is asked whoever it is: an answer without asking would be quicker.
         let right = ldap::check(server, self.user, password).await;
         let caller = self.directory.caller(self.user, None).ok();
+        let caller = caller.filter(|_| !self.directory.has_secret_of_its_own(self.user));
         let ours = caller.is_some_and(|caller| server.iam.as_ref().is_none_or(|iam| *iam == caller.iam));
         match right {
             Ok(true) if ours => Ok(Login::of(Arc::clone(self.user))),

@@ -1,4 +1,4 @@
-//! The documents of administrators, read as one set: the governance directory and the identity file.
+//! The documents of administrators, read as one set: the governance directory, the identity file, the accounts file.
 //!
 //! In: the configuration. Out: [`Documents`], or every problem. Must never: take a directory that is being written for a finished
 //! one; the files are read between two equal fingerprints.
@@ -89,7 +89,7 @@ fn read_once(config: &Config) -> Read {
 
 fn directory(config: &Config, declared: &Declared) -> Result<(Directory, Vec<Problem>), Vec<Problem>> {
     let (directory, mut warnings) =
-        Directory::load(&config.identity, &declared.projects, &declared.purposes, &config.secret)?;
+        Directory::load(&config.identities(), &declared.projects, &declared.purposes, &config.secret)?;
     warnings.extend(strangers(&directory, declared));
     Ok((directory, warnings))
 }
@@ -155,7 +155,7 @@ fn connections(config: &Config, data: &[DataDocument]) -> Vec<Problem> {
     problems
 }
 
-/// The fingerprint of the governance directory and the identity file as they are now. What cannot be read counts as such.
+/// The fingerprint of the governance directory, the identity and the accounts file as they are now. What cannot be read counts as such.
 pub fn fingerprint(config: &Config) -> Fingerprint {
     let mut digest = Sha256::new();
     let mut unread = Vec::new();
@@ -174,6 +174,7 @@ pub fn fingerprint(config: &Config) -> Fingerprint {
         add_bytes(&mut digest, b"unread", problem.to_string().as_bytes());
     }
     add(&mut digest, "identity", &config.identity);
+    add(&mut digest, "accounts", &config.accounts);
     digest.finalize().into()
 }
 

@@ -8,6 +8,7 @@
 //! A session picks its handle once, by the connection behind its database name, and calls [`WorldHandle::load`] on every statement.
 
 mod documents;
+mod ends;
 mod load;
 mod reload;
 mod warehouse;

@@ -8,6 +8,7 @@
 //! sources it touches then refuse, which is safe, while the old binding would speak of a table that is no more.
 
 use super::documents::{self, Documents, Fingerprint};
+use super::ends::{Ends, Ticket};
 use super::load::{self, Attempt, attempt_all, once, read_documents, salts};
 use super::warehouse::Warehouse;
 use super::watch::Watch;
@@ -26,7 +27,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 const DEBOUNCE: Duration = Duration::from_millis(200);
 const LONGEST_DEBOUNCE: Duration = Duration::from_secs(2);
 /// How often the documents are looked at when no event came.
-const POLL: Duration = Duration::from_secs(10);
+pub(super) const POLL: Duration = Duration::from_secs(10);
 /// How soon a warehouse that could not confirm the policies is asked again.
 const RETRY: Duration = Duration::from_secs(2);
 
@@ -49,12 +50,12 @@ enum Request {
 /// Asks for reloads. Dropping it ends them; the worlds stay as they are.
 pub struct Reloader {
     requests: mpsc::Sender<Request>,
-    task: JoinHandle<()>,
+    tasks: [JoinHandle<()>; 2],
 }
 
 impl Drop for Reloader {
     fn drop(&mut self) {
-        self.task.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -66,6 +67,8 @@ impl Reloader {
     pub async fn start(config: Arc<Config>) -> Result<(Worlds, Self), Vec<Problem>> {
         // Watching begins before reading, so that no change falls in between.
         let (events, changed) = mpsc::channel(1);
+        let (also, changed_too) = mpsc::channel(1);
+        let events = [events, also];
         let watch = Watch::start(&config, events.clone());
         let mut loaded = load::load(&config).await;
         let (documents, warehouses) = (loaded.documents.take(), std::mem::take(&mut loaded.warehouses));
@@ -80,9 +83,12 @@ impl Reloader {
         };
         let legs =
             warehouses.into_iter().map(|w| Leg { warehouse: w, settled: true, stale: false, down: false }).collect();
+        let ends = Arc::new(Ends::new(config.identities(), worlds.clone()));
         let keeper = Keeper {
             salts: salts(&config),
             worlds: worlds.clone(),
+            read: Ticket::default(),
+            ends: Arc::clone(&ends),
             documents,
             tried: fingerprint,
             legs,
@@ -91,8 +97,8 @@ impl Reloader {
             config,
         };
         let (requests, inbox) = mpsc::channel(8);
-        let task = tokio::spawn(keeper.run(inbox, changed));
-        Ok((worlds, Self { requests, task }))
+        let tasks = [tokio::spawn(keeper.run(inbox, changed)), tokio::spawn(ends.run(changed_too))];
+        Ok((worlds, Self { requests, tasks }))
     }
 
     /// Asks for a reload of documents and catalogs and does not wait (SIGHUP).
@@ -130,10 +136,14 @@ struct Keeper {
     worlds: Worlds,
     /// The documents in force.
     documents: Arc<Documents>,
+    /// When they were read.
+    read: Ticket,
+    /// Who has ended since.
+    ends: Arc<Ends>,
     /// Fingerprint of the documents last tried, good or bad.
     tried: Fingerprint,
     legs: Vec<Leg>,
-    events: mpsc::Sender<()>,
+    events: [mpsc::Sender<()>; 2],
     _watch: Watch,
 }
 
@@ -157,7 +167,7 @@ impl Keeper {
                     }
                 },
                 Some(()) = changed.recv() => {
-                    quiet(&mut changed).await;
+                    quiet(&mut changed, LONGEST_DEBOUNCE).await;
                     // Folders may be new, links may lead elsewhere.
                     self._watch = Watch::start(&self.config, self.events.clone());
                     self.reload_if_changed().await;
@@ -179,12 +189,17 @@ impl Keeper {
 
     /// Reads documents and catalogs; publishes all of it or none of the documents.
     async fn reload(&mut self) -> Outcome {
+        let ends = Arc::clone(&self.ends);
+        // What ends somebody does not wait for the rest.
+        let _ = tokio::task::spawn_blocking(move || ends.look()).await;
+        let ticket = self.ends.ticket();
         let read = read_documents(&self.config).await;
         self.tried = read.fingerprint;
         let mut problems = read.problems;
         let Some(documents) = read.documents.map(Arc::new) else {
             return self.refused(problems);
         };
+        problems.extend(self.lost(&documents));
         let attempts = self.attempt(&documents).await;
         for attempt in &attempts {
             problems.extend(attempt.problems.iter().cloned());
@@ -199,11 +214,19 @@ impl Keeper {
             }
             return self.refused(problems);
         }
+        self.read = ticket;
         self.documents = documents;
         self.publish(attempts);
         log(&problems);
         tracing::info!(policies = self.documents.declared.policies.len(), "the documents were reloaded");
         Outcome::Published(problems)
+    }
+
+    /// An accounts file that is gone: whoever it kept out would be back in.
+    fn lost(&self, documents: &Documents) -> Option<Problem> {
+        let had = self.documents.directory.has_accounts_file() && !documents.directory.has_accounts_file();
+        let help = "put it back; {} in it if nothing of it shall hold any more";
+        had.then(|| Problem::in_file(&self.config.accounts, "the accounts file is not there any more", help))
     }
 
     fn refused(&self, mut problems: Vec<Problem>) -> Outcome {
@@ -266,8 +289,8 @@ impl Keeper {
             if let (Some(ruleset), Some(catalog), Some(handle)) =
                 (ruleset, &warehouse.catalog, self.worlds.get(&warehouse.connection.key))
             {
-                let directory = Arc::clone(&self.documents.directory);
-                let version = handle.publish(Arc::clone(catalog), Arc::new(ruleset), directory);
+                let directory = &self.documents.directory;
+                let version = self.ends.publish(handle, Arc::clone(catalog), Arc::new(ruleset), directory, self.read);
                 leg.stale = false;
                 tracing::info!(
                     connection = &*warehouse.connection.key,
@@ -295,9 +318,9 @@ impl Leg {
     }
 }
 
-/// Waits until no change came for a while.
-async fn quiet(changed: &mut mpsc::Receiver<()>) {
-    let end = Instant::now() + LONGEST_DEBOUNCE;
+/// Waits until no change came for a while, or for the longest time.
+pub(super) async fn quiet(changed: &mut mpsc::Receiver<()>, longest: Duration) {
+    let end = Instant::now() + longest;
     while Instant::now() < end && matches!(timeout(DEBOUNCE, changed.recv()).await, Ok(Some(()))) {}
 }
 

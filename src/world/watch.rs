@@ -15,13 +15,15 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Watches the governance directory with all below it, and the folders that hold it and the identity file, since editors and
+    /// Watches the governance directory with all below it, and the folders that hold it, the identity file and the accounts file, since editors and
     /// deployments replace files and links instead of writing into them. A path that cannot be watched is left to polling.
-    pub fn start(config: &Config, changed: mpsc::Sender<()>) -> Self {
+    pub fn start(config: &Config, changed: [mpsc::Sender<()>; 2]) -> Self {
         let notify = move |event: notify::Result<Event>| {
             if event.as_ref().map_or(true, matters) {
-                // A full channel already holds the news.
-                let _ = changed.try_send(());
+                for listener in &changed {
+                    // A full channel already holds the news.
+                    let _ = listener.try_send(());
+                }
             }
         };
         let mut watcher = match notify::recommended_watcher(notify) {
@@ -32,8 +34,13 @@ impl Watch {
             }
         };
         let mut paths = vec![(config.governance.clone(), RecursiveMode::Recursive)];
-        for path in [&config.governance, &config.identity] {
+        for path in [&config.governance, &config.identity, &config.accounts] {
             paths.push((folder_of(path), RecursiveMode::NonRecursive));
+        }
+        // Of a link, what it leads to is replaced, in a folder of its own.
+        for path in [&config.identity, &config.accounts].into_iter().filter(|path| path.is_symlink()) {
+            let target = std::fs::canonicalize(path).ok();
+            paths.extend(target.map(|target| (folder_of(&target), RecursiveMode::NonRecursive)));
         }
         for (path, mode) in paths {
             if let Err(error) = watcher.watch(&path, mode) {

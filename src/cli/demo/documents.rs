@@ -132,7 +132,7 @@ mod tests {
         assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
         assert_eq!(loaded.declared.policies.len(), 3);
         let (directory, _) = crate::identity::Directory::load(
-            &docker.join("identity.yaml"),
+            &crate::identity::accounts::Files::beside(&docker.join("identity.yaml")),
             &loaded.declared.projects,
             &loaded.declared.purposes,
             &crate::config::Secret::new(*b"0123456789abcdef"),
