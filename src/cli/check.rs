@@ -34,6 +34,7 @@ pub async fn run(file: &Path, out: &mut dyn Write, color: bool) -> io::Result<bo
     problems.extend(may_raise(&loaded));
     problems.extend(not_granted(&config, &loaded));
     problems.extend(unheard(&config).await);
+    problems.extend(world::directories::reach(&config).await);
     write!(out, "{}", render(&problems, color))?;
     report(out, &summary(&loaded), &problems)
 }

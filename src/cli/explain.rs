@@ -7,13 +7,13 @@
 use crate::config::Config;
 use crate::error::Refusal;
 use crate::governance::problem::{any_error, render};
-use crate::identity::Caller;
+use crate::identity::{Caller, Login};
 use crate::plan::{Plan, PlanInputs, Planner, Progress, SessionView};
 use crate::policy::explain::Explanation;
 use crate::sql;
 use crate::sql::tree::Tree;
 use crate::types::QualifiedName;
-use crate::world::{self, World};
+use crate::world::{self, Directories, World};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -85,7 +85,9 @@ pub async fn run(args: &Args, out: &mut dyn Write, color: bool) -> io::Result<bo
     };
     let (user, suffix) = world.directory.split_login(&args.user);
     let project = args.project.as_deref().or(suffix);
-    let caller = match world.directory.caller(user, project) {
+    // As at a login: what directories say belongs to the answer.
+    let login = Directories::new(&config).introduce(&world.directory, Login::of(user)).await;
+    let caller = match world.directory.caller_of(&login, project) {
         Ok(caller) => Arc::new(caller),
         Err(refusal) => {
             writeln!(out, "the caller is refused: {refusal}")?;

@@ -51,7 +51,10 @@ impl Context<'_> {
         let listen = self.listen(reader, top);
         let tls_node = reader.optional(top, "tls");
         let tls = tls_node.and_then(|node| self.server_tls(reader, node));
-        let authentication = super::authentication::read(self, reader, top, tls.as_ref(), tls_node.is_some());
+        let servers = super::authentication::servers(self, reader, top);
+        let directories = super::directories::read(self, reader, top, &servers);
+        let tls_given = (tls.as_ref(), tls_node.is_some());
+        let authentication = super::authentication::read(self, reader, top, tls_given, servers, directories.is_some());
         let governance = reader.required(top, "governance").and_then(|node| self.path(reader, node));
         let identity = reader.required(top, "identity").and_then(|node| self.path(reader, node));
         let accounts = reader.optional(top, "accounts").and_then(|node| self.path(reader, node));
@@ -70,6 +73,7 @@ impl Context<'_> {
             listen,
             tls: tls.map(Arc::new),
             authentication,
+            directories: directories.unwrap_or_default(),
             acknowledgements: acknowledgements.unwrap_or_else(|| beside(governance.as_deref())),
             governance: governance?,
             accounts_named: accounts.is_some(),
@@ -234,20 +238,48 @@ impl Context<'_> {
         (declared, connections)
     }
 
-    fn connection(&self, reader: &mut Reader, key: &str, node: &Node) -> Option<Connection> {
+    /// A database with nothing but where it is and the login to it.
+    pub(super) fn database(&self, reader: &mut Reader, key: &str, node: &Node) -> Option<Connection> {
         let mut entries = reader.map(node)?;
-        let host = reader.required(&mut entries, "host").and_then(|node| read_host(reader, node));
-        let port = reader.optional(&mut entries, "port").and_then(|node| reader.integer(node, 1, 65_535));
-        let database = reader.required(&mut entries, "database").and_then(|node| startup_text(reader, node));
-        let user = reader.required(&mut entries, "user").and_then(|node| startup_text(reader, node));
-        let password = reader.optional(&mut entries, "password");
+        let found = self.server(reader, key, &mut entries);
+        reader.close(entries);
+        found
+    }
+
+    fn server(&self, reader: &mut Reader, key: &str, entries: &mut Entries<'_>) -> Option<Connection> {
+        let host = reader.required(entries, "host").and_then(|node| read_host(reader, node));
+        let port = reader.optional(entries, "port").and_then(|node| reader.integer(node, 1, 65_535));
+        let database = reader.required(entries, "database").and_then(|node| startup_text(reader, node));
+        let user = reader.required(entries, "user").and_then(|node| startup_text(reader, node));
+        let password = reader.optional(entries, "password");
         let password_given = password.is_some();
         let password = password.and_then(|node| self.secret(reader, node));
-        let tls = self.client_tls(reader, &mut entries, host.as_ref());
-        let pool = reader.optional(&mut entries, "pool").map_or(Some(PoolLimits::default()), |node| pool(reader, node));
-        let pooler = reader.optional(&mut entries, "pooler").map(|node| pooler(reader, node));
-        let connect_timeout = reader.optional(&mut entries, "connect_timeout");
+        let tls = self.client_tls(reader, entries, host.as_ref());
+        let pooler = reader.optional(entries, "pooler").map(|node| pooler(reader, node));
+        let connect_timeout = reader.optional(entries, "connect_timeout");
         let connect_timeout = connect_timeout.map_or(Some(Duration::from_secs(5)), |node| reader.some_duration(node));
+        Some(Connection {
+            key: key.into(),
+            host: host?,
+            port: port.map_or(Some(5432), |p| u16::try_from(p).ok())?,
+            database: database?,
+            user: user?,
+            password: if password_given { Some(password?) } else { None },
+            tls: tls?,
+            pool: PoolLimits::default(),
+            pooler: pooler.map_or(Some(None), |read| read.map(Some))?,
+            connect_timeout: connect_timeout?,
+            query_timeout: None,
+            query_timeout_max: None,
+            temporary_tables: false,
+            functions: Vec::new(),
+        })
+    }
+
+    fn connection(&self, reader: &mut Reader, key: &str, node: &Node) -> Option<Connection> {
+        let mut entries = reader.map(node)?;
+        let server = self.server(reader, key, &mut entries);
+        let pool = reader.optional(&mut entries, "pool").map_or(Some(PoolLimits::default()), |node| pool(reader, node));
         let temporary_tables = reader.optional(&mut entries, "temporary_tables");
         let temporary_tables = temporary_tables.and_then(|node| reader.boolean(node)).unwrap_or(true);
         let query_timeout = reader.optional(&mut entries, "query_timeout");
@@ -275,20 +307,12 @@ impl Context<'_> {
             reader.optional(&mut entries, "functions").map_or_else(Vec::new, |node| vouchings(reader, node));
         reader.close(entries);
         Some(Connection {
-            key: key.into(),
-            host: host?,
-            port: port.map_or(Some(5432), |p| u16::try_from(p).ok())?,
-            database: database?,
-            user: user?,
-            password: if password_given { Some(password?) } else { None },
-            tls: tls?,
             pool: pool?,
-            pooler: pooler.map_or(Some(None), |read| read.map(Some))?,
-            connect_timeout: connect_timeout?,
             query_timeout: query_timeout.map(|t| Some(t).filter(|t| !t.is_zero()))?,
             temporary_tables,
             functions,
             query_timeout_max: longest.map(|t| Some(t).filter(|t| !t.is_zero()))?,
+            ..server?
         })
     }
 
@@ -551,6 +575,7 @@ fn limits(reader: &mut Reader, top: &mut Entries<'_>) -> Limits {
     set!(reader, entries, limits.sessions, "sessions", |r: &mut Reader, n| r.count(n, 1, 1_000_000));
     set!(reader, entries, limits.sessions_per_user, "sessions_per_user", |r: &mut Reader, n| r.count(n, 1, 1_000_000));
     set!(reader, entries, limits.failed_logins, "failed_logins", |r: &mut Reader, n| r.count(n, 0, 1_000_000));
+    set!(reader, entries, limits.directory_users, "directory_users", |r: &mut Reader, n| r.count(n, 1, 1_000_000));
     set!(reader, entries, limits.relations, "relations", |r: &mut Reader, n| r.count(n, 1, 10_000));
     set!(reader, entries, limits.result_rows, "result_rows", |r: &mut Reader, n| r.integer(n, 0, i64::MAX as u64));
     set!(reader, entries, limits.result_bytes, "result_bytes", |r: &mut Reader, n| r

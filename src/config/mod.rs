@@ -4,6 +4,7 @@
 //! problem at once, each with file, line and remedy. Must never: show a secret in Debug output or in a problem, talk to the warehouse.
 
 pub mod authentication;
+pub mod directories;
 mod impersonation;
 mod load;
 pub mod places;
@@ -36,6 +37,8 @@ pub struct Config {
     pub tls: Option<Arc<tls::ServerTls>>,
     /// Who proves his name by what; `None` = everybody by SCRAM-SHA-256.
     pub authentication: Option<authentication::Rules>,
+    /// Where groups and attributes are kept besides the identity file.
+    pub directories: Vec<Arc<directories::Register>>,
     /// Directory of governance documents.
     pub governance: PathBuf,
     /// The identity file.
@@ -167,6 +170,8 @@ pub struct Limits {
     pub sessions_per_user: usize,
     /// Failed logins a minute of one user from one address; ten times as many of one address; 0 = neither limited nor slowed.
     pub failed_logins: usize,
+    /// Users of whom it is remembered what directories say; those of live sessions always are.
+    pub directory_users: usize,
     /// Relations that one statement may mention.
     pub relations: usize,
     /// Rows of one answer; 0 = any number.
@@ -191,6 +196,7 @@ impl Default for Limits {
             sessions: 1000,
             sessions_per_user: 50,
             failed_logins: 10,
+            directory_users: 10_000,
             relations: 500,
             result_rows: 0,
             result_bytes: 0,

@@ -6,11 +6,13 @@
 
 use super::accounts::{Files, is_made};
 use super::acknowledgement::Acknowledgement;
-use super::file::{Identities, User, is_name};
+use super::file::{Identities, User};
+use super::known::{Heard, add};
 use super::login::Login;
 use super::scram::{DEFAULT_ITERATIONS, LoginVerifier, SALT_LENGTH};
 use super::{Caller, Entitlement};
 use crate::config::Secret;
+use crate::config::directories::Register;
 use crate::error::{Family, Refusal, SqlState};
 use crate::governance::model::{Audience, Equalization, Owner, Project, Purpose};
 use crate::governance::problem::Problem;
@@ -18,12 +20,17 @@ use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+mod beside;
+use beside::said;
+
 /// Users, groups, attributes and projects as one immutable set.
 #[derive(Debug, Clone)]
 pub struct Directory {
     identities: Identities,
     projects: BTreeMap<Arc<str>, ProjectEntry>,
     mock: Mock,
+    /// Where more is said of users.
+    registers: Vec<Arc<Register>>,
 }
 
 /// How the login of nobody looks: like that of most people, or of most of what the command line makes, as its name looks.
@@ -89,6 +96,7 @@ impl Default for Directory {
         Self {
             identities: Identities::default(),
             projects: BTreeMap::new(),
+            registers: Vec::new(),
             mock: Mock { secret: Secret::new(key), people: USUAL, made: USUAL },
         }
     }
@@ -129,7 +137,14 @@ impl Directory {
             .iter()
             .map(|project| (project.key.as_str().into(), entry(project, purposes, &identities)))
             .collect();
-        Ok(Self { identities, projects, mock })
+        Ok(Self { identities, projects, mock, registers: Vec::new() })
+    }
+
+    /// Has directories say more of users: without their word nobody is decided for whom they are about.
+    #[must_use]
+    pub fn with(mut self, registers: &[Arc<Register>]) -> Self {
+        self.registers = registers.to_vec();
+        self
     }
 
     /// What a login under this name is checked against. A name that may not log in gets a mock that always fails, at the same point and
@@ -165,30 +180,57 @@ impl Directory {
         }
     }
 
-    /// [`Self::caller_of`] a login that brought nothing but its name.
+    /// A user as the identity file alone says, for tools that look at documents: directories are not asked. Sessions ask
+    /// [`Self::caller_of`].
+    ///
+    /// # Errors
+    /// As [`Self::caller_of`].
     pub fn caller(&self, user: &str, project: Option<&str>) -> Result<Caller, Refusal> {
-        self.caller_of(&Login::of(user), project)
+        let caller = match self.identities.users.get_key_value(user) {
+            Some((name, user)) if may_log_in(user, Timestamp::now()) => of_user(name, user),
+            Some(_) | None => return Err(not_permitted(user)),
+        };
+        match project {
+            Some(key) => self.under(&caller, key),
+            None => Ok(caller),
+        }
     }
 
     /// The caller as policies see him now. 28000 for a login that has ended and for a user who is unknown, disabled or expired; 42501 for
-    /// a project that does not exist or that he is not in (the same text for both).
+    /// a project that does not exist or that he is not in (the same text for both); 58000 when a directory that is about him has not said
+    /// anything for too long.
     pub fn caller_of(&self, login: &Login, project: Option<&str>) -> Result<Caller, Refusal> {
         self.caller_at(login, project, Timestamp::now())
     }
 
     fn caller_at(&self, login: &Login, project: Option<&str>, now: Timestamp) -> Result<Caller, Refusal> {
+        self.caller_then(login, &login.heard(), project, now)
+    }
+
+    /// The same by what was heard at one moment, where more than one question makes a decision.
+    ///
+    /// # Errors
+    /// As [`Self::caller_of`].
+    pub fn caller_by(&self, login: &Login, heard: &Heard<'_>, project: Option<&str>) -> Result<Caller, Refusal> {
+        self.caller_then(login, heard, project, Timestamp::now())
+    }
+
+    fn caller_then(
+        &self,
+        login: &Login,
+        heard: &Heard<'_>,
+        project: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Caller, Refusal> {
         if login.is_over(now) {
             let text = format!("the login of \"{}\" has expired", login.user);
             return Err(Refusal::new(Family::Denied, SqlState::INVALID_AUTHORIZATION, text)
                 .with_hint("Log in again with a token or certificate that is still good."));
         }
-        let Some(caller) = self.plain(login, now).filter(|_| !self.is_revoked(login, now)) else {
-            return Err(Refusal::new(
-                Family::Denied,
-                SqlState::INVALID_AUTHORIZATION,
-                format!("role \"{}\" is not permitted to log in", login.name()),
-            ));
-        };
+        if self.is_revoked(login, now) {
+            return Err(not_permitted(login.name()));
+        }
+        let Some(caller) = self.plain(login, heard, now)? else { return Err(not_permitted(login.name())) };
         login.stays(project)?;
         match project {
             Some(key) => self.under(&caller, key),
@@ -242,46 +284,44 @@ impl Directory {
         if login.is_over(now) {
             return Err(format!("the login of \"{}\" has expired", login.user));
         }
-        let brought = login.brought.as_deref();
-        let fine = match (self.identities.users.get(&*login.user), brought) {
-            (Some(user), brought) => may_log_in(user, now) && brought.is_none_or(|brought| user.iam == brought.iam),
-            (None, brought) => brought.is_some_and(|brought| brought.alone),
+        let heard = login.heard();
+        let somebody = match self.who(login, &heard, now) {
+            Ok(who) => who.is_some_and(|who| {
+                self.about(&who).for_each(|register| heard.wants(register));
+                true
+            }),
+            // Whether he is anybody is not known at the moment. His statements are refused; the session may live to see the directory again.
+            Err(_) => true,
         };
-        let fine = fine && !self.is_revoked(login, now) && self.account_may_act(login, now);
+        let fine = somebody && !self.is_revoked(login, now) && self.account_may_act(login, now);
         if fine { Ok(()) } else { Err(format!("role \"{}\" is not permitted to log in any more", login.name())) }
     }
 
-    /// Who logged in, under no project. A token speaks for users of its own provider only: somebody of that name with another provider is
-    /// somebody else.
-    fn plain(&self, login: &Login, now: Timestamp) -> Option<Caller> {
-        let brought = login.brought.as_deref();
-        let mut caller = match (self.identities.users.get_key_value(&*login.user), brought) {
-            (Some((_, user)), _) if !may_log_in(user, now) => return None,
-            (Some((_, user)), Some(brought)) if user.iam != brought.iam => return None,
-            (Some((name, user)), _) => of_user(name, user),
-            (None, Some(brought)) if brought.alone && is_name(&login.user) && !is_made(&login.user) => Caller {
+    /// Who logged in, under no project.
+    fn plain(&self, login: &Login, heard: &Heard<'_>, now: Timestamp) -> Result<Option<Caller>, Refusal> {
+        let Some(who) = self.who(login, heard, now)? else { return Ok(None) };
+        let mut caller = match who.declared {
+            Some((name, user)) => of_user(name, user),
+            None => Caller {
                 user: Arc::clone(&login.user),
-                iam: Arc::clone(&brought.iam),
+                iam: Arc::clone(who.iam),
                 groups: BTreeSet::new(),
                 attributes: BTreeMap::new(),
                 project: None,
                 purposes: BTreeSet::new(),
                 before: None,
             },
-            (None, _) => return None,
         };
-        let Some(brought) = brought else { return Some(caller) };
-        for group in &brought.groups {
-            // Members have their group's attributes, whoever says that they are members.
-            for (name, values) in self.identities.groups.get(group).into_iter().flatten() {
-                caller.attributes.entry(name.clone()).or_default().extend(values.iter().cloned());
+        let inherited = |group: &Entitlement| self.identities.groups.get(group);
+        if let Some(brought) = login.brought.as_deref() {
+            add(&brought.groups, &brought.attributes, &mut caller, inherited);
+        }
+        for register in self.about(&who) {
+            if let Some(found) = said(heard, &login.user, register)? {
+                found.add_to(&mut caller, inherited);
             }
-            caller.groups.insert(group.clone());
         }
-        for (name, values) in &brought.attributes {
-            caller.attributes.entry(name.clone()).or_default().extend(values.iter().cloned());
-        }
-        Some(caller)
+        Ok(Some(caller))
     }
 
     /// The texts to accept before acting under a project; empty when there are none or no such project.
@@ -339,6 +379,11 @@ impl Mock {
 
 fn may_log_in(user: &User, now: Timestamp) -> bool {
     !user.disabled && user.expires.is_none_or(|end| now < end)
+}
+
+fn not_permitted(user: &str) -> Refusal {
+    let text = format!("role \"{user}\" is not permitted to log in");
+    Refusal::new(Family::Denied, SqlState::INVALID_AUTHORIZATION, text)
 }
 
 /// A user under no project.

@@ -6,8 +6,8 @@
 //! The signed text is `user=NAME [project=KEY] expires=SECONDS signature=HEX`: values percent-encoded (RFC 3986, 2.1), the signature the
 //! HMAC-SHA-256 (RFC 2104) of the login's name, a line feed, and everything before ` signature=`.
 
-use super::Directory;
 use super::accounts::is_token;
+use super::{Directory, Heard, Login};
 use crate::config::Secret;
 use crate::config::secret::hmac;
 use crate::error::{Refusal, SqlState};
@@ -81,12 +81,13 @@ impl Actor {
     ///
     /// # Errors
     /// 42501, whatever the reason.
-    pub fn permits(&self, directory: &Directory, user: &str) -> Result<(), Refusal> {
+    pub fn permits(&self, directory: &Directory, for_whom: &Login, heard: &Heard<'_>) -> Result<(), Refusal> {
+        let user = &*for_whom.user;
         // A token is nobody's end user: what it may do is for who has its secret.
         if self.services.contains(user) || is_token(user) {
             return Err(denied(user));
         }
-        let caller = directory.caller(user, None).map_err(|_| denied(user))?;
+        let caller = directory.caller_by(for_whom, heard, None).map_err(|_| denied(user))?;
         let from = |owner: &Owner, iam: &str| owner.iam.as_deref().is_none_or(|wanted| wanted == iam);
         let named = |owner: &Owner| match owner.is_group {
             true => caller.groups.iter().any(|group| group.value == owner.name && from(owner, &group.iam)),

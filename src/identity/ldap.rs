@@ -4,6 +4,9 @@
 //! succeeds: RFC 4513, 5.1.2), let a name become more than a value in a filter or an entry's name, or tell a user who is not there from
 //! one whose password is another.
 
+pub mod directory;
+
+use crate::config::Secret;
 use crate::config::authentication::{Find, LdapServer};
 use ldap3::result::{LdapError, LdapResult};
 use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, Scope, SearchEntry, SearchOptions, dn_escape, ldap_escape};
@@ -121,19 +124,24 @@ async fn ask(ldap: &mut Ldap, server: &LdapServer, user: &str, password: &str) -
     }
 }
 
+/// Binds as whoever may search; without one the search is anonymous.
+async fn login(ldap: &mut Ldap, service: Option<&(String, Secret)>) -> Result<(), Unanswered> {
+    let Some((name, password)) = service else { return Ok(()) };
+    // Never empty: that would be anonymous.
+    let password = std::str::from_utf8(password.expose()).ok().filter(|password| !password.is_empty());
+    let password = password.ok_or_else(|| Unanswered("the service password is not a text".to_owned()))?;
+    ldap.simple_bind(name, password).await?.success()?;
+    Ok(())
+}
+
 /// The name of the one entry that is found.
 async fn search(
     ldap: &mut Ldap,
     base: &str,
     filter: &str,
-    service: Option<&(String, crate::config::Secret)>,
+    service: Option<&(String, Secret)>,
 ) -> Result<Option<String>, Unanswered> {
-    if let Some((name, password)) = service {
-        // Never empty: that would be anonymous.
-        let password = std::str::from_utf8(password.expose()).ok().filter(|password| !password.is_empty());
-        let password = password.ok_or_else(|| Unanswered("the service password is not a text".to_owned()))?;
-        ldap.simple_bind(name, password).await?.success()?;
-    }
+    login(ldap, service).await?;
     // No attributes (RFC 4511, 4.5.1.8): only the name is wanted.
     let found = ldap.with_search_options(SearchOptions::new().sizelimit(2));
     let found = found.search(base, Scope::Subtree, filter, vec!["1.1"]).await?;

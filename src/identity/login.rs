@@ -1,15 +1,15 @@
 //! What a login proved, for as long as its session lives.
 //!
 //! In: an authentication that succeeded. Out: the user, until when it is good, and what the proof itself says of the caller. Must never:
-//! hold the proof (a password, a token), or change during a session.
+//! hold the proof (a password, a token), or change during a session but for what directories say.
 
-use super::Entitlement;
+use super::{Entitlement, Heard, Known};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// A login that succeeded. [`super::Directory::caller_of`] makes a caller of it, anew for every statement.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Login {
     /// Login name.
     pub user: Arc<str>,
@@ -21,6 +21,10 @@ pub struct Login {
     pub verifier: Option<[u8; 32]>,
     /// The temporary account by which the user logged in.
     pub account: Option<Arc<Bound>>,
+    /// His provider when he logged in: the same name with another provider is somebody else.
+    pub iam: Option<Arc<str>>,
+    /// What directories say of him, which changes while the session lives.
+    pub known: Option<Arc<Known>>,
 }
 
 /// What a temporary account holds its user to.
@@ -48,12 +52,22 @@ pub struct Brought {
 impl Login {
     /// A login that proved a name and nothing else, good until further notice.
     pub fn of(user: impl Into<Arc<str>>) -> Self {
-        Self { user: user.into(), until: None, brought: None, verifier: None, account: None }
+        Self { user: user.into(), until: None, brought: None, verifier: None, account: None, iam: None, known: None }
     }
 
     /// The name that logged in.
     pub fn name(&self) -> &Arc<str> {
         self.account.as_ref().map_or(&self.user, |account| &account.name)
+    }
+
+    /// The project that it is bound to.
+    pub fn project(&self) -> Option<&str> {
+        self.account.as_ref()?.project.as_deref()
+    }
+
+    /// What directories say of him at this moment.
+    pub fn heard(&self) -> Heard<'_> {
+        Heard::now(self.known.as_deref())
     }
 
     /// Whether it has ended by its own terms.

@@ -11,6 +11,7 @@ mod directory;
 pub mod file;
 pub mod impersonation;
 pub mod keyring;
+mod known;
 pub mod ldap;
 pub mod login;
 pub mod scram;
@@ -20,6 +21,7 @@ pub use acknowledgement::{Acknowledgement, Acknowledgements};
 pub use directory::{Directory, Membership};
 pub use file::Identities;
 pub use impersonation::{Actor, Signed, Ways};
+pub use known::{Asked, Excess, Found, Gathering, Heard, Held, Known, Slot};
 pub use login::{Bound, Brought, Login};
 pub use scram::{LoginVerifier, ServerExchange, Verifier};
 

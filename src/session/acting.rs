@@ -8,7 +8,7 @@
 //! in a Query of ours that is sent ahead of the client's message and waits for nothing. Inside a transaction only the login itself may
 //! be followed by a user, and only while it has no temporary tables: whose transaction it is does not change.
 
-use super::deciding::{Deciding, Surroundings};
+use super::deciding::{Deciding, Learning, Surroundings};
 use super::engine::{Engine, Outgoing, Wait};
 use super::names::Decided;
 use super::scratch::Scratching;
@@ -104,14 +104,23 @@ impl<A: Surroundings> Deciding<A> {
         *user != *self.holder && self.is_left_by_others()
     }
 
+    /// What a signed text says.
+    fn read_signed(&self, text: &str) -> Result<Signed, Refusal> {
+        let denied = || Refusal::denied("permission denied to act for another user");
+        self.around.actor().ok_or_else(denied)?.signed(text, Timestamp::now())
+    }
+
     /// What a signed text says, and that it may be acted for him.
     pub(super) fn check_signed(&mut self, text: &str) -> Result<Signed, Refusal> {
-        let denied = || Refusal::denied("permission denied to act for another user");
-        let signed = self.around.actor().ok_or_else(denied)?.signed(text, Timestamp::now())?;
+        let signed = self.read_signed(text)?;
+        self.may_act_for(&signed)?;
+        Ok(signed)
+    }
+
+    fn may_act_for(&self, signed: &Signed) -> Result<(), Refusal> {
         let world = self.around.world();
         let project = Some(&*signed.project).filter(|key| !key.is_empty());
-        self.around.caller(&world, &signed.user, project)?;
-        Ok(signed)
+        self.around.caller(&world, &signed.user, project).map(drop)
     }
 
     /// Whether the login may name a user in the setting.
@@ -240,7 +249,7 @@ impl<A: Surroundings> Engine<A> {
         let (turn, text) = match message {
             Frontend::Query { sql } | Frontend::Parse { sql, .. } => {
                 let turn = match leading_comment(sql).filter(|_| comments) {
-                    Some((signed, _)) => Turn::Signed(Some(self.deciding.check_signed(signed)?)),
+                    Some((signed, _)) => Turn::Signed(Some(self.deciding.read_signed(signed)?)),
                     None if comments => Turn::Signed(None),
                     None => Turn::AsSet,
                 };
@@ -258,6 +267,13 @@ impl<A: Surroundings> Engine<A> {
             Turn::Signed(None) => vec![Arc::clone(&deciding.who().user)],
         };
         users.extend(text.map(|sql| deciding.turns_to(sql)).unwrap_or_default().into_iter().map(Into::into));
+        if self.learns(&users) {
+            return Ok(Some(Wait::Learned));
+        }
+        if let (Turn::Signed(Some(signed)), Some(_)) = (&turn, text) {
+            self.deciding.may_act_for(signed)?;
+        }
+        let deciding = &self.deciding;
         let between = !self.is_open() && self.status() == TransactionStatus::Idle;
         if between && users.iter().any(|user| deciding.is_anothers_turn(user)) {
             if !self.queue.is_empty() {
@@ -267,6 +283,43 @@ impl<A: Surroundings> Engine<A> {
         }
         self.take_turn(turn, between);
         Ok(None)
+    }
+
+    /// Whether something has to be learned about these users before it is their turn. Once for each message: what is not known then is
+    /// refused.
+    fn learns(&mut self, users: &[Arc<str>]) -> bool {
+        if std::mem::take(&mut self.learned) {
+            return false;
+        }
+        let own = &self.deciding.who().user;
+        let wanted = users.iter().filter(|user| *user != own);
+        let under_way: Vec<Learning> = wanted.filter_map(|user| self.deciding.around.learn(user)).collect();
+        if under_way.is_empty() {
+            return false;
+        }
+        self.learning = Some(tokio::spawn(async move {
+            for one in under_way {
+                // Whether anything was learned shows when it is needed.
+                let _ = one.await;
+            }
+        }));
+        true
+    }
+
+    /// What is being learned about users, for whoever waits for it.
+    pub fn take_learning(&mut self) -> Option<Learning> {
+        self.learning.take()
+    }
+
+    /// It is not learned yet.
+    pub fn put_learning(&mut self, learning: Option<Learning>) {
+        self.learning = learning;
+    }
+
+    /// It has been learned, as far as it can be.
+    pub fn has_learned(&mut self) {
+        self.learning = None;
+        self.learned = true;
     }
 
     fn take_turn(&mut self, turn: Turn, between: bool) {

@@ -7,7 +7,7 @@ use super::acting::Naming;
 use super::attempts::Attempts;
 use super::cancel::{CancelKey, CancelKeys};
 use super::client::Client;
-use super::deciding::{Deciding, Holding, Surroundings};
+use super::deciding::{Deciding, Holding, Learning, Surroundings};
 use super::engine::{End, Engine, Outgoing};
 use super::eviction::{Eviction, Stay};
 use super::handshake::{Broken, Greeted, Hello, greet};
@@ -22,14 +22,14 @@ use crate::config::authentication::Asking;
 use crate::config::{self, Config};
 use crate::error::{Family, Refusal, SqlState};
 use crate::identity::keyring::Keyring;
-use crate::identity::{Acknowledgements, Actor, Caller, Directory, Login};
+use crate::identity::{Acknowledgements, Actor, Caller, Directory, Heard, Login};
 use crate::plan::settings::ACKNOWLEDGE;
 use crate::plan::{Plan, Planner, Progress};
 use crate::types::quote_literal;
 use crate::upstream::{Pool, ReadHalf, Session, WriteHalf};
 use crate::wire::errors::{Fields, Severity, error_response};
 use crate::wire::{Header, Limits, TransactionStatus, backend};
-use crate::world::{World, WorldHandle, Worlds};
+use crate::world::{Directories, World, WorldHandle, Worlds};
 use bytes::{BufMut, BytesMut};
 use dashmap::DashMap;
 use std::collections::BTreeMap;
@@ -71,6 +71,8 @@ pub struct Shared {
     pub keyrings: Vec<Arc<Keyring>>,
     /// Who is sent away when his login ends.
     pub eviction: Arc<Eviction>,
+    /// Who knows more of users.
+    pub directories: Arc<Directories>,
 }
 
 impl Shared {
@@ -85,6 +87,7 @@ impl Shared {
             acknowledgements,
             keyrings,
             attempts: Arc::new(Attempts::new(config.limits.failed_logins)),
+            directories: Arc::new(Directories::new(&config)),
             config,
             worlds,
             pools,
@@ -102,6 +105,7 @@ struct Live {
     world: WorldHandle,
     planner: Arc<Planner>,
     acknowledgements: Arc<Acknowledgements>,
+    directories: Arc<Directories>,
     login: Arc<Login>,
     /// What the login may do for others.
     actor: Option<Arc<Actor>>,
@@ -110,21 +114,21 @@ struct Live {
 impl Live {
     /// Whether a statement of this user may be decided: who logged in, or somebody he may act for now. Who logged in must still be
     /// somebody himself.
-    fn permitted(&self, world: &World, user: &str) -> Result<(), Refusal> {
-        if *self.login.user == *user {
+    fn permitted(&self, world: &World, user: &Login, heard: &Heard<'_>) -> Result<(), Refusal> {
+        if self.login.user == user.user {
             return Ok(());
         }
         world.directory.caller_of(&self.login, None)?;
         // A token that makes users of its own must not make one of that name.
         match self.actor.as_ref().filter(|_| world.directory.declares(&self.login.user)) {
-            Some(actor) => actor.permits(&world.directory, user),
-            None => Err(Refusal::denied(format!("permission denied to act for user \"{user}\""))),
+            Some(actor) => actor.permits(&world.directory, user, heard),
+            None => Err(Refusal::denied(format!("permission denied to act for user \"{}\"", user.user))),
         }
     }
 
     /// What is known of a user: of who logged in, all that the login brought.
     fn login_of(&self, user: &str) -> Login {
-        if *self.login.user == *user { Login::clone(&self.login) } else { Login::of(user) }
+        if *self.login.user == *user { Login::clone(&self.login) } else { self.directories.login_of(user) }
     }
 }
 
@@ -133,9 +137,10 @@ fn admitted(
     directory: &Directory,
     acknowledgements: &Acknowledgements,
     login: &Login,
+    heard: &Heard<'_>,
     project: Option<&str>,
 ) -> Result<Caller, Refusal> {
-    let caller = directory.caller_of(login, project)?;
+    let caller = directory.caller_by(login, heard, project)?;
     let Some(key) = project else { return Ok(caller) };
     let asked = directory.acknowledgements(key);
     if asked.is_empty() {
@@ -173,8 +178,10 @@ impl Surroundings for Live {
     }
 
     fn caller(&self, world: &World, user: &str, project: Option<&str>) -> Result<Arc<Caller>, Refusal> {
-        self.permitted(world, user)?;
-        admitted(&world.directory, &self.acknowledgements, &self.login_of(user), project).map(Arc::new)
+        let login = self.login_of(user);
+        let heard = login.heard();
+        self.permitted(world, &login, &heard)?;
+        admitted(&world.directory, &self.acknowledgements, &login, &heard, project).map(Arc::new)
     }
 
     fn actor(&self) -> Option<&Actor> {
@@ -185,9 +192,23 @@ impl Surroundings for Live {
         self.login.stays(None)
     }
 
+    fn news(&self) -> u64 {
+        self.directories.news()
+    }
+
+    fn learn(&self, user: &str) -> Option<Learning> {
+        let actor = self.actor.as_ref()?;
+        if actor.services.contains(user) {
+            return None;
+        }
+        self.directories.learn(&self.world.load().directory, user)
+    }
+
     fn acknowledge(&self, world: &World, user: &str, project: &str) -> Result<(), Refusal> {
-        self.permitted(world, user)?;
-        let caller = world.directory.caller_of(&self.login_of(user), Some(project))?;
+        let user_login = self.login_of(user);
+        let heard = user_login.heard();
+        self.permitted(world, &user_login, &heard)?;
+        let caller = world.directory.caller_by(&user_login, &heard, Some(project))?;
         self.login.may_accept()?;
         let asked = world.directory.acknowledgements(project);
         let login = Some(&**self.login.name()).filter(|login| *login != user);
@@ -369,6 +390,7 @@ async fn enter(shared: &Shared, socket: TcpStream, peer: SocketAddr) -> Result<O
     };
     let proof = Proof {
         directory: &directory,
+        directories: &shared.directories,
         keyrings: &shared.keyrings,
         end_point: tls.filter(|_| secure).and_then(|tls| tls.end_point.as_deref()),
         asking,
@@ -438,18 +460,23 @@ async fn begin(shared: &Shared, entry: &mut Entry) -> Result<Begun, Refusal> {
     let named = entry.wish.user.as_deref().is_some_and(|user| *user != *entry.login.user);
     let for_another = actor.is_some() && (named || entry.wish.signs());
     let own_project = project.filter(|_| !for_another);
-    admitted(&directory, &shared.acknowledgements, &entry.login, own_project)?;
+    admitted(&directory, &shared.acknowledgements, &entry.login, &entry.login.heard(), own_project)?;
 
-    let mut upstream = pool.acquire(pool.deadline()).await?;
-    let key = shared.keys.issue(entry.greeted.minor, upstream.cancel_key());
-    entry.who.session = key.pid;
     let around = Arc::new(Live {
         world: world.clone(),
         planner: Arc::clone(&shared.planner),
         acknowledgements: Arc::clone(&shared.acknowledgements),
+        directories: Arc::clone(&shared.directories),
         login: Arc::clone(&entry.login),
         actor,
     });
+    if let Some(learning) = entry.wish.user.as_deref().and_then(|user| around.learn(user)) {
+        // Whether anything was learned shows when it is needed.
+        let _ = learning.await;
+    }
+    let mut upstream = pool.acquire(pool.deadline()).await?;
+    let key = shared.keys.issue(entry.greeted.minor, upstream.cancel_key());
+    entry.who.session = key.pid;
     let settings = Settings::new(entry.wish.search_path.as_deref(), own_project);
     let limits = &shared.config.limits;
     let holding = Holding {
@@ -515,8 +542,10 @@ async fn ask(
         End::Fatal(refusal) => refusal,
         End::Terminate => Refusal::internal("terminated by itself"),
     };
-    engine.client(&mut query, &mut out).map_err(fatal)?;
-    pump::settle(engine, upstream, &mut out).await.map_err(fatal)?;
+    while !query.is_empty() {
+        engine.client(&mut query, &mut out).map_err(fatal)?;
+        pump::settle(engine, upstream, &mut out).await.map_err(fatal)?;
+    }
     let mut said = out.client;
     while let Some(header) = Header::scan(&said)? {
         let message = said.split_to(header.total().min(said.len()));

@@ -25,6 +25,9 @@ use std::time::{Duration, Instant};
 /// How long a caller's picture may be used while no new world was published: users expire without one.
 const CALLER_AGE: Duration = Duration::from_millis(250);
 
+/// A question under way, which goes on when nobody waits for it any more.
+pub type Learning = tokio::task::JoinHandle<()>;
+
 /// What a session stands on; the proxy's own, or a test's.
 pub trait Surroundings: Send + Sync + 'static {
     /// The newest published world.
@@ -41,6 +44,14 @@ pub trait Surroundings: Send + Sync + 'static {
     /// Whether the login may act under no project.
     fn may_leave(&self) -> Result<(), Refusal> {
         Ok(())
+    }
+    /// A number that changes when somebody outside says something else of users.
+    fn news(&self) -> u64 {
+        0
+    }
+    /// What has to be waited for before statements of this user can be decided, when the login acts for him: what directories say of him.
+    fn learn(&self, _user: &str) -> Option<Learning> {
+        None
     }
     /// As [`crate::plan::Planner::plan_string`].
     fn plan(&self, sql: &str, progress: &mut dyn Progress) -> Result<Vec<Arc<Plan>>, Refusal>;
@@ -152,6 +163,7 @@ pub struct Deciding<A> {
 /// The caller as last looked up.
 struct Known {
     version: u64,
+    news: u64,
     user: Arc<str>,
     project: Arc<str>,
     at: Instant,
@@ -225,8 +237,11 @@ impl<A: Surroundings> Deciding<A> {
     fn caller(&mut self, world: &World) -> Result<Arc<Caller>, Refusal> {
         self.still_signed()?;
         let project = Arc::clone(&self.settings.current().project);
+        // Before the caller is looked up: what changes meanwhile is seen next time.
+        let news = self.around.news();
         if let Some(known) = &self.caller
             && known.version == world.version
+            && known.news == news
             && known.user == *self.acting()
             && known.project == project
             && known.at.elapsed() < CALLER_AGE
@@ -242,7 +257,8 @@ impl<A: Surroundings> Deciding<A> {
             // The same value stays the same thing, which is quicker to compare.
             caller = known.caller;
         }
-        let known = Known { version: world.version, user, project, at: Instant::now(), caller: Arc::clone(&caller) };
+        let known =
+            Known { version: world.version, news, user, project, at: Instant::now(), caller: Arc::clone(&caller) };
         self.caller = Some(known);
         Ok(caller)
     }

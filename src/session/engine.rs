@@ -5,7 +5,7 @@
 //! was not decided just now, or speak out of turn.
 
 use super::acting::{Naming, unsigned};
-use super::deciding::{Deciding, Found, Recheck, Surroundings, Undo, errors_of};
+use super::deciding::{Deciding, Found, Learning, Recheck, Surroundings, Undo, errors_of};
 use super::instead::Instead;
 use super::names::{Decided, Made};
 use super::overrun::Overrun;
@@ -63,6 +63,8 @@ pub(super) enum Wait {
     Settled,
     /// The session's temporary tables are known.
     Probed,
+    /// It is known what directories say of those the message is for.
+    Learned,
 }
 
 enum Handled {
@@ -125,6 +127,10 @@ pub struct Engine<A> {
     pub(super) copy: Copying,
     /// Of an application that may sign its name.
     pub(super) naming: Naming,
+    /// What is being learned about those the next message is for.
+    pub(super) learning: Option<Learning>,
+    /// That was just done.
+    pub(super) learned: bool,
 }
 
 /// Where a COPY FROM STDIN is.
@@ -161,6 +167,8 @@ impl<A: Surroundings> Engine<A> {
             client_wants: 0,
             copy: Copying::No,
             naming: Naming::default(),
+            learning: None,
+            learned: false,
         }
     }
 
@@ -209,6 +217,7 @@ impl<A: Surroundings> Engine<A> {
             Wait::Drained => !self.queue.is_empty(),
             Wait::Settled => self.deciding.settled + 1 < self.deciding.batch,
             Wait::Probed => self.probing.under_way,
+            Wait::Learned => self.learning.is_some(),
         };
         if !still {
             self.wait = Wait::Nothing;
@@ -241,7 +250,11 @@ impl<A: Surroundings> Engine<A> {
             let skipped = self.skip != Skip::No && !matches!(header.tag, b'S' | b'X' | b'p');
             let handled = if skipped { Handled::Done } else { self.message(header.tag, body, out)? };
             match handled {
-                Handled::Done => *at += header.total(),
+                Handled::Done => {
+                    *at += header.total();
+                    // What was learned was for this message.
+                    self.learned = false;
+                }
                 Handled::Later(wait) => {
                     self.wait = wait;
                     if !self.waiting() {

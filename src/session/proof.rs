@@ -16,6 +16,7 @@ use crate::identity::token::Rejected;
 use crate::identity::{Directory, Login, bearer, ldap};
 use crate::wire::frontend::{password, sasl_initial};
 use crate::wire::{Frontend, Header, Limits, backend};
+use crate::world::Directories;
 use bytes::BytesMut;
 use jiff::Timestamp;
 use std::io;
@@ -57,6 +58,8 @@ impl<'a> Demand<'a> {
 pub struct Proof<'a> {
     /// Who there is.
     pub directory: &'a Directory,
+    /// Who knows more of them.
+    pub directories: &'a Directories,
     /// Keys of the issuers.
     pub keyrings: &'a [Arc<Keyring>],
     /// `tls-server-end-point` of our certificate, when the connection is under TLS and it has one.
@@ -94,6 +97,11 @@ pub struct No {
 impl No {
     fn because(refusal: Refusal, why: impl ToString) -> Self {
         Self { why: Some(why.to_string()), ..refusal.into() }
+    }
+
+    /// In the words of a proof that failed, unless it is a directory that failed.
+    fn or(self, refusal: Refusal) -> Self {
+        if self.counts { Self { refusal: Box::new(refusal), ..self } } else { self }
     }
 }
 
@@ -171,8 +179,8 @@ impl Proof<'_> {
             Method::Scram { plus } => self.scram(&mut exchange, !plus, attempt).await?,
             Method::Certificate => {
                 attempt.may_go_on()?;
-                let login = self.known(Login { until, ..Login::of(Arc::clone(self.user)) });
-                let login = login.ok_or_else(|| unproved("certificate", self.user))?;
+                let login = Login { until, ..Login::of(Arc::clone(self.user)) };
+                let login = self.known(login).await.map_err(|no| no.or(unproved("certificate", self.user)))?;
                 exchange.accept().await?;
                 login
             }
@@ -187,10 +195,15 @@ impl Proof<'_> {
             Method::Ldap(server) => {
                 let password = exchange.password().await?;
                 let turn = attempt.turn().await?;
-                let login = self.ldap(server, &password).await;
+                let since = Instant::now();
+                let proved = self.ldap(server, &password, since).await;
                 // Counted before the next one's turn.
-                let login = login.map_err(|no| No { waits: Some(attempt.failed()), ..no })?;
+                proved.map_err(|no| No { waits: Some(attempt.failed()), ..no })?;
                 drop(turn);
+                // A token speaks for users of its provider, and so does a server that says whose.
+                let login = Login { iam: server.iam.clone(), ..Login::of(Arc::clone(self.user)) };
+                let login = self.known(login).await;
+                let login = login.map_err(|no| No { since, ..no.or(unproved("LDAP", self.user)) })?;
                 exchange.accept().await?;
                 login
             }
@@ -201,10 +214,34 @@ impl Proof<'_> {
         Ok(login)
     }
 
-    /// The login, if its user may be here. Tokens and temporary accounts prove themselves by their secrets and by nothing else.
-    fn known(&self, login: Login) -> Option<Login> {
-        let may = !self.directory.has_secret_of_its_own(&login.user) && self.directory.caller_of(&login, None).is_ok();
-        may.then_some(login)
+    /// The login with what directories say of it, if its user may be here. Tokens and temporary accounts prove themselves by their secrets
+    /// and by nothing else.
+    async fn known(&self, login: Login) -> Result<Login, Box<No>> {
+        if self.directory.has_secret_of_its_own(&login.user) {
+            let text = format!("role \"{}\" is not permitted to log in", self.user);
+            let refusal = Refusal::new(Family::Denied, SqlState::INVALID_AUTHORIZATION, text);
+            return Err(Box::new(No::because(refusal, "the user may not log in here")));
+        }
+        self.here(login).await
+    }
+
+    /// The login with what directories say of it, if its user may be here. Only who has proved his name gets so far: he may be told that
+    /// a directory does not answer.
+    async fn here(&self, login: Login) -> Result<Login, Box<No>> {
+        let since = Instant::now();
+        let mut login = self.directories.introduce(self.directory, login).await;
+        match self.directory.caller_of(&login, login.project()) {
+            Ok(caller) => {
+                login.iam = Some(caller.iam);
+                Ok(login)
+            }
+            Err(refusal) if refusal.code == SqlState::SYSTEM_ERROR => {
+                let why = refusal.message.to_string();
+                let refusal = Refusal { code: SqlState::CANNOT_CONNECT_NOW, ..refusal };
+                Err(Box::new(No { counts: false, since, ..No::because(refusal, why) }))
+            }
+            Err(refusal) => Err(Box::new(No { since, ..No::because(refusal, "the user may not log in here") })),
+        }
     }
 
     async fn scram(&self, exchange: &mut Exchange<'_>, unbound: bool, attempt: &Attempt) -> Result<Login, Failed> {
@@ -232,7 +269,7 @@ impl Proof<'_> {
         let reply = scram.client_final(&last)?;
         backend::authentication_sasl_final(&mut exchange.out, &reply);
         exchange.accept().await?;
-        Ok(self.directory.login_of(self.user))
+        self.here(self.directory.login_of(self.user)).await.map_err(|no| Failed::Refused(*no))
     }
 
     async fn bearer(&self, exchange: &mut Exchange<'_>, issuer: &str, attempt: &Attempt) -> Result<Login, Failed> {
@@ -290,20 +327,15 @@ impl Proof<'_> {
             brought: Some(Arc::new(proven.brought)),
             ..Login::of(Arc::clone(self.user))
         };
-        self.known(login).ok_or_else(|| no(refusal, "the user of the token may not log in here".to_owned()))
+        self.known(login).await.map_err(|no| No { since, ..no.or(refusal) })
     }
 
-    async fn ldap(&self, server: &LdapServer, password: &str) -> Result<Login, No> {
-        let since = Instant::now();
+    /// Whether the server takes the password.
+    async fn ldap(&self, server: &LdapServer, password: &str, since: Instant) -> Result<(), No> {
         let no = |why: String| No { since, ..No::because(unproved("LDAP", self.user), why) };
         // The server is asked whoever it is: an answer without asking would be quicker.
-        let right = ldap::check(server, self.user, password).await;
-        let caller = self.directory.caller(self.user, None).ok();
-        let caller = caller.filter(|_| !self.directory.has_secret_of_its_own(self.user));
-        let ours = caller.is_some_and(|caller| server.iam.as_ref().is_none_or(|iam| *iam == caller.iam));
-        match right {
-            Ok(true) if ours => Ok(Login::of(Arc::clone(self.user))),
-            Ok(true) => Err(no("the user may not log in here".to_owned())),
+        match ldap::check(server, self.user, password).await {
+            Ok(true) => Ok(()),
             Ok(false) => Err(no("the server does not take the password".to_owned())),
             Err(why) => {
                 tracing::error!(

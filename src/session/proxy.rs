@@ -60,6 +60,7 @@ impl Proxy {
         };
         tokio::spawn(super::eviction::watch(Arc::downgrade(&shared.eviction)));
         tokio::spawn(super::forgetting::watch(Arc::downgrade(&shared.planner), shared.worlds.clone()));
+        tokio::spawn(crate::world::directories::watch(Arc::downgrade(&shared.directories)));
         let (stop, stopped) = watch::channel(false);
         let (addresses, listeners): (Vec<_>, Vec<_>) = bound
             .into_iter()

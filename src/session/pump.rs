@@ -260,8 +260,16 @@ where
                 return state(engine, out);
             }
         }
+        let mut learning = engine.take_learning();
         let turned = {
-            let resting = engine.at_rest() && !closing;
+            let resting = engine.at_rest() && !closing && learning.is_none();
+            let learned = async {
+                match &mut learning {
+                    // Once it has ended it is not asked again.
+                    Some(learning) => drop(learning.await),
+                    None => std::future::pending().await,
+                }
+            };
             let moved = turn(engine, closing, client, upstream, out);
             let idle = async {
                 match control.idle.filter(|_| resting) {
@@ -289,14 +297,19 @@ where
             tokio::select! {
                 biased;
                 moved = moved => Turned::Moved(moved),
+                () = learned => Turned::Learned,
                 () = gone => Turned::Gone,
                 () = stop => Turned::Stop,
                 () = evict => Turned::Evicted,
                 () = idle => Turned::Idle,
             }
         };
+        if !matches!(turned, Turned::Learned) {
+            engine.put_learning(learning);
+        }
         match turned {
             Turned::Moved(Ok(())) => {}
+            Turned::Learned => engine.has_learned(),
             Turned::Moved(Err(Trouble::Client)) => return state(engine, out),
             Turned::Moved(Err(Trouble::Upstream)) => upstream.ended = true,
             Turned::Gone => return state(engine, out),
@@ -315,6 +328,7 @@ where
 
 enum Turned {
     Moved(Result<(), Trouble>),
+    Learned,
     Stop,
     Evicted,
     Idle,
@@ -369,6 +383,11 @@ where
     loop {
         if !upstream.input.is_empty() {
             engine.upstream(&mut upstream.input, &mut out.client)?;
+        }
+        if let Some(learning) = engine.take_learning() {
+            let _ = learning.await;
+            engine.has_learned();
+            return Ok(());
         }
         if engine.at_rest() {
             return Ok(());

@@ -83,7 +83,7 @@ pub(super) async fn settle(
 ) -> Result<Process, Failure> {
     // What another client of the pooler has left, should it not clear its sessions itself.
     ask(dialed, "DISCARD ALL", parameters).await?;
-    // Defaults of the login are the same for both legs.
+    // Defaults of the login are the same for all legs.
     let wanted = settings(connection, Leg::Relay);
     let names: Vec<String> = wanted.iter().map(|(name, _)| format!("'{name}'")).collect();
     let question = format!(
@@ -113,7 +113,7 @@ pub(super) async fn settle(
     let place =
         Place { host: connection.host.clone(), port: connection.port, database: connection.database.clone(), process };
     let process = alone(&place).await?;
-    if leg == Leg::Catalog {
+    if leg != Leg::Relay {
         ask(dialed, "SET search_path = ''; SET default_transaction_read_only = on", parameters).await?;
     }
     Ok(process)

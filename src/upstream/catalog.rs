@@ -1,4 +1,4 @@
-//! A `tokio_postgres` client for the catalog leg, over our own login.
+//! A `tokio_postgres` client for the catalog leg and for directories, over our own login.
 //!
 //! In: a [`Connection`]. Out: a client that is logged in, with the empty `search_path` and read-only. There is one way to log in to a
 //! warehouse ([`super::login`]): `tokio_postgres` is handed a stream that is through with it and sees the outcome played back, so
@@ -25,13 +25,22 @@ use tokio_postgres::NoTls;
 /// Cancel safe: dropping the future closes what was opened.
 pub async fn catalog_client(connection: &Connection) -> Result<tokio_postgres::Client, Refusal> {
     let key: &str = &connection.key;
-    let opened = tokio::time::timeout(connection.connect_timeout, open(connection)).await;
-    opened.unwrap_or(Err(Failure::Timeout)).map_err(|failure| failure.logged(key))
+    client(connection, Leg::Catalog).await.map_err(|failure| failure.logged(key))
 }
 
-async fn open(connection: &Connection) -> Result<tokio_postgres::Client, Failure> {
+/// The same for a database that is a directory; why not is for the log, where whoever asks tells it.
+pub async fn directory_client(connection: &Connection) -> Result<tokio_postgres::Client, String> {
+    client(connection, Leg::Directory).await.map_err(|failure| failure.to_string().replace("the warehouse", "it"))
+}
+
+async fn client(connection: &Connection, leg: Leg) -> Result<tokio_postgres::Client, Failure> {
+    let opened = tokio::time::timeout(connection.connect_timeout, open(connection, leg)).await;
+    opened.unwrap_or(Err(Failure::Timeout))
+}
+
+async fn open(connection: &Connection, leg: Leg) -> Result<tokio_postgres::Client, Failure> {
     let dialed = dial(connection, None).await?;
-    let stream = Replayed::new(login(dialed, connection, Leg::Catalog).await?);
+    let stream = Replayed::new(login(dialed, connection, leg).await?);
     let mut config = tokio_postgres::Config::new();
     config.user(&connection.user).ssl_mode(tokio_postgres::config::SslMode::Disable);
     let (client, driver) =
@@ -39,7 +48,7 @@ async fn open(connection: &Connection) -> Result<tokio_postgres::Client, Failure
     let key = connection.key.clone();
     tokio::spawn(async move {
         if let Err(error) = driver.await {
-            tracing::warn!(connection = &*key, "the catalog connection ended: {error}");
+            tracing::warn!(connection = &*key, "a connection of the proxy's own ended: {error}");
         }
     });
     Ok(client)

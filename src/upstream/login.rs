@@ -27,6 +27,8 @@ pub(super) enum Leg {
     Relay,
     /// The catalog reader.
     Catalog,
+    /// What a directory is asked.
+    Directory,
 }
 
 /// Settings of the session itself. They are given in the startup packet, which makes them the session's defaults: neither
@@ -37,6 +39,8 @@ pub(super) fn settings(connection: &Connection, leg: Leg) -> Vec<(&'static str, 
         Leg::Relay => "pg_catalog, pg_temp",
         // Empty: every name the catalog reader uses and every definition it is shown is qualified.
         Leg::Catalog => "",
+        // Empty too: what a query means must not depend on who may make tables where.
+        Leg::Directory => "",
     };
     let timeout = connection
         .query_timeout
@@ -64,6 +68,7 @@ fn startup_parameters(connection: &Connection, leg: Leg) -> Vec<(&'static str, S
     let name = match leg {
         Leg::Relay => "sqlveil",
         Leg::Catalog => "sqlveil catalog",
+        Leg::Directory => "sqlveil directory",
     };
     let mut parameters = vec![
         ("user", connection.user.clone()),

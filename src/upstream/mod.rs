@@ -14,7 +14,7 @@ mod pool;
 mod stream;
 
 pub use cancel::{CancelTarget, cancel};
-pub use catalog::catalog_client;
+pub use catalog::{catalog_client, directory_client};
 pub use message::Fixed;
 pub use pool::{Lease, Occupancy, Pool, Session};
 pub use stream::{ReadHalf, WriteHalf};

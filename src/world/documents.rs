@@ -91,6 +91,13 @@ fn directory(config: &Config, declared: &Declared) -> Result<(Directory, Vec<Pro
     let (directory, mut warnings) =
         Directory::load(&config.identities(), &declared.projects, &declared.purposes, &config.secret)?;
     warnings.extend(strangers(&directory, declared));
+    let directory = directory.with(&config.directories);
+    warnings.extend(directory.idle().map(|register| {
+        let message =
+            format!("`{}` is asked about nobody: no user of the identity file is of `{}`", register.name, register.iam);
+        let help = "write the provider of its users as `iam` (`iam: local` for users that name none), or `users: any`";
+        Problem::warning(&register.origin, message, help)
+    }));
     Ok((directory, warnings))
 }
 

@@ -6,6 +6,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../support/papers.rs"]
+mod papers;
+
+#[path = "../support/slapd.rs"]
+#[allow(dead_code)]
+mod slapd;
+
 #[path = "../protocol/raw.rs"]
 #[allow(dead_code)]
 mod raw;
@@ -13,11 +20,9 @@ mod raw;
 mod attempts;
 mod bearer;
 mod certificates;
-mod papers;
 mod passwords;
 mod records;
 mod rules;
-mod slapd;
 mod stage;
 mod tokens;
 mod web;

@@ -6,7 +6,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-#[path = "../authentication/papers.rs"]
+#[path = "../support/papers.rs"]
 #[allow(dead_code)]
 mod papers;
 

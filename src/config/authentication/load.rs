@@ -17,6 +17,9 @@ const METHODS: &str = "one of scram-sha-256, cert, jwt, oauthbearer, ldap, rejec
 /// Entries by name; `None` = declared, and wrong in itself.
 type Named<T> = BTreeMap<String, Option<Arc<T>>>;
 
+/// The servers under `ldap`.
+pub(in crate::config) type LdapServers = Named<LdapServer>;
+
 struct Declared {
     issuers: Named<Issuer>,
     ldap: Named<LdapServer>,
@@ -27,16 +30,22 @@ struct Declared {
     end_point: bool,
 }
 
+/// The servers under `ldap`, for rules and directories.
+pub(in crate::config) fn servers(context: &Context<'_>, reader: &mut Reader, top: &mut Entries<'_>) -> LdapServers {
+    named(context, reader, top, "ldap", ldap::read)
+}
+
 /// The rules; `None` when there are none, and SCRAM-SHA-256 is asked of everybody.
 pub(in crate::config) fn read(
     context: &Context<'_>,
     reader: &mut Reader,
     top: &mut Entries<'_>,
-    tls: Option<&ServerTls>,
-    tls_declared: bool,
+    tls: (Option<&ServerTls>, bool),
+    ldap: LdapServers,
+    directories: bool,
 ) -> Option<Rules> {
+    let (tls, tls_declared) = tls;
     let issuers = named(context, reader, top, "issuers", issuer::read);
-    let ldap = named(context, reader, top, "ldap", ldap::read);
     let declared = Declared {
         issuers,
         ldap,
@@ -47,7 +56,7 @@ pub(in crate::config) fn read(
     };
     let node = reader.optional(top, "authentication");
     let Some(node) = node else {
-        if !declared.issuers.is_empty() || !declared.ldap.is_empty() {
+        if !declared.issuers.is_empty() || !(declared.ldap.is_empty() || directories) {
             let origin = top.origin.clone();
             let help =
                 "write rules under `authentication` that use them; without rules every login is by SCRAM-SHA-256";

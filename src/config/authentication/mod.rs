@@ -11,7 +11,7 @@ mod network;
 
 pub use issuer::{Algorithm, Claims, Iam, Issuer, KeysFrom, Path as ClaimPath, Remote, Requirement, Users};
 pub use ldap::{Find, LdapServer, USER as LDAP_USER};
-pub(super) use load::read;
+pub(super) use load::{LdapServers, read, servers};
 pub use mapping::{Mapping, Pattern};
 pub use network::Network;
 

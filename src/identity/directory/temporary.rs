@@ -4,7 +4,7 @@
 //! leave its project.
 
 use super::{Directory, User};
-use crate::error::Refusal;
+use crate::error::{Refusal, SqlState};
 use crate::identity::accounts::{Temporary, is_token};
 use crate::identity::scram::LoginVerifier;
 use crate::identity::{Bound, Login};
@@ -55,9 +55,13 @@ impl Directory {
             })
     }
 
-    /// Whether the user of an account is still in its project; yes for any other login.
+    /// Whether the user of an account is still in its project; yes for any other login. Where a directory has not been heard that is about
+    /// him, nobody says that he is not: at a login it is asked once the password is proved, and statements are refused meanwhile.
     pub(super) fn account_may_act(&self, login: &Login, now: Timestamp) -> bool {
-        login.account.as_ref().is_none_or(|bound| self.caller_at(login, bound.project.as_deref(), now).is_ok())
+        login.account.as_ref().is_none_or(|bound| match self.caller_at(login, bound.project.as_deref(), now) {
+            Ok(_) => true,
+            Err(refusal) => refusal.code == SqlState::SYSTEM_ERROR,
+        })
     }
 }
 

@@ -1,4 +1,6 @@
 //! An OpenLDAP server of our own: started in a temporary folder by an unprivileged account, gone with the test.
+//!
+//! A runner includes it by its path, beside `papers.rs`, which makes its certificate.
 
 use crate::papers::Papers;
 use std::net::{TcpListener, TcpStream};
@@ -7,6 +9,9 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+/// The entry that may do everything, and its password.
+pub const ADMIN: (&str, &str) = ("cn=admin,dc=example,dc=org", "admin's password");
 
 /// ana (uid=ana), two people called twin, one who may not log in by his group, one whose name needs escapes; a service account
 /// that may search. Passwords are `<name>'s password`.
@@ -78,8 +83,8 @@ userPassword: twin's password
 pub struct Slapd {
     pub port: u16,
     pub tls_port: u16,
-    server: Child,
-    _folder: tempfile::TempDir,
+    server: Option<Child>,
+    folder: tempfile::TempDir,
 }
 
 /// Free now; somebody may take it until it is used.
@@ -105,6 +110,11 @@ fn run(program: &Path, args: &[&str], input: Stdio) -> Command {
 impl Slapd {
     /// Starts with the server certificate of the papers.
     pub fn start(papers: &Papers) -> Self {
+        Self::with(papers, PEOPLE, "")
+    }
+
+    /// Starts with entries and settings of the test's own (settings of the database).
+    pub fn with(papers: &Papers, entries: &str, settings: &str) -> Self {
         let installed = Path::new("/usr/sbin/slapd");
         assert!(
             installed.is_file(),
@@ -121,15 +131,17 @@ impl Slapd {
         for name in ["ca.crt", "server.crt", "server.key"] {
             std::fs::copy(papers.folder().join(name), at(name)).unwrap();
         }
-        std::fs::write(at("people.ldif"), PEOPLE).unwrap();
+        std::fs::write(at("people.ldif"), entries).unwrap();
         let here = folder.path().display();
         let conf = format!(
             "include /etc/ldap/schema/core.schema\ninclude /etc/ldap/schema/cosine.schema\n\
-             include /etc/ldap/schema/inetorgperson.schema\nmodulepath /usr/lib/ldap\nmoduleload back_mdb\n\
+             include /etc/ldap/schema/inetorgperson.schema\ninclude /etc/ldap/schema/nis.schema\n\
+             modulepath /usr/lib/ldap\nmoduleload back_mdb\nmoduleload memberof\n\
              TLSCACertificateFile {here}/ca.crt\nTLSCertificateFile {here}/server.crt\n\
              TLSCertificateKeyFile {here}/server.key\ndatabase mdb\nmaxsize 16777216\nsuffix \"dc=example,dc=org\"\n\
-             directory {here}/data\naccess to attrs=userPassword by anonymous auth by * none\n\
-             access to * by dn.exact=\"cn=reader,dc=example,dc=org\" read by * none\n"
+             rootdn \"{}\"\nrootpw \"{}\"\n{settings}directory {here}/data\naccess to attrs=userPassword by anonymous auth by * none\n\
+             access to * by dn.exact=\"cn=reader,dc=example,dc=org\" read by * none\n",
+            ADMIN.0, ADMIN.1
         );
         std::fs::write(at("slapd.conf"), conf).unwrap();
         if let Some(nobody) = nobody() {
@@ -143,25 +155,59 @@ impl Slapd {
         let filled = run(&at("slapadd"), &["-f", conf, "-l", people], Stdio::null()).status().unwrap();
         assert!(filled.success(), "slapadd: {filled}");
         let (port, tls_port) = (free_port(), free_port());
-        let urls = format!("ldap://127.0.0.1:{port}/ ldaps://127.0.0.1:{tls_port}/");
+        let mut slapd = Self { port, tls_port, server: None, folder };
+        slapd.resume();
+        slapd
+    }
+
+    /// Starts it again where it was.
+    pub fn resume(&mut self) {
+        let at = |name: &str| self.folder.path().join(name);
+        let urls = format!("ldap://127.0.0.1:{}/ ldaps://127.0.0.1:{}/", self.port, self.tls_port);
         // A shell in between ends the server when our end of its input is closed, however we end.
         let script = "\"$@\" & pid=$!; read -r _; kill $pid; wait $pid";
-        let slapd = at("slapd");
-        let args = ["-c", script, "sh", slapd.to_str().unwrap(), "-d", "0", "-f", conf, "-h", &urls];
-        let server = run(Path::new("/bin/sh"), &args, Stdio::piped()).spawn().unwrap();
-        let slapd = Self { port, tls_port, server, _folder: folder };
+        let (slapd, conf) = (at("slapd"), at("slapd.conf"));
+        let args = ["-c", script, "sh", slapd.to_str().unwrap(), "-d", "0", "-f", conf.to_str().unwrap(), "-h", &urls];
+        self.server = Some(run(Path::new("/bin/sh"), &args, Stdio::piped()).spawn().unwrap());
         let deadline = Instant::now() + Duration::from_secs(20);
-        while TcpStream::connect(("127.0.0.1", tls_port)).is_err() {
+        while TcpStream::connect(("127.0.0.1", self.tls_port)).is_err() {
             assert!(Instant::now() < deadline, "slapd does not start");
             std::thread::sleep(Duration::from_millis(20));
         }
-        slapd
+    }
+
+    /// Ends it; what it holds stays.
+    pub fn stop(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            drop(server.stdin.take());
+            let _ = server.wait();
+        }
+    }
+
+    /// Changes an entry as the administrator: the values of an attribute, none to remove it.
+    pub async fn set(&self, entry: &str, attribute: &str, values: &[&str]) {
+        let mut ldap = self.admin().await;
+        let values = values.iter().map(|value| (*value).to_owned()).collect();
+        let change = vec![ldap3::Mod::Replace(attribute.to_owned(), values)];
+        ldap.modify(entry, change).await.unwrap().success().unwrap();
+    }
+
+    /// Removes an entry as the administrator.
+    pub async fn remove(&self, entry: &str) {
+        self.admin().await.delete(entry).await.unwrap().success().unwrap();
+    }
+
+    async fn admin(&self) -> ldap3::Ldap {
+        let (connection, mut ldap) =
+            ldap3::LdapConnAsync::new(&format!("ldap://127.0.0.1:{}", self.port)).await.unwrap();
+        tokio::spawn(connection.drive());
+        ldap.simple_bind(ADMIN.0, ADMIN.1).await.unwrap().success().unwrap();
+        ldap
     }
 }
 
 impl Drop for Slapd {
     fn drop(&mut self) {
-        drop(self.server.stdin.take());
-        let _ = self.server.wait();
+        self.stop();
     }
 }
