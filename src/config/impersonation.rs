@@ -92,6 +92,13 @@ fn actor(
         let message = format!("the key has fewer than {SHORTEST_KEY} bytes");
         reader.error(&origin, message, "make one with `openssl rand -hex 32`");
     }
+    if ways.comment && ways != (Ways { comment: true, ..Ways::default() }) {
+        reader.error(
+            &origin,
+            "a login that signs comments says it in no other way: a string without a comment is its own, whatever was said before",
+            "leave the others out of `by`, or use a login for each way",
+        );
+    }
     if (ways.setting || ways.local) && signs {
         reader.warning(
             &origin,
@@ -195,6 +202,7 @@ mod tests {
             ("- {login: bi, users: [ana], by: [cookie]}", "unknown way"),
             ("- {login: bi, users: [ana], by: []}", "no way"),
             ("- {login: bi, users: [ana], by: [comment]}", "needs a `key`"),
+            ("- {login: bi, users: [ana], by: [comment, local], key: {file: k}}", "says it in no other way"),
             ("- {login: bi, users: [ana], key: {file: k}}", "are for signatures"),
             ("- {login: bi, users: [ana], longest: 1m}", "are for signatures"),
             ("- {login: bi, users: [ana]}\n- {login: bi, users: [bob]}", "listed twice"),
@@ -204,7 +212,8 @@ mod tests {
             let problems = actors(text).expect_err(text);
             assert!(problems.iter().any(|p| p.message.contains(why)), "{text}: {problems:?}");
         }
-        let (_, warnings) = actors("- {login: bi, users: [ana], by: [setting, comment], key: {file: k}}").unwrap();
+        let (_, warnings) =
+            actors("- {login: bi, users: [ana], by: [setting, application_name], key: {file: k}}").unwrap();
         assert_eq!(warnings.len(), 1, "whoever writes the statements can do without a signature");
     }
 }

@@ -387,6 +387,12 @@ impl Kind<'_> {
             let sealed = seal::set_own(settings::USER, Some("signed"), set.is_local);
             return Ok(Plan { returns_rows: false, ..self.own(sealed, effect, None) });
         }
+        if set.name.eq_ignore_ascii_case("application_name")
+            && value.as_ref().is_some_and(|v| signed_name(&v.plain).is_some())
+        {
+            return Err(Refusal::denied("permission denied to act for another user by the name of the application")
+                .with_hint("This login does not sign names, and the warehouse is not to see a signature."));
+        }
         match settings::settable(&set.name, value.as_ref().map(|v| v.plain.as_str())) {
             Settable::Forward | Settable::Pinned => {
                 self.utility(self.forwarded(&set.name, value.is_none(), set.is_local), false)

@@ -82,10 +82,13 @@ impl<A: Surroundings> Deciding<A> {
     /// # Errors
     /// 25001 where another user's things are in the session and cannot be cleared now.
     pub(super) fn hold(&mut self, caller: &Caller, plan: Option<&Plan>) -> Result<(), Refusal> {
-        // What the login does in between does not make the session its own again.
-        let nothing = !self.acts.others || *caller.user == *self.who.user || caller.user == self.holder;
-        if nothing || plan.is_none_or(|plan| only_turns(&plan.effect)) {
+        if !self.acts.others || caller.user == self.holder || plan.is_none_or(|plan| only_turns(&plan.effect)) {
             return Ok(());
+        }
+        // What the login does in between does not make the session its own again.
+        if *caller.user == *self.who.user {
+            // But it does not find the user's temporary tables.
+            return if self.scratch.is_none() { Ok(()) } else { Err(in_the_middle()) };
         }
         if self.is_left_by_others() {
             return Err(in_the_middle());
@@ -121,6 +124,26 @@ impl<A: Surroundings> Deciding<A> {
         let world = self.around.world();
         let project = Some(&*signed.project).filter(|key| !key.is_empty());
         self.around.caller(&world, &signed.user, project).map(drop)
+    }
+
+    /// Refuses to change whom the session acts for where a comment has said it: whoever writes the statements of a tool must not get at
+    /// what its login may see.
+    ///
+    /// # Errors
+    /// 42501.
+    fn may_turn(&self) -> Result<(), Refusal> {
+        let commented = self.around.actor().is_some_and(|actor| actor.ways.comment);
+        if !commented || self.settings.current().until.is_none() {
+            return Ok(());
+        }
+        Err(Refusal::denied(format!("permission denied to set parameter \"{USER}\""))
+            .with_hint("The signed comment says for whom the statement is."))
+    }
+
+    /// Whether the setting may be changed: to a user, or back.
+    pub(super) fn check_turn(&mut self, user: Option<&str>, local: bool) -> Result<(), Refusal> {
+        self.may_turn()?;
+        user.filter(|user| !user.is_empty()).map_or(Ok(()), |user| self.check_user(user, local))
     }
 
     /// Whether the login may name a user in the setting.
@@ -334,7 +357,7 @@ impl<A: Surroundings> Engine<A> {
         if same {
             return;
         }
-        self.deciding.settings.act_for(&signed.user, &signed.project, until, false);
+        self.deciding.settings.turn_to(&signed.user, &signed.project, until);
         if between {
             self.deciding.settings.commit();
         }

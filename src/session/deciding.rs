@@ -16,6 +16,7 @@ use crate::plan::explain::outline_of;
 use crate::plan::settings::{ACKNOWLEDGE, USER};
 use crate::plan::{Acts, Effect, ErrorPolicy, Plan, PlanInputs, Progress, SessionView, Shown};
 use crate::sql::NodeEnum;
+use crate::sql::pb::{DiscardMode, VariableSetKind};
 use crate::types::Oid;
 use crate::wire::TransactionStatus;
 use crate::world::World;
@@ -478,9 +479,7 @@ impl<A: Surroundings> Deciding<A> {
                 }
                 Some(_) | None => self.around.may_leave(),
             },
-            Some(Name::User) => {
-                value.filter(|user| !user.is_empty()).map_or(Ok(()), |user| self.check_user(user, local))
-            }
+            Some(Name::User) => self.check_turn(value, local),
             None => Err(Refusal::internal("a setting the proxy does not hold")),
         }
     }
@@ -715,16 +714,19 @@ impl<A: Surroundings> Deciding<A> {
     }
 }
 
-/// Whether a text holds nothing but statements that leave a project or a user, choose another, accept what one asks for, or end a transaction: they
-/// read nothing.
+/// Whether a text holds nothing but statements that leave a project or a user, choose another, accept what one asks for, end a
+/// transaction, or clear the session: they read nothing.
 fn leaves_a_project(sql: &str, by_name: bool) -> bool {
     /// Longer texts are something else.
     const LONGEST: usize = 1024;
     let leaves = |node: &NodeEnum| match node {
         NodeEnum::VariableSetStmt(set) => {
             let name = set.name.to_ascii_lowercase();
-            ["sqlveil.project", USER, ACKNOWLEDGE].contains(&name.as_str()) || (by_name && name == "application_name")
+            set.kind == i32::from(VariableSetKind::VarResetAll)
+                || ["sqlveil.project", USER, ACKNOWLEDGE].contains(&name.as_str())
+                || (by_name && name == "application_name")
         }
+        NodeEnum::DiscardStmt(discard) => discard.target == i32::from(DiscardMode::DiscardAll),
         NodeEnum::TransactionStmt(_) => true,
         _ => false,
     };

@@ -74,6 +74,14 @@ impl Values {
         }
     }
 
+    /// Acts for another under a project, or for nobody.
+    fn act_under(&mut self, user: &Arc<str>, project: &Arc<str>, until: Option<Timestamp>) {
+        self.act_for(Arc::clone(user), until);
+        if !user.is_empty() {
+            self.project = Arc::clone(project);
+        }
+    }
+
     /// Acts for another, or for nobody. What was set for one user does not hold for the next.
     fn act_for(&mut self, user: Arc<str>, until: Option<Timestamp>) {
         self.until = until;
@@ -103,6 +111,13 @@ struct Level {
     lasting: Values,
     /// What is in force now: SET LOCAL included.
     current: Values,
+}
+
+impl Level {
+    /// Whether it acts for somebody in this transaction alone: what he sets does not outlive his turn.
+    fn has_a_guest(&self) -> bool {
+        self.lasting.user != self.current.user
+    }
 }
 
 /// The stack of values. Cheap to clone: a snapshot is the way to undo.
@@ -155,7 +170,7 @@ impl Settings {
             (None, Name::Project | Name::User) => "".into(),
         };
         self.change(|top| {
-            if !local {
+            if !local && (name == Name::User || !top.has_a_guest()) {
                 top.lasting.put(name, Arc::clone(&value));
             }
             top.current.put(name, value);
@@ -167,12 +182,19 @@ impl Settings {
         self.change(|top| {
             let Level { lasting, current, .. } = top;
             for values in (!local).then_some(lasting).into_iter().chain([current]) {
-                values.act_for(Arc::clone(user), until);
-                if !user.is_empty() {
-                    values.project = Arc::clone(project);
-                }
+                values.act_under(user, project, until);
             }
         });
+    }
+
+    /// The same for the string of a signed comment, or for the next: whatever the string does with transactions and savepoints, it is its
+    /// user's to the end.
+    pub fn turn_to(&mut self, user: &Arc<str>, project: &Arc<str>, until: Option<Timestamp>) {
+        self.base.act_under(user, project, until);
+        for level in &mut self.levels {
+            level.lasting.act_under(user, project, until);
+            level.current.act_under(user, project, until);
+        }
     }
 
     /// The name of the application is signed, or is not any more.
@@ -186,6 +208,15 @@ impl Settings {
         });
     }
 
+    /// Everything is as at the session's start, but for whom the string is that says so.
+    fn restart(&mut self, change: impl FnOnce(&mut Self)) {
+        let now = self.current().clone();
+        change(self);
+        if now.until.is_some() && now.signed_name.is_none() {
+            self.turn_to(&now.user, &now.project, now.until);
+        }
+    }
+
     /// A setting of the warehouse's session; `None`: its default again.
     pub fn forward(&mut self, name: &str, statement: Option<&Sealed>, local: bool) {
         // SET LOCAL ends with the transaction, and nothing is given back inside one.
@@ -193,7 +224,8 @@ impl Settings {
             return;
         }
         self.change(|top| {
-            for values in [&mut top.lasting, &mut top.current] {
+            let guest = top.has_a_guest();
+            for values in (!guest).then_some(&mut top.lasting).into_iter().chain([&mut top.current]) {
                 let forwarded = Arc::make_mut(&mut values.forwarded);
                 match statement {
                     Some(statement) => drop(forwarded.insert(name.to_owned(), statement.clone())),
@@ -225,16 +257,20 @@ impl Settings {
     /// RESET ALL.
     pub fn reset_all(&mut self) {
         let startup = (*self.startup).clone();
-        self.change(|top| {
-            top.lasting = startup.clone();
-            top.current = startup;
+        self.restart(|settings| {
+            settings.change(|top| {
+                top.lasting = startup.clone();
+                top.current = startup;
+            });
         });
     }
 
     /// DISCARD ALL, which cannot run inside a transaction.
     pub fn discard_all(&mut self) {
-        self.levels.clear();
-        self.base = (*self.startup).clone();
+        self.restart(|settings| {
+            settings.levels.clear();
+            settings.base = (*settings.startup).clone();
+        });
     }
 
     /// A transaction block begins. What an implicit transaction did before in the same string belongs to the block.

@@ -111,7 +111,7 @@ async fn not_by_functions_roles_or_other_settings() {
     assert_eq!(rows(&bi, "/*sqlveil user=ana expires=1 signature=0*/ SHOW sqlveil.user").await, [""]);
 }
 
-async fn change(running: &Running, from: &str, to: &str) {
+pub async fn change(running: &Running, from: &str, to: &str) {
     let path = running.folder().join("identity.yaml");
     let text = std::fs::read_to_string(&path).unwrap();
     assert!(text.contains(from), "{from}");

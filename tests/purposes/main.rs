@@ -75,12 +75,16 @@ async fn stage() -> Stage {
         .user("payer", &["Payroll"], &[])
         .user("bi", &[], &[])
         .user("bi2", &[], &[])
+        .user("bi3", &[], &[])
+        .user("bi4", &[], &[])
 }
 
-/// Logins that may act for others: `bi` by setting it, `bi2` by signing.
+/// Logins that may act for others: `bi` by setting it, `bi4` for a transaction, `bi2` by signing comments, `bi3` names.
 const ACTORS: &str = "impersonation:\n\
     - {login: bi, users: [ana, bob, bi2, gone], groups: [Auditors]}\n\
-    - {login: bi2, groups: [Staff], by: [comment, application_name], key: {file: secrets/master}, longest: 10m}\n";
+    - {login: bi2, groups: [Staff], by: [comment], key: {file: secrets/master}, longest: 10m}\n\
+    - {login: bi3, groups: [Staff], by: [application_name], key: {file: secrets/master}}\n\
+    - {login: bi4, users: [ana, bob], by: [local]}\n";
 
 /// The rows of a simple query, columns joined by `|`.
 async fn rows(client: &Client, sql: &str) -> Vec<String> {

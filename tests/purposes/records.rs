@@ -31,13 +31,18 @@ async fn the_audit_names_both_and_holds_no_signature() {
     rows(&bi, "SELECT 1").await;
     rows(&bi, "SET sqlveil.user = 'ana'; SELECT count(*) FROM emp").await;
     assert!(bi.simple_query("SELECT * FROM pay").await.is_err());
-    let mut config = running.client_config("bi2");
-    let name = format!("sqlveil {}", crate::signed::signed("bob"));
-    let (bi2, connection) = config.application_name(&name).connect(NoTls).await.unwrap();
+    let mut config = running.client_config("bi3");
+    let name = format!(
+        "sqlveil {}",
+        crate::signed::signed_as("bi3", &format!("user=bob expires={}", crate::signed::now() + 60))
+    );
+    let (bi3, connection) = config.application_name(&name).connect(NoTls).await.unwrap();
     tokio::spawn(connection);
+    rows(&bi3, "SELECT count(*) FROM emp").await;
+    let bi2 = running.client("bi2").await;
     rows(&bi2, &format!("{} SELECT count(*) FROM emp", comment("aud"))).await;
     assert!(bi2.simple_query(&format!("{} SELECT 1", comment("eve"))).await.is_err());
-    drop((bi, bi2, running));
+    drop((bi, bi2, bi3, running));
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     let log = String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned();
     let record = |parts: &[&str]| {
@@ -48,6 +53,7 @@ async fn the_audit_names_both_and_holds_no_signature() {
     record(&["user=\"ana\"", "login=\"bi\"", "decision=\"refused\"", "code=\"42P01\""]);
     record(&["user=\"aud\"", "login=\"bi2\"", "decision=\"allowed\"", "sources=\"emp\""]);
     record(&["user=\"bi2\"", "decision=\"refused\"", "code=\"42501\""]);
+    record(&["user=\"bob\"", "login=\"bi3\"", "decision=\"allowed\"", "sources=\"emp\""]);
     let own = log
         .lines()
         .any(|line| line.contains("user=\"bi\"") && !line.contains("login=") && line.contains("kind=\"SELECT\""));

@@ -162,3 +162,56 @@ async fn a_row_type_that_changes_is_told_as_postgres_tells_it() {
     assert_eq!(ana.query(&star, &[]).await.unwrap().len(), 2, "as it was");
     assert_eq!(rows(&ana, "EXECUTE p").await.len(), 2);
 }
+
+/// What an end user sets in his turn neither outlives it nor keeps anybody from clearing the session.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_user_sets_ends_with_his_transaction() {
+    let running = crate::acting::running().await;
+    let client = running.client("bi4").await;
+    let path = rows(&client, "SHOW search_path").await;
+    for user in ["ana", "bob"] {
+        rows(&client, "BEGIN").await;
+        rows(&client, &format!("SET LOCAL sqlveil.user = '{user}'")).await;
+        rows(&client, "SET search_path = pg_catalog").await;
+        rows(&client, "SET timezone = 'Asia/Tokyo'").await;
+        if user == "ana" {
+            rows(&client, "SET sqlveil.project = 'free'").await;
+            assert_eq!(rows(&client, "SHOW sqlveil.project").await, ["free"]);
+        }
+        assert_eq!(rows(&client, "SELECT current_user").await, [user]);
+        rows(&client, "COMMIT").await;
+        assert_eq!(rows(&client, "SELECT current_user").await, ["bi4"]);
+        assert_eq!(rows(&client, "SHOW sqlveil.project").await, [""]);
+        assert_eq!(rows(&client, "SHOW search_path").await, path);
+    }
+    // Where the user may not be acted for any more, what poolers send still clears the session.
+    let clients = [running.client("bi").await, running.client("bi").await];
+    for client in &clients {
+        rows(client, "SET sqlveil.user = 'ana'; SET sqlveil.project = 'free'").await;
+    }
+    crate::escalation::change(&running, "{name: 'ana',", "{name: 'ana', disabled: true,").await;
+    for (client, sql) in clients.iter().zip(["RESET ALL", "DISCARD ALL"]) {
+        assert_eq!(code(client, "SELECT 1").await, "42501", "{sql}");
+        rows(client, sql).await;
+        assert_eq!(rows(client, "SELECT current_user").await, ["bi"], "{sql}");
+    }
+}
+
+/// Temporary tables of a user are not the login's either, while the transaction lasts.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_user_made_is_not_the_logins() {
+    let running = crate::acting::running().await;
+    let bi = running.client("bi").await;
+    rows(&bi, "BEGIN; SET LOCAL sqlveil.user = 'ana'; CREATE TEMP TABLE loot AS SELECT * FROM emp").await;
+    assert_eq!(rows(&bi, "SELECT count(*) FROM loot").await, ["2"]);
+    rows(&bi, "RESET sqlveil.user").await;
+    assert_eq!(code(&bi, "SELECT count(*) FROM loot").await, "25001");
+    rows(&bi, "ROLLBACK").await;
+    assert_eq!(code(&bi, "SELECT count(*) FROM loot").await, "42P01");
+    let bi2 = running.client("bi2").await;
+    let ana = crate::signed::comment("ana");
+    rows(&bi2, &format!("{ana} BEGIN")).await;
+    rows(&bi2, &format!("{ana} CREATE TEMP TABLE loot AS SELECT * FROM emp")).await;
+    assert_eq!(code(&bi2, "SELECT count(*) FROM loot").await, "25001");
+    rows(&bi2, "ROLLBACK").await;
+}

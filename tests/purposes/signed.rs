@@ -9,12 +9,12 @@ use tokio_postgres::NoTls;
 /// The key of every stage's `bi2`.
 const KEY: &[u8] = b"the same master secret in every test";
 
-fn now() -> i64 {
+pub fn now() -> i64 {
     jiff::Timestamp::now().as_second()
 }
 
 /// A signed text, as docs/purposes.md describes it.
-fn signed_as(login: &str, body: &str) -> String {
+pub fn signed_as(login: &str, body: &str) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(KEY).unwrap();
     mac.update(format!("{login}\n{body}").as_bytes());
     let hex: String = mac.finalize().into_bytes().iter().map(|b| format!("{b:02x}")).collect();
@@ -135,6 +135,57 @@ async fn nothing_but_the_first_comment_counts_and_only_if_it_is_signed() {
     assert_eq!(code(&bi2, &format!("{ana} SET LOCAL sqlveil.user = 'aud'; {EMP}")).await, "42501");
 }
 
+/// Whoever writes the statement of a tool stands behind the comment and can write what he likes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_string_is_its_users_to_the_end() {
+    let running = running().await;
+    let bi2 = running.client("bi2").await;
+    let ana = comment("ana");
+    for sql in [
+        "RESET sqlveil.user",
+        "SET sqlveil.user = ''",
+        "SET sqlveil.user TO DEFAULT",
+        "SET LOCAL sqlveil.user TO DEFAULT",
+        "SET sqlveil.user = 'bi2'",
+        "SET sqlveil.user = 'ana'",
+        "SET LOCAL sqlveil.user = 'bob'",
+    ] {
+        assert_eq!(code(&bi2, &format!("{ana} {sql}; SELECT current_user")).await, "42501", "{sql}");
+        assert_eq!(rows(&bi2, "SHOW sqlveil.user").await, [""], "{sql}");
+    }
+    for before in
+        ["SELECT 1", "BEGIN", "BEGIN; SAVEPOINT s", "BEGIN; SET LOCAL timezone = 'UTC'; SAVEPOINT s; SAVEPOINT t"]
+    {
+        for sql in [
+            "RESET ALL",
+            "ROLLBACK",
+            "COMMIT",
+            "ROLLBACK AND CHAIN",
+            "ROLLBACK TO s",
+            "RELEASE s",
+            "COMMIT; BEGIN; SAVEPOINT s; ROLLBACK TO s",
+            "RESET ALL; ROLLBACK; RESET ALL; BEGIN; ROLLBACK",
+        ] {
+            rows(&bi2, before).await;
+            let told = bi2.simple_query(&format!("{ana} {sql}; SELECT current_user || '!' AS who")).await;
+            for message in told.unwrap_or_default() {
+                if let tokio_postgres::SimpleQueryMessage::Row(row) = message {
+                    assert_eq!(row.get("who"), Some("ana!"), "{before}; {sql}");
+                }
+            }
+            bi2.batch_execute("ROLLBACK").await.unwrap();
+            assert_eq!(rows(&bi2, "SELECT current_user").await, ["bi2"], "{before}; {sql}");
+        }
+    }
+    rows(&bi2, &format!("{ana} DISCARD ALL")).await;
+    assert_eq!(rows(&bi2, "SELECT current_user").await, ["bi2"]);
+    // One after the other in a batch that is sent at once.
+    let (own, signed) = tokio::join!(bi2.query_one("SELECT current_user::text", &[]), async {
+        bi2.query_one(&format!("{ana} SELECT current_user::text"), &[]).await
+    });
+    assert_eq!((own.unwrap().get::<_, &str>(0), signed.unwrap().get::<_, &str>(0)), ("bi2", "ana"));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn in_a_transaction_the_users_may_not_change() {
     let running = running().await;
@@ -154,11 +205,12 @@ async fn in_a_transaction_the_users_may_not_change() {
 async fn an_application_name_may_say_it() {
     let running = running().await;
     let mut config = running.client_config("bi");
-    // A login without that way: a name is a name.
-    let (plain, connection) =
-        config.application_name(format!("sqlveil {}", signed("ana"))).connect(NoTls).await.unwrap();
-    tokio::spawn(connection);
-    assert_eq!(rows(&plain, "SHOW sqlveil.user").await, [""]);
+    // A login without that way is told so, and the warehouse does not get the signature.
+    let name = format!("sqlveil {}", signed("ana"));
+    let plain = config.application_name(&name).connect(NoTls).await.map(drop).unwrap_err();
+    assert_eq!(plain.as_db_error().unwrap().code().code(), "42501");
+    let plain = running.client("bi").await;
+    assert_eq!(code(&plain, &format!("SET application_name = '{name}'")).await, "42501");
 
     let named = stage_of_names().await;
     let mut config = named.client_config("bi2");
