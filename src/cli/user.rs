@@ -9,8 +9,8 @@ use crate::config::Secret;
 use crate::governance::problem::Problem;
 use crate::governance::store;
 use crate::identity::accounts::writing::Needs;
-use crate::identity::accounts::{Accounts, Change, Files, Has, Person, Revoked, State};
-use crate::identity::file::{Identities, User};
+use crate::identity::accounts::{Accounts, Change, Files, Has, Person, Revoked, State, is_made};
+use crate::identity::file::{Identities, MAX_NAME, User, is_name};
 use crate::identity::{Directory, Verifier};
 use jiff::Timestamp;
 use std::io::{self, Write};
@@ -199,7 +199,24 @@ fn is_free(name: &str, accounts: &Accounts, written: &Identities) -> Result<(), 
         || written.users.keys().map(|known| &**known).chain(accounts.users.iter().map(|user| user.name.as_str()));
     // Names that people take for one another, in lists, grants and the audit (nameprep, RFC 3491, is for comparing names).
     let plain = |name: &str| stringprep::nameprep(name).ok().map(|name| name.into_owned());
-    let unseen = |c: char| plain(c.encode_utf8(&mut [0; 4])).is_none_or(|seen| seen.is_empty());
+    // Letters of Hangul and Braille that are blank are no blanks in Unicode.
+    let blank = |c: char| c != ' ' && c.is_whitespace() || "\u{115f}\u{1160}\u{3164}\u{ffa0}\u{2800}".contains(c);
+    let unseen = |c: char| blank(c) || plain(c.encode_utf8(&mut [0; 4])).is_none_or(|seen| seen.is_empty());
+    if !is_name(name) {
+        let message = format!("a login name has 1 to {MAX_NAME} bytes and no control characters");
+        return Err(told(message, "choose another name"));
+    }
+    if is_made(name) {
+        let help = "make one with `sqlveil token` or `sqlveil account`, or choose another name";
+        return Err(told("names like this are kept for API tokens and temporary accounts", help));
+    }
+    if name.trim() != name {
+        return Err(told("the name begins or ends with a blank, which nobody sees", "leave it out"));
+    }
+    if name.contains('+') {
+        let help = "choose another name; the identity file takes any name";
+        return Err(told("a + in a login name stands before the key of a project", help));
+    }
     let Some(own) = plain(name).filter(|_| !name.chars().any(unseen)) else {
         let help = "choose another name; the identity file takes any name";
         return Err(told(

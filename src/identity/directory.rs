@@ -33,12 +33,13 @@ pub struct Directory {
     registers: Vec<Arc<Register>>,
 }
 
-/// How the login of nobody looks: like that of most people, or of most of what the command line makes, as its name looks.
+/// How the login of nobody looks: like that of one of the people, or of what the command line makes, as its name looks; shapes that few
+/// have are as rare among those who are not there.
 #[derive(Debug, Clone)]
 struct Mock {
     secret: Secret,
-    people: Shape,
-    made: Shape,
+    people: Vec<Shape>,
+    made: Vec<Shape>,
 }
 
 /// Iteration count and salt length of a verifier.
@@ -97,7 +98,7 @@ impl Default for Directory {
             identities: Identities::default(),
             projects: BTreeMap::new(),
             registers: Vec::new(),
-            mock: Mock { secret: Secret::new(key), people: USUAL, made: USUAL },
+            mock: Mock { secret: Secret::new(key), people: Vec::new(), made: Vec::new() },
         }
     }
 }
@@ -356,23 +357,32 @@ impl Directory {
 }
 
 impl Mock {
-    /// The iteration count and salt length most verifiers have.
+    /// Iteration counts and salt lengths as verifiers have them.
     fn like(identities: &Identities, secret: &Secret) -> Self {
-        let (mut people, mut made) = (BTreeMap::new(), BTreeMap::new());
+        let (mut people, mut made) = (Vec::new(), Vec::new());
         let users = identities.users.iter().filter_map(|(name, user)| Some((name, user.verifier.as_ref()?)));
         let accounts = identities.temporary.iter().map(|(name, account)| (name, &account.verifier));
         for (name, verifier) in users.chain(accounts) {
-            let shapes: &mut BTreeMap<Shape, usize> = if is_made(name) { &mut made } else { &mut people };
-            *shapes.entry((verifier.iterations(), verifier.salt_length())).or_default() += 1;
+            let shapes = if is_made(name) { &mut made } else { &mut people };
+            shapes.push((verifier.iterations(), verifier.salt_length()));
         }
-        let most = |shapes: BTreeMap<Shape, usize>| {
-            shapes.into_iter().max_by_key(|(_, count)| *count).map_or(USUAL, |(shape, _)| shape)
-        };
-        Self { secret: secret.derive("mock login"), people: most(people), made: most(made) }
+        for shapes in [&mut people, &mut made] {
+            // Almost always all alike, and then one will do.
+            if shapes.windows(2).all(|pair| matches!(pair, [a, b] if a == b)) {
+                shapes.truncate(1);
+            }
+        }
+        Self { secret: secret.derive("mock login"), people, made }
     }
 
     fn of(&self, name: &str) -> LoginVerifier {
-        let (iterations, salt_length) = if is_made(name) { self.made } else { self.people };
+        let shapes = if is_made(name) { &self.made } else { &self.people };
+        // The same for a name each time.
+        let dice = self.secret.derive(&format!("shape of {name}"));
+        let dice = dice.expose().iter().take(8).fold(0u64, |sum, byte| sum << 8 | u64::from(*byte));
+        let most = u64::try_from(shapes.len()).unwrap_or(u64::MAX).max(1);
+        let chosen = usize::try_from(dice % most).ok().and_then(|at| shapes.get(at));
+        let (iterations, salt_length) = chosen.copied().unwrap_or(USUAL);
         LoginVerifier::mock(name, self.secret.expose(), iterations, salt_length)
     }
 }

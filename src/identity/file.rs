@@ -17,7 +17,7 @@ use std::sync::Arc;
 /// The provider of users and groups that name none.
 pub const LOCAL: &str = "local";
 /// Longest name PostgreSQL keeps whole (`NAMEDATALEN` - 1).
-const MAX_NAME: usize = 63;
+pub(crate) const MAX_NAME: usize = 63;
 
 type Attributes = BTreeMap<String, BTreeSet<Entitlement>>;
 
@@ -146,7 +146,7 @@ fn read_user(
 }
 
 /// Whether PostgreSQL and its clients take it whole as a name.
-pub(super) fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= MAX_NAME && !name.chars().any(char::is_control)
 }
 

@@ -10,7 +10,8 @@ pub fn deallocate(name: &str) -> Sealed {
 
 /// What clears a session of everything its last user left there but prepared statements, and gives it settings again.
 pub fn clear<'s>(settings: impl Iterator<Item = &'s Sealed>) -> Sealed {
-    let mut text = "CLOSE ALL;\nDISCARD TEMP;\nDISCARD SEQUENCES;\nRESET ALL".to_owned();
+    // First of all from the user's own timeouts.
+    let mut text = "RESET ALL;\nCLOSE ALL;\nDISCARD TEMP;\nDISCARD SEQUENCES".to_owned();
     for setting in settings {
         text.push_str(";\n");
         text.push_str(setting.as_str());

@@ -69,7 +69,7 @@ fn party(address: IpAddr) -> IpAddr {
 }
 
 impl Attempts {
-    /// Lets `most` failures a minute through, of one user at one address; 0 = all, at once.
+    /// Lets `most` failures a minute through, of one user at one address; 0 = all, each after the shortest wait.
     pub fn new(most: usize) -> Self {
         let most = u32::try_from(most).unwrap_or(u32::MAX);
         let turns = (0..TURNS).map(|_| Semaphore::new(AT_ONCE)).collect();
@@ -139,7 +139,8 @@ impl Attempt {
     /// It failed; gives how long to wait before saying so.
     pub fn failed(&self) -> Duration {
         if self.attempts.most == 0 {
-            return Duration::ZERO;
+            // How long it took to find out tells nothing.
+            return WAIT.0;
         }
         let mut most = 0;
         for key in [&self.both, &self.address, &self.user] {
@@ -230,7 +231,7 @@ mod tests {
     fn nothing_is_counted_where_nothing_is_asked_for() {
         let attempts = Arc::new(Attempts::new(0));
         for _ in 0..100 {
-            assert_eq!(attempts.begin("ana", address("10.0.0.1")).unwrap().failed(), Duration::ZERO);
+            assert_eq!(attempts.begin("ana", address("10.0.0.1")).unwrap().failed(), WAIT.0);
         }
     }
 

@@ -49,7 +49,8 @@ impl Files {
         // The first change makes the file.
         let files = Self { named: false, ..self.clone() };
         let mut accounts = files.accounts()?;
-        let mut warnings = Vec::new();
+        let mode = std::fs::metadata(&target).map_or(0, |metadata| metadata.permissions().mode());
+        let mut warnings: Vec<Problem> = super::open_to_others(&target, mode).into_iter().collect();
         let identities = match super::super::file::load(&self.identity) {
             Ok((identities, _)) => identities,
             Err(problems) if needs == Needs::Alone => {
@@ -67,7 +68,7 @@ impl Files {
         }
         if needs == Needs::Whole {
             let mut both = identities;
-            warnings = again.join(&mut both, &self.accounts);
+            warnings.extend(again.join(&mut both, &self.accounts));
             if any_error(&warnings) {
                 return Err(warnings);
             }
