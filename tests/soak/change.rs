@@ -49,19 +49,26 @@ impl Changes {
     }
 
     /// Changes until the time is over. At its end nobody is disabled.
-    pub async fn run(&mut self, arena: &Arena, pid: u32) {
+    pub async fn run(&mut self, arena: &Arena, desks: &Client, pid: u32) {
         let client = session::login(arena, "watch", 0, PASSWORD).await.expect("who watches logs in");
         for number in 1usize.. {
             arena.pause(arena.options.every).await;
             let over = arena.is_over();
-            self.change(arena, &client, number, pid, over).await;
+            self.change(arena, (&client, desks), number, pid, over).await;
             if over {
                 return;
             }
         }
     }
 
-    async fn change(&mut self, arena: &Arena, client: &Client, number: usize, pid: u32, last: bool) {
+    async fn change(
+        &mut self,
+        arena: &Arena,
+        (client, desks): (&Client, &Client),
+        number: usize,
+        pid: u32,
+        last: bool,
+    ) {
         let mut next = Generation::clone(&arena.history.last());
         let policies = number.is_multiple_of(3) && !last;
         if policies {
@@ -70,6 +77,8 @@ impl Changes {
             next.identities = number;
             self.move_people(&mut next, last);
         }
+        let chairs = "UPDATE desk.members SET chair = chair + 1 WHERE random() < 0.2";
+        desks.batch_execute(chairs).await.expect("chairs move");
         let (identity, masks, mark) = (next.identity_file(&self.verifier), next.masks(), next.mark());
         let pushed = arena.history.push(next);
         assert_eq!(pushed, number);

@@ -1,4 +1,4 @@
-//! `make soak`: many idle and active sessions of many users while identities and policies change, against the real binary and a private
+//! `make soak`: many idle and active sessions of many users while identities and policies change and a directory is asked again, against the real binary and a private
 //! PostgreSQL. Every answer is held against what its user is to see, before or after a change while it is under way, and after it from
 //! then on; the memory of the proxy has to stay where it is.
 //!
@@ -126,10 +126,11 @@ async fn soak(options: Options) -> bool {
         let arena = Arc::clone(&arena);
         async move { idle::keep(&arena, idle).await }
     });
+    let desks = sqlveil::cli::demo::warehouse::admin(server, &arena.database).await.expect("the superuser logs in");
     let changing = tokio::spawn({
         let (arena, pid) = (Arc::clone(&arena), process.pid());
         async move {
-            changes.run(&arena, pid).await;
+            changes.run(&arena, &desks, pid).await;
             changes
         }
     });

@@ -110,7 +110,7 @@ impl Generation {
 
     /// The identity file.
     pub fn identity_file(&self, verifier: &str) -> String {
-        let mut text = String::from("groups:\n- {name: Payroll}\n- {name: Auditors}\nusers:\n");
+        let mut text = String::from("groups:\n- {name: Payroll}\n- {name: Auditors}\n- {name: Desk}\nusers:\n");
         writeln!(text, "- {{name: watch, verifier: '{verifier}', attributes: {{mark: ['{}']}}}}", self.identities)
             .unwrap();
         for (number, user) in self.users.iter().enumerate() {
@@ -156,7 +156,7 @@ const ROWS: &str = "policyKey: rows\nname: rows\ntype: data\nactions:\n- rules:\
     config: {matches: [{type: attribute, attribute: city, tag: Place}]}\ncircumstances: [{type: columnTags, columnTag: Place}]\n---\n\
     policyKey: marks\nname: marks\ntype: data\nactions:\n- rules:\n  - type: Row Restriction By User Entitlements\n    \
     config: {matches: [{type: attribute, attribute: mark, tag: Mark}]}\ncircumstances: [{type: columnTags, columnTag: Mark}]\n---\n\
-    policyKey: payroll\nname: payroll\ntype: subscription\nactions: {type: entitlements, entitlements: {groups: [Payroll]}}\n\
+    policyKey: payroll\nname: payroll\ntype: subscription\nactions: {type: entitlements, entitlements: {operator: all, groups: [Payroll, Desk]}}\n\
     circumstances: [{type: tags, tag: Paid}]\n";
 
 /// The warehouse and the documents; `people` in cities, `pay`, and `marks` that tell which documents are in force.
@@ -172,10 +172,28 @@ pub async fn stage(server: &'static PrivatePostgres, options: &Options) -> Stage
         people.join(", ")
     );
     let sessions = options.sessions();
-    Stage::on(server)
+    let stage = Stage::on(server).await.sql(&schema).await;
+    let login = stage.service().0;
+    // Everybody is at a desk, says a directory that is asked again and again, and whose other answers change.
+    let desks = format!(
+        "CREATE SCHEMA desk; CREATE TABLE desk.members (login text PRIMARY KEY, team text NOT NULL, chair int NOT NULL);
+         INSERT INTO desk.members SELECT 'user' || lpad(i::text, 4, '0'), 'Desk', 0 FROM generate_series(0, {}) i;
+         GRANT USAGE ON SCHEMA desk TO {login}; GRANT SELECT ON desk.members TO {login}",
+        options.users
+    );
+    let directory = format!(
+        "directories:\n  desk:\n    kind: sql\n    iam: local\n    refresh: 10s\n    grace: 10m\n    timeout: 30s\n    lookups: 16\n    \
+         connection: {{host: 127.0.0.1, port: {}, database: {}, user: {login}, password: {{file: secrets/warehouse}}, \
+         sslmode: disable, connect_timeout: 30s}}\n    \
+         groups: SELECT team FROM desk.members WHERE login = $1\n    \
+         attributes: SELECT 'chair', chair::text FROM desk.members WHERE login = $1",
+        server.port(),
+        stage.database
+    );
+    stage
+        .sql(&desks)
         .await
-        .sql(&schema)
-        .await
+        .config(&directory)
         .source("table: people\nschema: public\ntags: {table: [Open], columns: [{columnName: city, tags: [Place]}, {columnName: ssn, tags: [Number]}]}")
         .source("table: pay\nschema: public\ntags: {table: [Paid]}")
         .source("table: marks\nschema: public\ntags: {table: [Open], columns: [{columnName: mark, tags: [Mark]}, {columnName: stamp, tags: [Stamp]}]}")

@@ -187,6 +187,7 @@ fn forms_that_are_no_signed_token() {
     let signer = Signer::new();
     let good = signer.token(claims(json!({})));
     let [header, body, signature]: [&str; 3] = good.split('.').collect::<Vec<_>>().try_into().unwrap();
+    let other = if signature.starts_with('A') { "B" } else { "A" };
     for token in [
         String::new(),
         "a".into(),
@@ -197,7 +198,7 @@ fn forms_that_are_no_signed_token() {
         format!("{good}.x.y"),
         format!("{good}="),
         format!(" {good}"),
-        format!("{header}.{body}.{}", signature.replace(['A', 'b'], "c")),
+        format!("{header}.{body}.{other}{}", &signature[1..]),
         format!("{header}.{}.{signature}", b64(claims(json!({"sub": "bob"})).to_string())),
         format!("{good}{}", "A".repeat(MAX_TOKEN)),
     ] {
