@@ -150,8 +150,12 @@ impl Session {
             arena.tally.sent_away();
             return false;
         }
-        // Between its declaration and its reading the policies have changed: it has to be declared again.
-        if kind == Kind::Cursor && possible.len() > 1 && answer == Err("0A000".into()) {
+        // Between its declaration and its reading, or its Bind and its Execute, the decision has changed: it has to be done again.
+        let again = match kind {
+            Kind::Cursor => "0A000",
+            _ => "42501",
+        };
+        if [Kind::Cursor, Kind::Prepared].contains(&kind) && possible.len() > 1 && answer == Err(again.into()) {
             arena.tally.interrupted();
             return true;
         }

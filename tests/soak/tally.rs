@@ -68,7 +68,7 @@ impl Tally {
         }
         println!("| all | {}", row(&mut all));
         println!(
-            "\n{} answers, {:.0} a second, {} of them while a change was under way, {} cursors to be declared again after one; \
+            "\n{} answers, {:.0} a second, {} of them while a change was under way, {} cursors and portals to be made again after one; \
              {} sessions sent away with their users",
             all.len(),
             all.len() as f64 / seconds,
