@@ -304,7 +304,7 @@ impl<A: Surroundings> Engine<A> {
             }
             self.clear(out)?;
         }
-        self.take_turn(turn, between);
+        self.take_turn(turn);
         Ok(None)
     }
 
@@ -345,7 +345,7 @@ impl<A: Surroundings> Engine<A> {
         self.learned = true;
     }
 
-    fn take_turn(&mut self, turn: Turn, between: bool) {
+    fn take_turn(&mut self, turn: Turn) {
         let Turn::Signed(signed) = turn else { return };
         let nobody = || Signed { user: "".into(), project: "".into(), until: Timestamp::MAX };
         let own = Arc::clone(&self.deciding.who().user);
@@ -358,9 +358,6 @@ impl<A: Surroundings> Engine<A> {
             return;
         }
         self.deciding.settings.turn_to(&signed.user, &signed.project, until);
-        if between {
-            self.deciding.settings.commit();
-        }
     }
 
     /// Whom a prepared statement or a portal was signed for.
