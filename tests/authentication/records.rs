@@ -3,31 +3,12 @@
 use crate::papers::{ISSUER, Papers, Signer};
 use crate::slapd::Slapd;
 use crate::stage::stage;
-use crate::support::PASSWORD;
+use crate::support::{Log, PASSWORD};
 use serde_json::json;
-use std::io::Write;
-use std::sync::{Arc, Mutex};
-use tracing_subscriber::EnvFilter;
-
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_says_why_and_holds_no_secret() {
-    let log = Log::default();
-    let writer = log.clone();
-    // As the binary does it, records of the `log` crate included.
-    let filter = EnvFilter::new("trace,tokio_postgres=off,mio=off,notify=off");
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(move || writer.clone()).init();
+    let log = Log::listen("trace,tokio_postgres=off,mio=off,notify=off");
 
     let (papers, key) = (Papers::new(), Signer::new("k"));
     let slapd = Slapd::start(&papers);
@@ -56,7 +37,7 @@ async fn the_log_says_why_and_holds_no_secret() {
         assert_eq!(output.ok, works, "{user}: {}", output.err);
     }
     drop(running);
-    let log = String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned();
+    let log = log.text();
     let record = |parts: &[&str]| {
         let found = log.lines().any(|line| line.contains(" audit: ") && parts.iter().all(|part| line.contains(part)));
         assert!(found, "no record with {parts:?}");

@@ -3,39 +3,12 @@
 use crate::gate::{Gate, Way};
 use crate::papers::Papers;
 use crate::stage::{BY_MEMBER, Database, database_port, ldap, ldap_directory, people, refused, sees};
-use crate::support::PASSWORD;
-use std::io::Write;
-use std::sync::{Arc, Mutex};
+use crate::support::{Log, PASSWORD};
 use std::time::Duration;
-use tracing_subscriber::EnvFilter;
-
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    /// Other tests write to it as well.
-    fn lines(&self, parts: &[&str]) -> Vec<String> {
-        let log = String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned();
-        log.lines().filter(|line| parts.iter().all(|part| line.contains(part))).map(str::to_owned).collect()
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_says_what_is_wrong_once_and_holds_no_secret() {
-    let log = Log::default();
-    let writer = log.clone();
-    // As the binary does it, records of the `log` crate included. What the tests themselves ask their databases is not the proxy's.
-    let filter = EnvFilter::new("trace,tokio_postgres=off,mio=off,notify=off");
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(move || writer.clone()).init();
+    let log = Log::listen("trace,tokio_postgres=off,mio=off,notify=off");
 
     let (papers, hr) = (Papers::new(), Database::new().await);
     let slapd = ldap(&papers, "");

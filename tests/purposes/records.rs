@@ -3,29 +3,12 @@
 use crate::acting::running;
 use crate::rows;
 use crate::signed::comment;
-use std::io::Write;
-use std::sync::{Arc, Mutex};
+use crate::support::Log;
 use tokio_postgres::NoTls;
-use tracing_subscriber::EnvFilter;
-
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_audit_names_both_and_holds_no_signature() {
-    let log = Log::default();
-    let writer = log.clone();
-    let filter = EnvFilter::new("audit=info,sqlveil=debug");
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(move || writer.clone()).init();
+    let log = Log::listen("audit=info,sqlveil=debug");
     let running = running().await;
     let bi = running.client("bi").await;
     rows(&bi, "SELECT 1").await;
@@ -44,7 +27,7 @@ async fn the_audit_names_both_and_holds_no_signature() {
     assert!(bi2.simple_query(&format!("{} SELECT 1", comment("eve"))).await.is_err());
     drop((bi, bi2, bi3, running));
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-    let log = String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned();
+    let log = log.text();
     let record = |parts: &[&str]| {
         let found = log.lines().any(|line| line.contains(" audit: ") && parts.iter().all(|part| line.contains(part)));
         assert!(found, "no record with {parts:?}");

@@ -7,10 +7,12 @@
 #![allow(dead_code, unused_imports, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod kinds;
+mod log;
 mod psql;
 mod stage;
 
 pub use kinds::KINDS;
+pub use log::Log;
 pub use psql::Output;
 pub use sqlveil::cli::demo::private_postgres::{PrivatePostgres, Setup};
 pub use stage::{ANYONE, PASSWORD, Running, Stage};
