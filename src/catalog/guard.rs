@@ -72,6 +72,8 @@ const GUARDS: &[(&str, usize, usize, Form)] = &[
     ("format_type", 2, 2, Form::Own(format_type)),
     ("pg_get_userbyid", 1, 1, Form::Own(user_by_id)),
     ("pg_collation_for", 1, 1, Form::Own(collation_for)),
+    // Names roles of the warehouse; access lists are empty here.
+    ("acldefault", 2, 2, Form::Null("aclitem[]")),
     // Comments.
     ("obj_description", 1, 2, Form::Own(obj_description)),
     ("col_description", 2, 2, Form::Own(col_description)),

@@ -60,6 +60,11 @@ fn milliseconds(value: &str) -> Option<f64> {
 /// Settings under which the time to plan a join grows exponentially, and the largest value of each: PostgreSQL's own `geqo_threshold`.
 const JOINED: &[(&str, u32)] = &[("from_collapse_limit", 12), ("join_collapse_limit", 12)];
 
+/// Whether [`planning`] bounds a lower-case name.
+pub fn is_bounded(name: &str) -> bool {
+    JOINED.iter().any(|(known, _)| *known == name)
+}
+
 /// Refuses values under which planning takes unreasonable time and memory.
 ///
 /// # Errors

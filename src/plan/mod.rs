@@ -5,7 +5,9 @@
 
 pub mod bounds;
 mod cache;
+mod configured;
 pub mod explain;
+mod lock;
 mod open;
 pub mod outline;
 mod planner;
@@ -173,6 +175,15 @@ pub enum Effect {
         /// Back to its default.
         back: bool,
         /// SET LOCAL.
+        local: bool,
+    },
+    /// The same by `set_config`.
+    Configured {
+        /// What is set.
+        name: String,
+        /// The SET that it stands for; `None`: back to its default.
+        statement: Option<Sealed>,
+        /// For the transaction.
         local: bool,
     },
     /// `application_name` is set by a login that may sign it.

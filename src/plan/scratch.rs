@@ -12,6 +12,7 @@ use crate::resolve::{self, Output, Resolved, UNKNOWN_COLLATION};
 use crate::rewrite;
 use crate::sql::{NodeEnum, build, names, pb};
 use crate::types::Oid;
+use std::collections::BTreeMap;
 
 impl Kind<'_> {
     /// CREATE TABLE.
@@ -51,7 +52,8 @@ impl Kind<'_> {
         };
         let relation = self.into(into, "CREATE TABLE AS")?;
         let mut tree = (**select).clone();
-        let (mut resolved, output) = resolve::resolve_with_output(&mut tree, self.sight, &self.inputs.param_types)?;
+        let (mut resolved, output) =
+            resolve::resolve_with_output(&mut tree, self.sight, &self.inputs.param_types, BTreeMap::new())?;
         resolved.temporaries.insert(relation.location);
         rewrite::rewrite(&mut tree, &resolved, &self.kept.bodies)?;
         let mut rewritten = create.clone();
@@ -76,7 +78,8 @@ impl Kind<'_> {
         let mut tree = select.clone();
         let Some(into) = first_arm(&mut tree).into_clause.take() else { return Ok(None) };
         let relation = self.into(&into, "SELECT INTO")?;
-        let (mut resolved, output) = resolve::resolve_with_output(&mut tree, self.sight, &self.inputs.param_types)?;
+        let (mut resolved, output) =
+            resolve::resolve_with_output(&mut tree, self.sight, &self.inputs.param_types, BTreeMap::new())?;
         resolved.temporaries.insert(relation.location);
         rewrite::rewrite(&mut tree, &resolved, &self.kept.bodies)?;
         first_arm(&mut tree).into_clause = Some(Box::new(placed(&into)));

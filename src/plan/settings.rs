@@ -41,6 +41,7 @@ const SETTABLE: &[&str] = &[
     "max_parallel_workers_per_gather",
     "plan_cache_mode",
     "statement_timeout",
+    "synchronize_seqscans",
     "timezone",
     "transaction_deferrable",
     "transaction_isolation",
@@ -65,6 +66,8 @@ const SHOWABLE: &[&str] = &[
     "array_nulls",
     "block_size",
     "client_encoding",
+    "default_table_access_method",
+    "default_text_search_config",
     "in_hot_standby",
     "integer_datetimes",
     "is_superuser",
@@ -119,6 +122,11 @@ pub fn settable(name: &str, value: Option<&str>) -> Settable {
         }
         None => Settable::Unknown,
     }
+}
+
+/// Whether a lower-case name may be set to whatever the caller likes.
+pub fn any_value(lower: &str) -> bool {
+    SETTABLE.binary_search(&lower).is_ok() && LIMITED.iter().all(|(limited, _)| *limited != lower)
 }
 
 /// Whether SHOW of a lower-case name may be forwarded.

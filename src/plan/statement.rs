@@ -9,12 +9,12 @@ use super::{Effect, ErrorPolicy, Plan, PlanInputs, PositionMap, Quotable};
 use crate::catalog::own::is_asked_for;
 use crate::error::{Family, Refusal, SqlState};
 use crate::identity::impersonation::signed_name;
-use crate::resolve::{self, Personal, Resolved, Sight, Visible};
+use crate::resolve::{self, Personal, Replacement, Resolved, Sight, Visible};
 use crate::rewrite;
 use crate::seal::{self, Sealed};
 use crate::sql::{NodeEnum, Statement, build, names, pb};
 use crate::types::{Oid, quote_ident};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -55,6 +55,18 @@ pub(super) fn plan(
 const PLAIN_TYPES: &[u32] =
     &[16, 17, 20, 21, 23, 25, 700, 701, 1042, 1043, 1082, 1083, 1114, 1184, 1700, 2950, 114, 3802];
 
+/// What a setting comes to.
+pub(super) enum Setting {
+    /// The warehouse's session gets it.
+    Forwarded(Effect),
+    /// The longest `statement_timeout`, in milliseconds.
+    Longest(u32),
+    /// The name of an application that may sign it, and what it signs.
+    Name(Option<String>),
+    /// One that the proxy holds, and its value.
+    Own(&'static str, Option<String>),
+}
+
 pub(super) struct Kind<'a> {
     pub(super) statement: &'a Statement,
     own_text: &'a str,
@@ -69,6 +81,9 @@ impl Kind<'_> {
         match &self.statement.node {
             N::SelectStmt(select) => {
                 if let Some(plan) = self.select_into(select)? {
+                    return Ok(plan);
+                }
+                if let Some(plan) = self.configure(select)? {
                     return Ok(plan);
                 }
                 self.query(select, &self.inputs.param_types, Effect::None, true, |s| N::SelectStmt(Box::new(s)))
@@ -89,6 +104,7 @@ impl Kind<'_> {
                 self.utility(Effect::CloseCursor(name), false)
             }
             N::InsertStmt(_) | N::UpdateStmt(_) | N::DeleteStmt(_) | N::MergeStmt(_) => self.write(),
+            N::LockStmt(lock) => self.lock(lock),
             N::TruncateStmt(truncate) => self.truncate(truncate),
             N::CopyStmt(copy) if copy.is_from => self.copy_from(copy),
             N::CopyStmt(copy) => self.copy(copy),
@@ -132,8 +148,31 @@ impl Kind<'_> {
         returns_rows: bool,
         hold: impl Fn(pb::SelectStmt) -> NodeEnum,
     ) -> Result<Plan, Refusal> {
+        self.held_query(select, params, BTreeMap::new(), effect, returns_rows, hold)
+    }
+
+    /// A query in which calls of `set_config` are replaced as was decided.
+    pub(super) fn settings_query(
+        &self,
+        select: &pb::SelectStmt,
+        replaced: BTreeMap<i32, Replacement>,
+        effect: Effect,
+    ) -> Result<Plan, Refusal> {
+        let hold = |s| NodeEnum::SelectStmt(Box::new(s));
+        self.held_query(select, &self.inputs.param_types, replaced, effect, true, hold)
+    }
+
+    fn held_query(
+        &self,
+        select: &pb::SelectStmt,
+        params: &[Oid],
+        replaced: BTreeMap<i32, Replacement>,
+        effect: Effect,
+        returns_rows: bool,
+        hold: impl Fn(pb::SelectStmt) -> NodeEnum,
+    ) -> Result<Plan, Refusal> {
         let mut tree = select.clone();
-        let (resolved, gives) = resolve::resolve_with_output(&mut tree, self.sight, params)?;
+        let (resolved, gives) = resolve::resolve_with_output(&mut tree, self.sight, params, replaced)?;
         let caller = hold(select.clone());
         rewrite::rewrite(&mut tree, &resolved, &self.kept.bodies)?;
         let plan = self.sealed(&caller, hold(tree), &resolved, effect, returns_rows)?;
@@ -214,7 +253,7 @@ impl Kind<'_> {
     }
 
     /// A statement the proxy makes itself.
-    fn own(&self, sealed: Sealed, effect: Effect, tag: Option<&'static str>) -> Plan {
+    pub(super) fn own(&self, sealed: Sealed, effect: Effect, tag: Option<&'static str>) -> Plan {
         Plan {
             sealed,
             effect,
@@ -243,7 +282,7 @@ impl Kind<'_> {
         let mut gives = None;
         let mut resolved = match &mut tree {
             NodeEnum::SelectStmt(select) => {
-                let (resolved, output) = resolve::resolve_with_output(select, self.sight, &params)?;
+                let (resolved, output) = resolve::resolve_with_output(select, self.sight, &params, BTreeMap::new())?;
                 gives = output.map(Into::into);
                 rewrite::rewrite(select, &resolved, &self.kept.bodies)?;
                 resolved
@@ -364,8 +403,32 @@ impl Kind<'_> {
             K::VarSetCurrent | K::Undefined => return Err(Refusal::unsupported("SET … FROM CURRENT is not supported")),
             K::VarSetValue | K::VarSetDefault | K::VarReset => {}
         }
-        let value = match kind {
-            K::VarSetValue => Some(set_value(&set.args)?),
+        match self.setting(set)? {
+            Setting::Forwarded(effect) => self.utility(effect, false),
+            Setting::Longest(longest) => self.longest_timeout(set, longest),
+            Setting::Name(None) => self.utility(Effect::Acting { signed: None, local: set.is_local }, false),
+            Setting::Name(signed) => {
+                // The signature is nobody else's business, and what it says is not known to be true yet.
+                let sealed = seal::set_own(settings::USER, Some("signed"), set.is_local);
+                let effect = Effect::Acting { signed, local: set.is_local };
+                Ok(Plan { returns_rows: false, ..self.own(sealed, effect, None) })
+            }
+            Setting::Own(name, value) => {
+                let sealed = seal::set_own(name, value.as_deref(), set.is_local);
+                let tag = if kind == K::VarReset { Some("RESET") } else { None };
+                let effect = Effect::Set { name, value, local: set.is_local };
+                Ok(Plan { tag, returns_rows: false, ..self.own(sealed, effect, None) })
+            }
+        }
+    }
+
+    /// What a SET of one value, or of the default, comes to.
+    ///
+    /// # Errors
+    /// 42501 and 0A000 for what may not be set, 22023 out of bounds.
+    pub(super) fn setting(&self, set: &pb::VariableSetStmt) -> Result<Setting, Refusal> {
+        let value = match pb::VariableSetKind::try_from(set.kind).unwrap_or_default() {
+            pb::VariableSetKind::VarSetValue => Some(set_value(&set.args)?),
             _ => None,
         };
         if let Some(value) = &value {
@@ -374,18 +437,11 @@ impl Kind<'_> {
                 && set.name.eq_ignore_ascii_case("statement_timeout")
                 && bounds::statement_timeout(&value.plain, longest)? == bounds::Timeout::Longest
             {
-                return self.longest_timeout(set, longest);
+                return Ok(Setting::Longest(longest));
             }
         }
         if self.inputs.session.acts.signs_name && set.name.eq_ignore_ascii_case("application_name") {
-            let signed = value.as_ref().and_then(|v| signed_name(&v.plain)).map(str::to_owned);
-            let effect = Effect::Acting { signed, local: set.is_local };
-            if matches!(effect, Effect::Acting { signed: None, .. }) {
-                return self.utility(effect, false);
-            }
-            // The signature is nobody else's business, and what it says is not known to be true yet.
-            let sealed = seal::set_own(settings::USER, Some("signed"), set.is_local);
-            return Ok(Plan { returns_rows: false, ..self.own(sealed, effect, None) });
+            return Ok(Setting::Name(value.as_ref().and_then(|v| signed_name(&v.plain)).map(str::to_owned)));
         }
         if set.name.eq_ignore_ascii_case("application_name")
             && value.as_ref().is_some_and(|v| signed_name(&v.plain).is_some())
@@ -395,14 +451,10 @@ impl Kind<'_> {
         }
         match settings::settable(&set.name, value.as_ref().map(|v| v.plain.as_str())) {
             Settable::Forward | Settable::Pinned => {
-                self.utility(self.forwarded(&set.name, value.is_none(), set.is_local), false)
+                Ok(Setting::Forwarded(self.forwarded(&set.name, value.is_none(), set.is_local)))
             }
             Settable::Own(name) => {
-                let value = value.map(|v| if name == "search_path" { v.list } else { v.plain });
-                let sealed = seal::set_own(name, value.as_deref(), set.is_local);
-                let tag = if kind == K::VarReset { Some("RESET") } else { None };
-                let effect = Effect::Set { name, value, local: set.is_local };
-                Ok(Plan { tag, returns_rows: false, ..self.own(sealed, effect, None) })
+                Ok(Setting::Own(name, value.map(|v| if name == "search_path" { v.list } else { v.plain })))
             }
             Settable::PinnedElsewhere => Err(Refusal::unsupported(format!(
                 "parameter \"{}\" is pinned and cannot be changed to that value",

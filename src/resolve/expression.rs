@@ -308,6 +308,12 @@ impl Resolver<'_, '_> {
             && let Some(catalog) = self.catalog_of(&path, scope)
         {
             // System columns do not exist, but of a system catalog its own OID is known to everyone, and psql compares it with `classoid`.
+            let (catalog, outer) = catalog;
+            if let Some(item) = outer {
+                let text = format!("CASE WHEN {item}.oid IS NOT NULL THEN '{catalog}'::pg_catalog.oid END");
+                self.replace(c.location, Replacement::Guard(text))?;
+                return Ok(opaque(self, scope.all_uses()));
+            }
             let value = Some(catalog.to_string());
             self.replace(c.location, Replacement::Constant { value, type_name: "oid", array: false })?;
             return Ok(Facts::constant(Type::Known(OID)));
@@ -353,8 +359,9 @@ impl Resolver<'_, '_> {
             .at(location))
     }
 
-    /// The OID of the system catalog whose `tableoid` a reference names, where no outer join can make it NULL.
-    fn catalog_of(&self, path: &[&str], scope: &Scope<'_>) -> Option<Oid> {
+    /// The OID of the system catalog whose `tableoid` a reference names, and its quoted name in this query where an outer join can make
+    /// it NULL.
+    fn catalog_of(&self, path: &[&str], scope: &Scope<'_>) -> Option<(Oid, Option<String>)> {
         let items = match path {
             ["tableoid"] => scope.items.iter().collect::<Vec<_>>(),
             [item, "tableoid"] => scope.items.iter().filter(|i| i.name == **item).collect(),
@@ -362,7 +369,7 @@ impl Resolver<'_, '_> {
         };
         let [item] = items.as_slice() else { return None };
         let mut uses = item.uses.iter();
-        let (Some(use_), None, false) = (uses.next(), uses.next(), item.nullable) else { return None };
+        let (Some(use_), None) = (uses.next(), uses.next()) else { return None };
         let relation = self.resolved.relations.get(use_)?;
         let decision = relation.permitted.decision();
         // The catalog itself, not a sub-select over it.
@@ -370,7 +377,10 @@ impl Resolver<'_, '_> {
         if relation.alias != item.name || !columns.eq(decision.columns.iter().map(|c| c.name.as_str())) {
             return None;
         }
-        (decision.remote.schema == "pg_catalog" && decision.oid.0 < FIRST_NORMAL_OID).then_some(decision.oid)
+        let own = decision.remote.schema == "pg_catalog" && decision.oid.0 < FIRST_NORMAL_OID;
+        let keyed = decision.columns.iter().any(|c| c.name == "oid");
+        let outer = item.nullable.then(|| crate::types::quote_ident(&item.name));
+        (own && (keyed || outer.is_none())).then_some((decision.oid, outer))
     }
 
     /// Operators in all their grammar forms.
@@ -393,19 +403,26 @@ impl Resolver<'_, '_> {
             let collations = (self.collation_at(l, scope), self.collation_at(r, scope));
             no_conflict(collations.0, collations.1, e.location)?;
         }
-        // Two objects, or an object and an OID, are compared as OIDs.
-        let both = |n: Option<&pb::Node>| n.is_some_and(|n| Self::is_reg_cast(n) || Self::is_oid_column(n));
-        let objects =
-            matches!(name.as_str(), "=" | "<>" | "!=") && both(e.lexpr.as_deref()) && both(e.rexpr.as_deref());
-        self.wants_oid = objects && e.lexpr.as_deref().is_some_and(Self::is_reg_cast);
+        // Two objects, or an object and an OID, are compared as OIDs. What is beside an object is looked at first.
+        let object = |n: Option<&pb::Node>| n.is_some_and(Self::is_reg_cast);
+        let objects = (object(e.lexpr.as_deref()), object(e.rexpr.as_deref()));
+        let compared = matches!(name.as_str(), "=" | "<>" | "!=");
+        let list = matches!(e.rexpr.as_deref(), Some(pb::Node { node: Some(NodeEnum::List(_)) }));
+        let early = match objects {
+            (true, false) if compared && !list => self.optional(&mut e.rexpr, scope)?,
+            _ => None,
+        };
+        let oid = |facts: &Option<Facts>| facts.as_ref().is_some_and(|f| f.type_oid == Type::Known(OID));
+        self.wants_oid = compared && objects.0 && (objects.1 || oid(&early));
         let left = self.optional(&mut e.lexpr, scope)?;
-        self.wants_oid = objects && e.rexpr.as_deref().is_some_and(Self::is_reg_cast);
+        self.wants_oid = compared && objects.1 && (objects.0 || oid(&left));
         let in_list = match e.rexpr.as_deref_mut() {
             Some(pb::Node { node: Some(NodeEnum::List(list)) }) => Some(self.each(&mut list.items, scope)?),
             _ => None,
         };
         let right = match in_list {
             Some(_) => None,
+            None if early.is_some() => early,
             None => self.optional(&mut e.rexpr, scope)?,
         };
         let operands: Vec<Facts> = left.iter().chain(&right).chain(in_list.iter().flatten()).cloned().collect();
@@ -569,16 +586,6 @@ impl Resolver<'_, '_> {
             _ => false,
         };
         Ok(Facts { type_oid: ty, ..inner }.but(total))
-    }
-
-    /// Whether a node names a column as system catalogs name their keys.
-    fn is_oid_column(node: &pb::Node) -> bool {
-        match &node.node {
-            Some(NodeEnum::ColumnRef(c)) => {
-                matches!(names::parts(&c.fields).as_deref(), Some([.., name]) if *name == "oid" || name.ends_with("relid"))
-            }
-            _ => false,
-        }
     }
 
     /// Whether a node is a cast to an OID alias type.

@@ -113,7 +113,7 @@ pub enum Replacement {
 /// # Errors
 /// 42P01, 42501, 42883, 42704 for names; 0A000 for constructs that are not supported; all with the caller's position.
 pub fn resolve(select: &mut pb::SelectStmt, sight: &Sight<'_>, params: &[Oid]) -> Result<Resolved, Refusal> {
-    resolve_with_output(select, sight, params).map(|(resolved, _)| resolved)
+    resolve_with_output(select, sight, params, BTreeMap::new()).map(|(resolved, _)| resolved)
 }
 
 /// Columns that a query gives, by name and type; `None` for what is not known.
@@ -127,8 +127,10 @@ pub fn resolve_with_output(
     select: &mut pb::SelectStmt,
     sight: &Sight<'_>,
     params: &[Oid],
+    configured: BTreeMap<i32, Replacement>,
 ) -> Result<(Resolved, Output), Refusal> {
     let mut resolver = Resolver::new(sight, params);
+    resolver.configured = configured;
     resolver.repeated = repeated_params(select)?;
     let output = resolver.select(select, None, None)?;
     let columns = output.columns.map(|c| c.into_iter().map(|c| (c.name, c.type_oid)).collect());
@@ -212,6 +214,8 @@ struct Resolver<'a, 's> {
     depth: usize,
     /// The cast to an OID alias type that comes next is to give an OID.
     wants_oid: bool,
+    /// What becomes of the calls of `set_config` that are permitted, by place.
+    configured: BTreeMap<i32, Replacement>,
     /// Parameters mentioned more than once.
     repeated: BTreeSet<i64>,
     /// Total conjuncts by use, ready to be copied below a barrier.
@@ -230,6 +234,7 @@ impl<'a, 's> Resolver<'a, 's> {
             wants_oid: false,
             row_is_listed: false,
             depth: 0,
+            configured: BTreeMap::new(),
             repeated: BTreeSet::new(),
             pushable: BTreeMap::new(),
         }

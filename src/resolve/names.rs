@@ -137,7 +137,7 @@ impl Sight<'_> {
     ///
     /// # Errors
     /// 42P01, 42501; 0A000 for another database.
-    pub(super) fn relation(&self, relation: &pb::RangeVar) -> Result<Permitted, Refusal> {
+    pub fn relation(&self, relation: &pb::RangeVar) -> Result<Permitted, Refusal> {
         let written = relation_written(relation);
         if !relation.catalogname.is_empty() && relation.catalogname != self.session.database {
             return Err(Refusal::unsupported(format!(
@@ -341,6 +341,11 @@ impl Resolver<'_, '_> {
         }
         if super::sequence::takes_sequence(name) {
             return self.sequence(name, call);
+        }
+        if name == "set_config"
+            && let Some(replacement) = self.configured.remove(&call.location)
+        {
+            return self.replace(call.location, replacement);
         }
         match self.sight.catalog.function_class(name) {
             FunctionClass::Allowed if self.gives_alias(name) && !in_from => {

@@ -105,7 +105,7 @@ impl<'r> Comparison<'r> {
                 // `tableoid` of a system catalog is the constant that everyone knows; nothing else becomes one.
                 let columns = c.field("fields").map(Tree::strings).unwrap_or_default();
                 match location(c).and_then(|l| self.resolved.calls.get(&l)) {
-                    Some(known @ Replacement::Constant { type_name: "oid", .. })
+                    Some(known @ (Replacement::Constant { type_name: "oid", .. } | Replacement::Guard(_)))
                         if columns.last() == Some(&"tableoid") =>
                     {
                         self.replaced(known, kind, c, sealed_kind, s)

@@ -126,7 +126,7 @@ fn check(
     Ok(comparison.positions())
 }
 
-pub use own::{clear, deallocate, set_own, show_own};
+pub use own::{clear, deallocate, lock_shared, placeholder, set_own, show_own};
 
 #[cfg(test)]
 mod tests;

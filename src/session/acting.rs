@@ -409,6 +409,7 @@ fn only_turns(effect: &Effect) -> bool {
         | Effect::Release(_) => true,
         Effect::None
         | Effect::Forwarded { .. }
+        | Effect::Configured { .. }
         | Effect::Prepare { .. }
         | Effect::Execute { .. }
         | Effect::Deallocate(_)

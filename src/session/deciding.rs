@@ -437,6 +437,7 @@ impl<A: Surroundings> Deciding<A> {
             }
             Effect::None
             | Effect::Forwarded { .. }
+            | Effect::Configured { .. }
             | Effect::Acting { signed: None, .. }
             | Effect::ResetAll
             | Effect::DiscardAll
@@ -620,6 +621,9 @@ impl<A: Surroundings> Deciding<A> {
             }
             Effect::Forwarded { name, back, local } => {
                 self.settings.forward(name, (!back).then_some(&plan.sealed), *local);
+            }
+            Effect::Configured { name, statement, local } => {
+                self.settings.forward(name, statement.as_ref(), *local);
             }
             Effect::Acting { signed, local } => {
                 let name = signed.as_ref().map(|text| format!("{SIGNED_NAME}{text}"));

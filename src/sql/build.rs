@@ -35,6 +35,12 @@ pub fn integer_constant(value: i32) -> pb::Node {
     }))
 }
 
+/// A string constant.
+pub fn string_constant(value: &str) -> pb::Node {
+    let val = Some(pb::a_const::Val::Sval(pb::String { sval: value.to_owned() }));
+    node(NodeEnum::AConst(pb::AConst { isnull: false, location: -1, val }))
+}
+
 /// `value::pg_catalog.type`.
 pub fn cast(value: pb::Node, type_name: &str) -> pb::Node {
     node(NodeEnum::TypeCast(Box::new(pb::TypeCast {
