@@ -1,0 +1,36 @@
+//! Python: psycopg 2, asyncpg, SQLAlchemy with its reflection. psycopg 3 is in `tests/peers`.
+
+use crate::stage::both;
+use std::path::Path;
+use std::process::Command;
+
+/// The interpreter that has a module: the system's, or the one in the path.
+fn python(module: &'static str) -> impl Fn() -> Command {
+    let has = |python: &&&str| {
+        let asked = Command::new(python).args(["-c", &format!("import {module}")]).output();
+        asked.is_ok_and(|output| output.status.success())
+    };
+    let found = *["/usr/bin/python3", "python3"].iter().find(has).unwrap_or_else(|| {
+        panic!("no {module}: .ci/setup --test installs it (Debian, Ubuntu: apt-get install python3-{module})")
+    });
+    move || {
+        let mut command = Command::new(found);
+        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/python.py"));
+        command
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn psycopg2() {
+    both().await.same(python("psycopg2"), &[("CLIENT", "psycopg2")], &[]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn asyncpg() {
+    both().await.same(python("asyncpg"), &[("CLIENT", "asyncpg")], &[]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlalchemy() {
+    both().await.same(python("sqlalchemy"), &[("CLIENT", "sqlalchemy")], &[]);
+}
