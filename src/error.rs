@@ -75,12 +75,14 @@ pub struct Refusal {
     pub hint: Option<String>,
     /// Byte offset (0-based) into the caller's own statement text; turned into a 1-based character position on the wire.
     pub position: Option<usize>,
+    /// Name of PostgreSQL's routine that says this, where clients go by it (field R).
+    pub routine: Option<&'static str>,
 }
 
 impl Refusal {
     /// A refusal with a family, a code and a message; other fields empty.
     pub fn new(family: Family, code: SqlState, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { family, code, message: message.into(), detail: None, hint: None, position: None }
+        Self { family, code, message: message.into(), detail: None, hint: None, position: None, routine: None }
     }
     /// 42501: policy says no.
     pub fn denied(message: impl Into<Cow<'static, str>>) -> Self {

@@ -196,6 +196,7 @@ const REVIEWED: &[&str] = &[
     "pg_options_to_table",
     "pg_timezone_abbrevs",
     "pg_timezone_names",
+    "pg_postmaster_start_time",
     "pg_typeof",
     "version",
 ];

@@ -20,6 +20,8 @@ enum Form {
     System,
     /// The system's objects are visible, everything else is not: `pg_…_is_visible` under a search path of `pg_catalog` alone.
     SystemIsVisible,
+    /// Call it with its first argument, a relation by OID or name, replaced by NULL unless nothing of it is hidden.
+    Size,
     /// A constant of this type, whatever the arguments.
     Always(&'static str, &'static str),
     /// NULL of this type.
@@ -74,15 +76,20 @@ const GUARDS: &[(&str, usize, usize, Form)] = &[
     ("pg_collation_for", 1, 1, Form::Own(collation_for)),
     // Names roles of the warehouse; access lists are empty here.
     ("acldefault", 2, 2, Form::Null("aclitem[]")),
+    // Where the server is: the client's side of the connection is the proxy's.
+    ("inet_client_addr", 0, 0, Form::Null("inet")),
+    ("inet_client_port", 0, 0, Form::Null("int4")),
+    ("inet_server_addr", 0, 0, Form::Null("inet")),
+    ("inet_server_port", 0, 0, Form::Null("int4")),
     // Comments.
     ("obj_description", 1, 2, Form::Own(obj_description)),
     ("col_description", 2, 2, Form::Own(col_description)),
     ("shobj_description", 2, 2, Form::System),
-    // Sizes and files tell how much there is.
-    ("pg_relation_size", 1, 2, Form::Null("int8")),
-    ("pg_table_size", 1, 1, Form::Null("int8")),
-    ("pg_indexes_size", 1, 1, Form::Null("int8")),
-    ("pg_total_relation_size", 1, 1, Form::Null("int8")),
+    // Sizes and files tell how much there is, hidden rows and columns with it.
+    ("pg_relation_size", 1, 2, Form::Size),
+    ("pg_table_size", 1, 1, Form::Size),
+    ("pg_indexes_size", 1, 1, Form::Size),
+    ("pg_total_relation_size", 1, 1, Form::Size),
     ("pg_database_size", 1, 1, Form::Null("int8")),
     ("pg_tablespace_size", 1, 1, Form::Null("int8")),
     ("pg_relation_filenode", 1, 1, Form::Null("oid")),
@@ -131,6 +138,10 @@ pub fn guard(name: &str, argc: usize, v: &Visibility<'_>) -> Option<String> {
     let (_, _, _, form) = GUARDS.iter().find(|g| g.0 == name && (g.1..=g.2).contains(&argc))?;
     Some(match form {
         Form::First(set) => call(name, argc, 1, &format!("{}::pg_catalog.oid", oids(*set, v).find(&oid_text("$1")))),
+        Form::Size => {
+            let plain = lookup::plain_spellings(v).find("($1)::pg_catalog.text");
+            call(name, argc, 1, &format!("{plain}::pg_catalog.oid"))
+        }
         Form::System => call(name, argc, 1, &system_oid("$1")),
         Form::SystemIsVisible => format!("NULLIF(pg_catalog.{name}(($1)::pg_catalog.oid), false)"),
         Form::Always(kind, value) => constant(argc, &format!("{value}::pg_catalog.{kind}")),
@@ -147,6 +158,9 @@ fn call(name: &str, argc: usize, replaced: usize, by: &str) -> String {
 
 /// A constant that mentions every argument, so that parameters keep their numbers and names are checked.
 fn constant(argc: usize, value: &str) -> String {
+    if argc == 0 {
+        return value.to_owned();
+    }
     let tests: Vec<String> = (1..=argc).map(|i| format!("(${i}) IS NULL")).collect();
     format!("CASE WHEN {} THEN {value} ELSE {value} END", tests.join(" OR "))
 }
@@ -176,7 +190,12 @@ fn constraintdef(argc: usize, v: &Visibility<'_>) -> String {
 /// finds them.
 fn expression(argc: usize, v: &Visibility<'_>) -> String {
     let relation = format!("{}::pg_catalog.oid", oids(Set::Relations, v).find(&oid_text("$2")));
-    let text = lookup::bare(call("pg_get_expr", argc, 2, &relation), "'([^']|'')*'::", v);
+    default_names(call("pg_get_expr", argc, 2, &relation), v)
+}
+
+/// A default (SQL of type text) whose type or sequence is named as the caller's path finds it.
+pub(crate) fn default_names(text: String, v: &Visibility<'_>) -> String {
+    let text = lookup::bare(text, "'([^']|'')*'::", v);
     // The sequence's name is not looked up: only the first schema that the caller sees is sure to find it.
     let first = v.search_path.iter().find(|schema| v.scope().schemas.contains_key(schema.as_str()));
     match first {

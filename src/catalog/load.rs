@@ -69,7 +69,7 @@ const PARENTS: &str = "SELECT inhrelid, inhparent FROM pg_inherits ORDER BY inhr
 
 const TYPES: &str = "SELECT t.oid, t.typnamespace, t.typname::text, t.typtype, t.typcategory, \
     CASE WHEN t.typlen = -1 THEN t.typelem ELSE 0::oid END, t.typarray, t.typbasetype, t.typrelid, format_type(t.oid, NULL), \
-    t.typtypmod, t.typnotnull OR EXISTS (SELECT FROM pg_constraint c WHERE c.contypid = t.oid) \
+    t.typtypmod, t.typnotnull, ARRAY(SELECT c.oid FROM pg_constraint c WHERE c.contypid = t.oid ORDER BY c.oid) \
     FROM pg_type t";
 
 /// With `search_path` at `pg_catalog` the definition names every other relation with its schema.
@@ -317,7 +317,8 @@ async fn read_types(client: &Client, schemas: &HashMap<Oid, String>, catalog: &m
             relation: oid(&row, 8)?,
             sql: row.try_get(9)?,
             typmod: row.try_get(10)?,
-            constrained: row.try_get(11)?,
+            not_null: row.try_get(11)?,
+            checks: row.try_get::<_, Vec<u32>>(12)?.into_iter().map(Oid).collect(),
         };
         catalog.type_names.insert(info.name.clone(), info.oid);
         catalog.types.insert(info.oid, Arc::new(info));

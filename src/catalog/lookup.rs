@@ -10,7 +10,7 @@ use super::functions::FIRST_NORMAL_OID;
 use super::visibility::{Seen, Visibility, is_system};
 use crate::types::{Oid, quote_literal};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A map from text to text or boolean.
 #[derive(Default)]
@@ -122,7 +122,7 @@ pub(crate) fn oids(set: Set, v: &Visibility<'_>) -> Map {
                 .filter(|r| !r.parents.is_empty() && v.seen(r.oid).is_none_or(|s| s.is_renamed()))
                 .flat_map(|r| r.parents.iter().copied())
                 .collect();
-            let mut taken = std::collections::BTreeSet::new();
+            let mut taken = BTreeSet::new();
             while let Some(oid) = broken.pop() {
                 if taken.insert(oid) {
                     let own = v.catalog.relations.values().find(|r| r.oid == oid);
@@ -140,10 +140,17 @@ pub(crate) fn oids(set: Set, v: &Visibility<'_>) -> Map {
         Set::Constraints => {
             v.system_relations().flat_map(|r| &r.constraints).for_each(|c| map.add_oid(c.oid.0));
             scope.relations.iter().flat_map(|s| v.constraints(s)).for_each(|c| map.add_oid(c.oid.0));
+            v.domain_checks().for_each(|oid| map.add_oid(oid.0));
         }
         Set::Types => types(v).for_each(|oid| map.add_oid(oid)),
     }
     map
+}
+
+/// Visible relations of which nothing is hidden, and their indexes.
+pub(crate) fn plain<'s>(v: &'s Visibility<'_>) -> impl Iterator<Item = u32> + 's {
+    let plain = v.scope().relations.iter().filter(|s| s.is_plain(v.catalog));
+    plain.flat_map(|s| s.indexes().map(|i| i.oid.0).chain([s.relation.oid.0]))
 }
 
 /// Inheritance has no cycles; the depth is bounded all the same.
@@ -189,6 +196,15 @@ pub(crate) fn relation_spellings(v: &Visibility<'_>) -> Map {
             spellings(&logical.name).into_iter().for_each(|n| map.add(n, value.clone()));
         }
     }
+    map
+}
+
+/// The same of relations of which nothing is hidden, and their indexes by their OIDs.
+pub(crate) fn plain_spellings(v: &Visibility<'_>) -> Map {
+    let plain: BTreeSet<String> = plain(v).map(|oid| oid.to_string()).collect();
+    let mut map = relation_spellings(v);
+    map.0.retain(|_, oid| oid.as_ref().and_then(Value::as_str).is_some_and(|oid| plain.contains(oid)));
+    plain.iter().for_each(|oid| map.add(oid.clone(), oid.clone()));
     map
 }
 

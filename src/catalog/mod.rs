@@ -256,12 +256,21 @@ pub struct TypeInfo {
     pub base: Oid,
     /// Modifier a domain puts on its base type, else -1.
     pub typmod: i32,
-    /// A domain with a constraint of its own, so that a cast to it may raise.
-    pub constrained: bool,
+    /// A domain that takes no NULL.
+    pub not_null: bool,
+    /// `pg_constraint` rows of a domain's own checks.
+    pub checks: Vec<Oid>,
     /// Relation of a composite type, else 0.
     pub relation: Oid,
     /// SQL text that names the type, schema-qualified outside `pg_catalog` (`format_type(oid, NULL)` with an empty path).
     pub sql: String,
+}
+
+impl TypeInfo {
+    /// A domain with a constraint of its own, so that a cast to it may raise.
+    pub fn is_constrained(&self) -> bool {
+        self.not_null || !self.checks.is_empty()
+    }
 }
 
 /// A function of `pg_catalog`.

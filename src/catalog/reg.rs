@@ -11,21 +11,52 @@ use crate::error::{Family, Refusal, SqlState};
 use crate::types::{Oid, QualifiedName};
 
 /// SQL that stands for a cast of a non-literal `$1` (an OID, or the text of a name) to the type `pg_catalog.type_name`; hidden and unknown
-/// objects become NULL. `$1` is mentioned once. For `regclass` it is the text of the name that callers use. `None`: such a cast is not
+/// objects become NULL. `$1` is mentioned once. For `regclass` and `regtype` it is the text of the name that callers use. `None`: such a cast is not
 /// allowed.
 pub fn cast_guard(type_name: &str, v: &Visibility<'_>) -> Option<String> {
-    let text = "($1)::pg_catalog.text";
+    guard_of(type_name, "$1", v)
+}
+
+fn guard_of(type_name: &str, value: &str, v: &Visibility<'_>) -> Option<String> {
+    let text = format!("({value})::pg_catalog.text");
     let found = match type_name {
         // As text: the server would print the warehouse's names.
-        "regclass" => return Some(format!("({})::pg_catalog.text", lookup::relation_names(v).find(text))),
-        "regtype" => lookup::type_spellings(v).find(&format!("pg_catalog.lower({text})")),
-        "regnamespace" => lookup::schema_spellings(v).find(text),
+        "regclass" => return Some(format!("({})::pg_catalog.text", lookup::relation_names(v).find(&text))),
+        // As text, too: the schema is left out where the caller's path finds the type.
+        "regtype" => {
+            let printed = format!("({})::pg_catalog.oid::pg_catalog.regtype::pg_catalog.text", type_of(&text, v));
+            return Some(lookup::bare(printed, "", v));
+        }
+        "regnamespace" => lookup::schema_spellings(v).find(&text),
         // Only the system's own are callable or listed, so the range is the check.
-        "regproc" | "regprocedure" | "regoper" | "regoperator" => lookup::system_oid("$1"),
+        "regproc" | "regprocedure" | "regoper" | "regoperator" => lookup::system_oid(value),
         // "regrole" prints the names of the warehouse's roles.
-        _ => named::oid_of(NamedKind::of_alias(type_name)?, "$1", v.catalog),
+        _ => named::oid_of(NamedKind::of_alias(type_name)?, value, v.catalog),
     };
     Some(format!("({found})::pg_catalog.oid::pg_catalog.{type_name}"))
+}
+
+/// The OID, as text, of a type by OID or name (SQL of type text).
+fn type_of(text: &str, v: &Visibility<'_>) -> String {
+    lookup::type_spellings(v).find(&format!("pg_catalog.lower({text})"))
+}
+
+/// The text that the server prints of a literal that [`resolve_reg_literal`] resolved; `None` for what it printed as it was written.
+pub fn shown(type_name: &str, digits: &str, v: &Visibility<'_>) -> Option<String> {
+    if digits == "0" || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    guard_of(type_name, &format!("{digits}::pg_catalog.oid"), v).map(|text| format!("({text})::pg_catalog.text"))
+}
+
+/// As [`cast_guard`], for an array `$1` of OIDs or names: an array of texts, NULL for NULL.
+pub fn array_guard(type_name: &str, v: &Visibility<'_>) -> Option<String> {
+    let element = guard_of(type_name, "e.v", v)?;
+    Some(format!(
+        "(SELECT CASE WHEN g.a IS NOT NULL THEN ARRAY(SELECT ({element})::pg_catalog.text \
+         FROM pg_catalog.unnest(g.a) WITH ORDINALITY AS e(v, n) ORDER BY e.n) END \
+         FROM (SELECT ($1)::pg_catalog.text[] AS a OFFSET 0) AS g)"
+    ))
 }
 
 /// As [`cast_guard`], for where an OID is asked for: `$1::regclass::oid`, an argument of a function that looks objects up.
@@ -35,6 +66,7 @@ pub fn oid_guard(type_name: &str, v: &Visibility<'_>) -> Option<String> {
             "({})::pg_catalog.oid",
             lookup::relation_spellings_and_indexes(v).find("($1)::pg_catalog.text")
         )),
+        "regtype" => Some(format!("({})::pg_catalog.oid", type_of("($1)::pg_catalog.text", v))),
         _ => cast_guard(type_name, v).map(|text| format!("({text})::pg_catalog.oid")),
     }
 }

@@ -4,7 +4,7 @@
 
 use super::functions::FIRST_NORMAL_OID;
 use super::scratch::Scratch;
-use super::{Catalog, Column, Constraint, Index, Relation, synthetic};
+use super::{Catalog, Column, Constraint, Index, Relation, TypeInfo, synthetic};
 use crate::policy::decision::RelationDecision;
 use crate::types::{Oid, QualifiedName};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -68,6 +68,11 @@ impl<'a> Seen<'a> {
     /// Every column of the relation is in the dictionary.
     pub(crate) fn whole(&self) -> bool {
         self.columns.len() == self.relation.columns.len()
+    }
+    /// Nothing of it is hidden from the caller: what is told of it as a whole (how much there is, what a partition holds) is told of what
+    /// he sees.
+    pub(crate) fn is_plain(&self, catalog: &Catalog) -> bool {
+        self.decision.shows_everything(catalog)
     }
     /// Declared descriptions of columns of the dictionary, by number.
     pub(crate) fn column_comments(&self) -> impl Iterator<Item = (i16, &str)> + '_ {
@@ -180,6 +185,17 @@ impl<'a> Visibility<'a> {
             };
             own && (c.kind != 'f' || self.references_visible(c))
         })
+    }
+
+    /// Types outside the system's that the caller sees.
+    pub(crate) fn types(&self) -> impl Iterator<Item = &'a TypeInfo> + '_ {
+        self.scope().types.iter().filter_map(|oid| self.catalog.types.get(&Oid(*oid))).map(Arc::as_ref)
+    }
+
+    /// Checks of the domains that visible columns use, and of the system's.
+    pub(crate) fn domain_checks(&self) -> impl Iterator<Item = Oid> + '_ {
+        let system = self.catalog.types.values().filter(|t| t.oid.0 < FIRST_NORMAL_OID).map(Arc::as_ref);
+        system.chain(self.types()).flat_map(|t| t.checks.iter().copied())
     }
 
     fn references_visible(&self, c: &Constraint) -> bool {
@@ -342,7 +358,8 @@ pub(crate) mod tests {
             base: Oid(0),
             relation: Oid(relation),
             typmod: -1,
-            constrained: false,
+            not_null: false,
+            checks: Vec::new(),
             sql: name.to_owned(),
         };
         catalog.type_names.insert(info.name.clone(), info.oid);

@@ -114,9 +114,9 @@ impl Kind<'_> {
             N::VariableShowStmt(show) => self.show(show),
             N::DiscardStmt(discard) => match pb::DiscardMode::try_from(discard.target).unwrap_or_default() {
                 pb::DiscardMode::DiscardAll => self.utility(Effect::DiscardAll, false),
-                pb::DiscardMode::DiscardPlans => self.utility(Effect::None, false),
+                pb::DiscardMode::DiscardPlans | pb::DiscardMode::DiscardSequences => self.utility(Effect::None, false),
                 pb::DiscardMode::DiscardTemp => self.discard_temp(),
-                pb::DiscardMode::DiscardSequences | pb::DiscardMode::Undefined => Err(self.refused()),
+                pb::DiscardMode::Undefined => Err(self.refused()),
             },
             N::CreateStmt(create) => self.create_table(create),
             N::CreateTableAsStmt(create) => self.create_table_as(create),
@@ -403,6 +403,11 @@ impl Kind<'_> {
             K::VarSetCurrent | K::Undefined => return Err(Refusal::unsupported("SET … FROM CURRENT is not supported")),
             K::VarSetValue | K::VarSetDefault | K::VarReset => {}
         }
+        if self.is_ones_own_role(set)? {
+            let sealed = seal::set_own("sqlveil.nothing", None, set.is_local);
+            let tag = if kind == K::VarReset { Some("RESET") } else { None };
+            return Ok(Plan { returns_rows: false, ..self.own(sealed, Effect::None, tag) });
+        }
         match self.setting(set)? {
             Setting::Forwarded(effect) => self.utility(effect, false),
             Setting::Longest(longest) => self.longest_timeout(set, longest),
@@ -420,6 +425,16 @@ impl Kind<'_> {
                 Ok(Plan { tag, returns_rows: false, ..self.own(sealed, effect, None) })
             }
         }
+    }
+
+    /// Whether a SET asks for the role that the session has anyway: poolers and drivers do when they clear it.
+    fn is_ones_own_role(&self, set: &pb::VariableSetStmt) -> Result<bool, Refusal> {
+        let back = set.args.is_empty();
+        Ok(match set.name.to_ascii_lowercase().as_str() {
+            "role" => back || set_value(&set.args)?.plain.eq_ignore_ascii_case("none"),
+            "session_authorization" => back,
+            _ => false,
+        })
     }
 
     /// What a SET of one value, or of the default, comes to.

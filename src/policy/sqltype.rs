@@ -94,7 +94,7 @@ pub(crate) fn plain_domain(catalog: &Catalog, oid: Oid) -> Option<(Oid, i32)> {
     let mut typmod = -1;
     for _ in 0..16 {
         match info.kind {
-            'd' if info.constrained => return None,
+            'd' if info.is_constrained() => return None,
             // Only the innermost of nested domains can have a modifier (CREATE DOMAIN takes none over a domain).
             'd' => typmod = typmod.max(info.typmod),
             _ => return Some((info.oid, typmod)),

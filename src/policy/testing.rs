@@ -25,7 +25,8 @@ fn type_info(oid: Oid, schema: &str, name: &str, kind: char, category: char, ele
         array: NONE,
         base,
         typmod: -1,
-        constrained: false,
+        not_null: false,
+        checks: Vec::new(),
         relation: NONE,
         sql,
     }

@@ -2,7 +2,8 @@
 
 use super::Replacement;
 use super::Resolver;
-use super::expression::{Facts, OID, Type, is_alias, oid};
+use super::alias::{OID, is_alias};
+use super::expression::{Facts, Type, oid};
 use super::names::{alias_shown_as, string_constant};
 use super::scope::Scope;
 use crate::catalog::Function;

@@ -1,12 +1,12 @@
 //! Expressions: every node is walked, every function and type checked, and what the barrier decision needs is worked out: the type,
 //! whether evaluation can raise, and whose rows it looks at.
 
+use super::alias::{OID, is_alias, no_alias_array, no_alias_mix, no_alias_operands};
 use super::calls::value_function_type;
 use super::names::string_constant;
 use super::scope::{Found, Item, Scope};
 use super::{Replacement, Resolver};
 use crate::catalog::functions::FIRST_NORMAL_OID;
-use crate::catalog::reg;
 use crate::error::{Family, Refusal, SqlState};
 use crate::sql::{NodeEnum, names, pb, walk};
 use crate::types::Oid;
@@ -19,6 +19,8 @@ pub(super) mod oid {
     pub const INT8: Oid = Oid(20);
     pub const INT4: Oid = Oid(23);
     pub const TEXT: Oid = Oid(25);
+    pub const OIDVECTOR: Oid = Oid(30);
+    pub const TEXT_ARRAY: Oid = Oid(1009);
     pub const DATE: Oid = Oid(1082);
     pub const TIME: Oid = Oid(1083);
     pub const TIMESTAMP: Oid = Oid(1114);
@@ -547,7 +549,7 @@ impl Resolver<'_, '_> {
         let target = self.type_name(name)?;
         if let Some(alias) = Self::reg_type(name) {
             if !name.array_bounds.is_empty() {
-                return Err(Refusal::unsupported(format!("arrays of {alias} are not supported")).at(name.location));
+                return self.reg_array_cast(&alias, cast, scope);
             }
             return self.reg_cast(&alias, cast, scope, as_oid);
         }
@@ -588,73 +590,8 @@ impl Resolver<'_, '_> {
         Ok(Facts { type_oid: ty, ..inner }.but(total))
     }
 
-    /// Whether a node is a cast to an OID alias type.
-    pub(super) fn is_reg_cast(node: &pb::Node) -> bool {
-        match &node.node {
-            Some(NodeEnum::TypeCast(cast)) => {
-                cast.type_name.as_ref().is_some_and(|name| Self::reg_type(name).is_some())
-            }
-            _ => false,
-        }
-    }
-
     fn is_domain(&self, oid: Oid) -> bool {
         self.sight.catalog.types.get(&oid).is_none_or(|t| t.kind == 'd' || t.kind == 'c')
-    }
-
-    /// Casts to `regclass` and its family: literals are resolved here, as the caller sees the catalog; others are guarded.
-    fn reg_cast(
-        &mut self,
-        alias: &str,
-        cast: &mut pb::TypeCast,
-        scope: &Scope<'_>,
-        as_oid: bool,
-    ) -> Result<Facts, Refusal> {
-        let literal = cast.arg.as_deref().and_then(string_constant).map(str::to_owned);
-        let inner = self.optional(&mut cast.arg, scope)?.unwrap_or_else(|| Facts::constant(Type::Unclear));
-        let visibility = self.sight.told();
-        let alias_oid =
-            self.sight.catalog.type_names.get(&crate::types::QualifiedName::new("pg_catalog", alias)).copied();
-        let type_oid = alias_oid.map_or(Type::Unclear, Type::Known);
-        match literal {
-            Some(text) => {
-                let place = match cast.arg.as_deref().and_then(|a| a.node.as_ref()) {
-                    Some(NodeEnum::AConst(c)) => c.location,
-                    _ => cast.location,
-                };
-                let digits = reg::resolve_reg_literal(alias, &text, visibility).map_err(|r| r.at(place))?;
-                // Names of parser and dictionary configurations keep their type: functions take them by it. Others become plain OIDs.
-                let type_name = match alias {
-                    "regconfig" => "regconfig",
-                    "regdictionary" => "regdictionary",
-                    "regcollation" => "regcollation",
-                    "regoper" => "regoper",
-                    "regoperator" => "regoperator",
-                    _ => "oid",
-                };
-                let type_oid = if type_name == "oid" { Type::Known(OID) } else { type_oid };
-                self.replace(cast.location, Replacement::Constant { value: Some(digits), type_name, array: false })?;
-                Ok(Facts::constant(type_oid))
-            }
-            None if as_oid && let Some(text) = reg::oid_guard(alias, visibility) => {
-                if let Some(argument) = cast.arg.as_deref() {
-                    self.scalar_argument(argument, cast.location)?;
-                }
-                self.replace(cast.location, Replacement::Guard(text))?;
-                Ok(Facts { type_oid: Type::Known(OID), ..inner }.but(false))
-            }
-            None => {
-                let text = reg::cast_guard(alias, visibility).ok_or_else(|| {
-                    Refusal::unsupported(format!("casts to {alias} are not supported")).at(cast.location)
-                })?;
-                if let Some(argument) = cast.arg.as_deref() {
-                    self.scalar_argument(argument, cast.location)?;
-                }
-                // As text: an identifier would turn other values beside it into names.
-                self.replace(cast.location, Replacement::Guard(format!("({text})::pg_catalog.text")))?;
-                Ok(Facts { type_oid: Type::Known(oid::TEXT), ..inner }.but(false))
-            }
-        }
     }
 
     /// Sub-selects in expressions.
@@ -740,17 +677,6 @@ fn constant_type(c: &pb::AConst) -> Type {
     }
 }
 
-/// `oid` itself.
-pub(super) const OID: Oid = Oid(26);
-
-/// Types whose input reads the catalog and whose output prints its names (PostgreSQL manual, 8.19; pg_type.dat).
-const ALIAS_OIDS: &[u32] = &[24, 2202, 2203, 2204, 2205, 2206, 3734, 3769, 4089, 4096, 4191];
-
-/// Whether a type is one of the OID aliases.
-pub fn is_alias(oid: Oid) -> bool {
-    ALIAS_OIDS.contains(&oid.0)
-}
-
 /// Columns of two collations other than the default cannot be compared (manual, 24.2.1). PostgreSQL says so when it comes to compare, which
 /// depends on its plan and so on its statistics; here it is said always.
 pub(super) fn no_conflict(left: Oid, right: Oid, location: i32) -> Result<(), Refusal> {
@@ -765,37 +691,6 @@ pub(super) fn no_conflict(left: Oid, right: Oid, location: i32) -> Result<(), Re
     )
     .with_hint("Use the COLLATE clause to set the collation explicitly.")
     .at(location))
-}
-
-/// Plain operators over an OID alias are those of `oid`; IN, BETWEEN and the like choose a common type first.
-fn no_alias_operands(parts: &[Facts], kind: pb::AExprKind, location: i32) -> Result<(), Refusal> {
-    let literal = parts.iter().any(|p| p.type_oid == Type::Literal);
-    if kind == pb::AExprKind::AexprOp && !literal { Ok(()) } else { no_alias_mix(parts, location) }
-}
-
-/// Beside an OID alias value of one type anything else may be converted to it by the warehouse: a string is read as an object's name, a
-/// number printed as one, telling of hidden objects. Such places need casts, which are resolved as the caller sees the catalog.
-fn no_alias_mix(parts: &[Facts], location: i32) -> Result<(), Refusal> {
-    let mut types = parts.iter().map(|p| p.type_oid);
-    let Some(alias) = parts.iter().map(|p| p.type_oid).find(|t| matches!(t, Type::Known(oid) if is_alias(*oid))) else {
-        return Ok(());
-    };
-    if types.all(|t| t == alias) {
-        return Ok(());
-    }
-    Err(Refusal::unsupported("an object identifier beside a value of another type is not supported")
-        .with_hint("Cast the identifier to oid or text, or the string (for instance to regclass).")
-        .at(location))
-}
-
-/// Strings beside an array of OID aliases would be read as names, too.
-fn no_alias_array(parts: &[Facts], location: i32) -> Result<(), Refusal> {
-    if !parts.iter().any(|p| matches!(p.type_oid, Type::Known(oid) if is_alias(oid))) {
-        return Ok(());
-    }
-    Err(Refusal::unsupported("arrays of object identifiers are not supported")
-        .with_hint("Cast the elements to oid or text.")
-        .at(location))
 }
 
 /// The one type all parts have, literals aside.

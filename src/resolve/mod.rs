@@ -4,6 +4,7 @@
 //! In: a parsed SELECT and a [`Sight`]. Out: [`Resolved`], keyed by the byte location of the construct in the caller's text.
 //! Must never: leave a relation, function or type unresolved: that is a refusal, not an `Option`.
 
+mod alias;
 mod calls;
 mod expression;
 mod from;
@@ -22,7 +23,7 @@ mod target;
 mod writable;
 mod write;
 
-pub use expression::is_alias;
+pub use alias::is_alias;
 pub use names::relation_written;
 pub use own::Personal;
 pub use scratch::{UNKNOWN_COLLATION, resolve_alter, resolve_index, resolve_table};
@@ -131,6 +132,7 @@ pub fn resolve_with_output(
 ) -> Result<(Resolved, Output), Refusal> {
     let mut resolver = Resolver::new(sight, params);
     resolver.configured = configured;
+    resolver.shown = alias::shown(select);
     resolver.repeated = repeated_params(select)?;
     let output = resolver.select(select, None, None)?;
     let columns = output.columns.map(|c| c.into_iter().map(|c| (c.name, c.type_oid)).collect());
@@ -216,6 +218,8 @@ struct Resolver<'a, 's> {
     wants_oid: bool,
     /// What becomes of the calls of `set_config` that are permitted, by place.
     configured: BTreeMap<i32, Replacement>,
+    /// Casts of literals to OID aliases in the outermost SELECT list.
+    shown: BTreeSet<i32>,
     /// Parameters mentioned more than once.
     repeated: BTreeSet<i64>,
     /// Total conjuncts by use, ready to be copied below a barrier.
@@ -235,6 +239,7 @@ impl<'a, 's> Resolver<'a, 's> {
             row_is_listed: false,
             depth: 0,
             configured: BTreeMap::new(),
+            shown: BTreeSet::new(),
             repeated: BTreeSet::new(),
             pushable: BTreeMap::new(),
         }

@@ -3,7 +3,8 @@
 //! In: a clause or a call, what is known of its arguments. Out: nothing, or a checked form of the call. Must never: leave a name to the
 //! warehouse that it could find outside `pg_catalog`: its answer would tell what is there.
 
-use super::expression::{Facts, Type, is_alias};
+use super::alias::is_alias;
+use super::expression::{Facts, Type};
 use super::names::string_constant;
 use super::scope::{Found, Scope};
 use super::{Replacement, Resolver, Sight};

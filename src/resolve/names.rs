@@ -3,7 +3,7 @@
 use super::{Replacement, Resolver, Sight};
 use crate::catalog::functions::{FIRST_NORMAL_OID, FunctionClass, Identity};
 use crate::catalog::scratch::ScratchTable;
-use crate::catalog::{RelationKind, guard, reg};
+use crate::catalog::{RelationKind, guard, lookup, reg};
 use crate::error::{Family, Refusal, SqlState};
 use crate::policy::decision::Access;
 use crate::policy::permit::Permitted;
@@ -353,6 +353,10 @@ impl Resolver<'_, '_> {
                 let arguments: Vec<String> = (1..=call.args.len()).map(|n| format!("${n}")).collect();
                 let text =
                     format!("(pg_catalog.{name}({}))::pg_catalog.{}", arguments.join(", "), alias_shown_as(name));
+                let text = match alias_shown_as(name) {
+                    "text" => lookup::bare(text, "", self.sight.told()),
+                    _ => text,
+                };
                 if call.agg_star || call.func_variadic || call.over.is_some() || call.agg_filter.is_some() {
                     return Err(
                         Refusal::unsupported(format!("this form of {name}() is not supported")).at(call.location)

@@ -1,6 +1,7 @@
 //! One query level: WITH, FROM, the clauses in PostgreSQL's order, and the columns it offers.
 
-use super::expression::{Facts, Type, is_alias};
+use super::alias::is_alias;
+use super::expression::{Facts, Type};
 use super::from::Left;
 use super::names::check_reserved;
 use super::scope::{Column, Cte, Found, Scope};

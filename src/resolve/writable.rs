@@ -3,7 +3,7 @@
 //! In: decisions on a relation and its columns, the columns a statement assigns. Out: a [`Permitted`] that may be written, or a refusal.
 //! Must never: permit without WRITE, or let a caller choose how a value he may not see is masked or counted.
 
-use super::expression::is_alias;
+use super::alias::is_alias;
 use super::write::Assigned;
 use crate::catalog::effects::Change;
 use crate::catalog::visibility::is_system;

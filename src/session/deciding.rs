@@ -403,7 +403,10 @@ impl<A: Surroundings> Deciding<A> {
         }
         if earlier.made != Made::Declare && !earlier.gives_the_same(again.plan.as_ref()) {
             let text = "cached plan must not change result type";
-            let refusal = Refusal::new(Family::Unsupported, SqlState::FEATURE_NOT_SUPPORTED, text);
+            // pgjdbc and ActiveRecord prepare again when this routine says so, whatever the text.
+            let routine = Some("RevalidateCachedQuery");
+            let refusal =
+                Refusal { routine, ..Refusal::new(Family::Unsupported, SqlState::FEATURE_NOT_SUPPORTED, text) };
             Record::refused(&self.who, self.project(), &earlier.sql, &refusal);
             return Err(refusal);
         }

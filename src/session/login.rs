@@ -69,8 +69,10 @@ impl Wish {
             USER => self.user = Some(value).filter(|v| !v.is_empty()),
             "client_encoding" => {
                 let plain: String = value.chars().filter(char::is_ascii_alphanumeric).collect();
-                if !matches!(plain.to_ascii_lowercase().as_str(), "utf8" | "unicode") {
-                    return Err(refused("only client_encoding UTF8 is supported"));
+                // SQL_ASCII, which libpq asks for in the C locale, is the server's own bytes (PostgreSQL manual, 24.3.3).
+                if !matches!(plain.to_ascii_lowercase().as_str(), "utf8" | "unicode" | "sqlascii") {
+                    return Err(refused("only client_encoding UTF8 is supported")
+                        .with_hint("Set PGCLIENTENCODING=UTF8, or client_encoding=utf8 in the connection string."));
                 }
             }
             _ => {

@@ -120,6 +120,20 @@ pub fn kind_name(node: &NodeEnum) -> String {
         Ok(super::tree::Tree::Variant(kind, _)) => kind,
         _ => return "this construct".to_owned(),
     };
+    // Where that is not what people write.
+    let written = match debug {
+        "ViewStmt" => Some("CREATE VIEW"),
+        "RefreshMatViewStmt" => Some("REFRESH MATERIALIZED VIEW"),
+        "CheckPointStmt" => Some("CHECKPOINT"),
+        "CreatedbStmt" => Some("CREATE DATABASE"),
+        "DropdbStmt" => Some("DROP DATABASE"),
+        "GrantRoleStmt" => Some("GRANT of a role"),
+        "ReindexStmt" => Some("REINDEX"),
+        _ => None,
+    };
+    if let Some(written) = written {
+        return written.to_owned();
+    }
     let (stem, statement) = match debug.strip_suffix("Stmt") {
         Some(stem) => (stem, true),
         None => (debug, false),

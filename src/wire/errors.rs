@@ -67,6 +67,9 @@ pub fn error_response(out: &mut BytesMut, refusal: &Refusal, severity: Severity,
         if let Some(position) = refusal.position.and_then(|at| character_position(caller_sql?, at)) {
             field(b, b'P', &position.to_string());
         }
+        if let Some(routine) = refusal.routine {
+            field(b, b'R', routine);
+        }
         b.put_u8(0);
     });
 }

@@ -6,7 +6,7 @@
 mod total;
 
 use sqlveil::catalog::guard::guard;
-use sqlveil::catalog::reg::cast_guard;
+use sqlveil::catalog::reg::{array_guard, cast_guard};
 use sqlveil::catalog::system::system_access;
 use sqlveil::catalog::{Catalog, FunctionClass, RelationKind, Visibility};
 use sqlveil::cli::demo::private_postgres::{PrivatePostgres, Setup};
@@ -245,10 +245,10 @@ async fn what_must_not_be_called_is_not_allowed() {
     for name in "query_to_xml table_to_xml cursor_to_xml database_to_xml ts_stat pg_read_file pg_read_binary_file pg_ls_dir \
         pg_stat_file lo_get lo_import lo_export loread pg_sleep pg_sleep_for set_config nextval currval lastval setval pg_advisory_lock \
         pg_try_advisory_lock pg_notify txid_current pg_current_xact_id pg_current_snapshot pg_stat_get_activity pg_stat_get_live_tuples \
-        pg_logical_emit_message pg_create_logical_replication_slot pg_terminate_backend pg_cancel_backend inet_client_addr inet_server_port \
+        pg_logical_emit_message pg_create_logical_replication_slot pg_terminate_backend pg_cancel_backend \
         pg_export_snapshot currtid2 current_query textin byteain textsend int4send textrecv eqsel scalarltsel btint4cmp hashint4 regclass \
         pg_show_all_settings pg_lock_status pg_prepared_statement pg_cursor pg_promote pg_reload_conf pg_rotate_logfile aclexplode \
-        makeaclitem acldefault pg_identify_object pg_get_object_address oidvectortypes \
+        makeaclitem pg_identify_object pg_get_object_address oidvectortypes \
         satisfies_hash_partition pg_get_publication_tables pg_sequence_last_value pg_sequence_parameters pg_hba_file_rules dblink setseed \
         has_nothing pg_event_trigger_dropped_objects to_regprocedure to_regoperator pg_collation_actual_version pg_stat_reset"
         .split_whitespace()
@@ -348,7 +348,7 @@ async fn the_virtual_catalog_shows_what_is_visible() {
     .await;
     assert_eq!(
         classes,
-        "big|v|-1|0|10\nchild|r|-1|0|10\ncustomer|r|-1|0|10\norders|r|-1|0|10\npart|p|-1|0|10\npart_1|r|-1|0|10\nprices|r|-1|0|10\n"
+        "big|v|-1|0|10\nchild|r|0|0|10\ncustomer|r|1|1|10\norders|r|-1|0|10\npart|p|0|-1|10\npart_1|r|0|0|10\nprices|r|0|0|10\n"
     );
     let indexes = ask("pg_catalog.pg_class", "relname", &format!("{user} AND relkind = 'i' ORDER BY 1")).await;
     assert_eq!(indexes, "customer_name\ncustomer_pkey\norders_pkey\nprices_pkey\n");
@@ -610,8 +610,12 @@ async fn guards_answer_for_the_visible_and_hide_the_rest() {
         ("obj_description", vec![&customer, "'pg_type'"], "NULL"),
         ("col_description", vec![&customer, "2"], "a name"),
         ("col_description", vec![&oid("public", "orders"), "3"], "NULL"),
-        ("pg_relation_size", vec!["'public.customer'"], "NULL"),
-        ("pg_total_relation_size", vec![&customer], "NULL"),
+        ("inet_client_addr", vec![], "NULL"),
+        ("inet_server_port", vec![], "NULL"),
+        ("pg_relation_size", vec!["'public.customer'"], "8192"),
+        ("pg_relation_size", vec![&customer, "'vm'"], "0"),
+        ("pg_total_relation_size", vec!["'public.orders'"], "NULL"),
+        ("pg_total_relation_size", vec![&hidden], "NULL"),
         ("has_table_privilege", vec!["'customer'", "'SELECT'"], "t"),
         ("has_table_privilege", vec!["'public.customer'", "'INSERT'"], "f"),
         ("has_table_privilege", vec![&customer, "'INSERT, SELECT'"], "t"),
@@ -662,5 +666,15 @@ async fn guards_answer_for_the_visible_and_hide_the_rest() {
         let shown =
             text_of(&client, &format!("SELECT {sql}")).await.unwrap_or_else(|e| panic!("{kind} {arg}: {e:?}\n{sql}"));
         assert_eq!(shown.trim(), wanted, "{arg}::{kind}");
+    }
+    for (kind, arg, wanted) in [
+        ("regtype", format!("ARRAY[23, {}, 25]::oid[]", row_type("zz_hidden")), "{integer,NULL,text}"),
+        ("regclass", format!("ARRAY['{hidden}', '{customer}', 'zz_hidden']"), "{NULL,customer,NULL}"),
+        ("regtype", "'{}'::oid[]".to_owned(), "{}"),
+        ("regtype", "NULL::oid[]".to_owned(), "NULL"),
+    ] {
+        let sql = array_guard(kind, &v).unwrap().replace("$1", &arg);
+        let shown = text_of(&client, &format!("SELECT ({sql})::text")).await.unwrap();
+        assert_eq!(shown.trim(), wanted, "{arg}::{kind}[]");
     }
 }

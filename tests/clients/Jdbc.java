@@ -50,10 +50,52 @@ public class Jdbc {
     public static void main(String[] args) throws Exception {
         String url = System.getenv("JDBC_URL");
         try (Connection connection = DriverManager.getConnection(url)) {
-            metadata(connection);
-            queries(connection);
+            if ("columns".equals(System.getenv("ONLY"))) {
+                columns(connection);
+            } else if ("replanned".equals(System.getenv("ONLY"))) {
+                replanned(connection);
+                return;
+            } else {
+                metadata(connection);
+                queries(connection);
+            }
         }
         System.out.println("done");
+    }
+
+    /** The columns of a prepared statement, before and after a line comes in. */
+    static void replanned(Connection connection) throws Exception {
+        try (PreparedStatement statement = connection.prepareStatement("SELECT * FROM customer WHERE id = ?")) {
+            statement.unwrap(org.postgresql.PGStatement.class).setPrepareThreshold(1);
+            for (int round = 0; round < 2; round++) {
+                String found = "";
+                for (int n = 0; n < 7; n++) {
+                    statement.setInt(1, 1);
+                    ResultSet rows = statement.executeQuery();
+                    List<String> names = new ArrayList<>();
+                    for (int i = 1; i <= rows.getMetaData().getColumnCount(); i++) {
+                        names.add(rows.getMetaData().getColumnName(i));
+                    }
+                    found = String.join("\t", names);
+                }
+                System.out.println(found);
+                if (round == 0) {
+                    System.in.read();
+                }
+            }
+        }
+    }
+
+    /** Every column outside the system's schemas. */
+    static void columns(Connection connection) throws SQLException {
+        try (ResultSet rows = connection.getMetaData().getColumns(null, null, "%", "%")) {
+            while (rows.next()) {
+                String schema = rows.getString("TABLE_SCHEM");
+                if (!Arrays.asList("pg_catalog", "information_schema", "sqlveil").contains(schema)) {
+                    System.out.println(schema + "." + rows.getString("TABLE_NAME") + "." + rows.getString("COLUMN_NAME"));
+                }
+            }
+        }
     }
 
     static void metadata(Connection connection) throws SQLException {

@@ -1,6 +1,6 @@
 //! pg_dump: what the caller may see, as INSERTs.
 
-use crate::stage::both;
+use crate::stage::{both, differences};
 use std::process::{Command, Stdio};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -15,13 +15,16 @@ async fn of_the_data() {
         let text = String::from_utf8(output.stdout).unwrap();
         // A key of pg_dump's own, made anew each time, and owners in comments.
         let kept = |line: &&str| {
-            !line.starts_with("\\restrict") && !line.starts_with("\\unrestrict") && !line.starts_with("--")
+            !line.is_empty()
+                && !line.starts_with("\\restrict")
+                && !line.starts_with("\\unrestrict")
+                && !line.starts_with("--")
         };
         text.lines().filter(kept).map(str::to_owned).collect::<Vec<_>>()
     };
     let (direct, proxied) = (dumped(0), dumped(1));
     assert!(direct.iter().filter(|line| line.starts_with("INSERT")).count() > 700);
-    let inserts = |lines: &[String]| lines.iter().filter(|l| l.starts_with("INSERT")).cloned().collect::<Vec<_>>();
-    assert_eq!(inserts(&direct), inserts(&proxied));
-    assert_eq!(direct, proxied);
+    // Sequences count rows: they are not shown.
+    let wrong = differences(&[direct, proxied], &["pg_catalog.setval"]);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -6,9 +6,16 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod dbt;
 mod dump;
+mod information;
 mod jdbc;
 mod node;
+mod pgbench;
 mod psql;
 mod python;
+mod replan;
+mod restricted;
+mod sql;
+mod sqlx;
 mod stage;

@@ -1,11 +1,11 @@
-//! Python: psycopg 2, asyncpg, SQLAlchemy with its reflection. psycopg 3 is in `tests/peers`.
+//! Python: psycopg 2 and 3, asyncpg, SQLAlchemy with its reflection, pgcli, psqlodbc.
 
 use crate::stage::both;
 use std::path::Path;
 use std::process::Command;
 
 /// The interpreter that has a module: the system's, or the one in the path.
-fn python(module: &'static str) -> impl Fn() -> Command {
+pub fn python(module: &'static str) -> impl Fn() -> Command {
     let has = |python: &&&str| {
         let asked = Command::new(python).args(["-c", &format!("import {module}")]).output();
         asked.is_ok_and(|output| output.status.success())
@@ -32,5 +32,31 @@ async fn asyncpg() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sqlalchemy() {
-    both().await.same(python("sqlalchemy"), &[("CLIENT", "sqlalchemy")], &[]);
+    // Sequences count rows: they are not shown.
+    both().await.same(python("sqlalchemy"), &[("CLIENT", "sqlalchemy")], &[": sequences\t"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlalchemy_with_asyncpg() {
+    both().await.same(python("sqlalchemy"), &[("CLIENT", "sqlalchemy+asyncpg")], &[]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn psycopg() {
+    both().await.same(python("psycopg"), &[("CLIENT", "psycopg")], &[]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pgcli() {
+    both().await.same(python("pgcli"), &[("CLIENT", "pgcli")], &[]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn psqlodbc() {
+    both().await.same(python("pyodbc"), &[("CLIENT", "odbc")], &[]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn timeouts() {
+    both().await.same(python("psycopg"), &[("CLIENT", "timeouts")], &[]);
 }

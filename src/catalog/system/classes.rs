@@ -4,7 +4,7 @@
 
 use super::{Shown, View, col, extra, key};
 use crate::catalog::functions::FIRST_NORMAL_OID;
-use crate::catalog::lookup::{Map, name_array, oid_array};
+use crate::catalog::lookup::{self, Map, name_array, oid_array};
 use crate::catalog::visibility::{CALLER_OID, OWNER_NAME, OWNER_OID, Seen, Visibility};
 use crate::catalog::{Column, RelationKind};
 use crate::types::{Oid, quote_literal};
@@ -195,6 +195,8 @@ fn pg_class(v: &Visibility<'_>) -> View {
     let checks = any("oid", checked.map(|s| s.relation.oid.0));
     let indexed = v.scope().relations.iter().filter(|s| s.indexes().next().is_some()).map(|s| s.relation.oid.0);
     let indexed = or(vec![system("oid"), any("oid", indexed)]);
+    let plain = any("oid", lookup::plain(v));
+    let when_plain = |column, or| Shown::Expression(format!("CASE WHEN {plain} THEN {} ELSE {or} END", col(column)));
     View::rows(or(vec![sound, any("oid", visible)]))
         .replace("relname", &names, &key("oid"))
         .replace("relnamespace", &schemas, &key("oid"))
@@ -203,15 +205,25 @@ fn pg_class(v: &Visibility<'_>) -> View {
         .mask("relkind", Shown::Expression(format!("CASE WHEN {0} = 'f' THEN 'r' ELSE {0} END", col("relkind"))))
         .mask("relchecks", Shown::Expression(format!("CASE WHEN {checks} THEN {} ELSE 0 END", col("relchecks"))))
         .mask("relhasindex", Shown::Expression(format!("{} AND ({indexed})", col("relhasindex"))))
-        // How much there is, and where.
-        .constant(&["reltuples"], "-1")
-        .constant(&["relpages", "relallvisible", "relallfrozen", "relfilenode", "reltablespace", "reltoastrelid"], "0")
+        // How much there is, where nothing of it is hidden; and where.
+        .mask("reltuples", when_plain("reltuples", "-1"))
+        .mask("relpages", when_plain("relpages", "0"))
+        .constant(&["relallvisible", "relallfrozen", "relfilenode", "reltablespace", "reltoastrelid"], "0")
         .constant(&["relrewrite", "relfrozenxid", "relminmxid"], "0")
         // Rules, triggers and policies are not listed; foreign keys are, and clients look for them where there are triggers.
-        .constant(&["relhasrules", "relrowsecurity", "relforcerowsecurity", "relhassubclass"], "false")
+        .constant(&["relhasrules", "relrowsecurity", "relforcerowsecurity"], "false")
+        .mask("relhassubclass", Shown::Expression(any("oid", parents(v))))
         .mask("relhastriggers", Shown::Expression(foreign_keys(v)))
-        .null(&["reloptions", "relpartbound"])
+        // Bounds are values of the partition's rows.
+        .mask("relpartbound", when_plain("relpartbound", "NULL"))
+        .null(&["reloptions"])
         .and(extra::pg_class(v))
+}
+
+/// Visible relations that a visible one inherits from or is a partition of.
+fn parents(v: &Visibility<'_>) -> Vec<u32> {
+    let parents = v.scope().relations.iter().flat_map(|s| s.relation.parents.iter().copied());
+    parents.filter(|parent| v.seen(*parent).is_some()).map(|parent| parent.0).collect()
 }
 
 /// Relations with a visible foreign key, at either end.
@@ -236,6 +248,7 @@ fn pg_attribute(v: &Visibility<'_>) -> View {
 fn pg_constraint(v: &Visibility<'_>) -> View {
     let oids = v.scope().relations.iter().flat_map(|s| v.constraints(s)).map(|c| c.oid.0);
     let schemas = moved(v, |s| v.constraints(s).map(|c| c.oid).collect());
+    let oids = oids.chain(v.domain_checks().map(|oid| oid.0));
     View::rows(or(vec![system("oid"), any("oid", oids)])).replace("connamespace", &schemas, &key("oid"))
 }
 

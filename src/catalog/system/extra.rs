@@ -7,7 +7,7 @@ use super::{Extra, Shown};
 use crate::catalog::own::{Kind, is_own};
 use crate::catalog::synthetic::is_synthetic;
 use crate::catalog::visibility::{OWNER_NAME, Seen, Visibility};
-use crate::catalog::{Column, TypeInfo};
+use crate::catalog::{Column, RelationKind, TypeInfo};
 use crate::types::Oid;
 
 /// `pg_class` among the catalogs (pg_class.dat).
@@ -170,6 +170,29 @@ pub(super) fn tables(v: &Visibility<'_>) -> Vec<Extra> {
         row
     };
     queries(v).map(row).collect()
+}
+
+/// What the caller may do with each relation he sees: read it, and write it where he was given WRITE.
+pub(super) fn table_privileges(v: &Visibility<'_>) -> Vec<Extra> {
+    let of = |seen: &Seen<'_>| -> Vec<Extra> {
+        let written = seen.decision.write.then_some(["INSERT", "UPDATE", "DELETE", "TRUNCATE"]);
+        let privileges = ["SELECT"].into_iter().chain(written.into_iter().flatten());
+        let row = |privilege: &str| {
+            let mut row = table(v, seen);
+            row.extend([("grantor", text(OWNER_NAME)), ("grantee", text(v.user))]);
+            row.extend([("privilege_type", text(privilege)), ("is_grantable", text("NO"))]);
+            row.push(("with_hierarchy", text(if privilege == "SELECT" { "YES" } else { "NO" })));
+            row
+        };
+        privileges.map(row).collect()
+    };
+    // As in PostgreSQL, materialized views have none.
+    let shown = v.scope().relations.iter().filter(|s| s.relation.kind != RelationKind::MaterializedView);
+    shown.flat_map(of).collect()
+}
+
+pub(super) fn enabled_roles(v: &Visibility<'_>) -> Vec<Extra> {
+    vec![vec![("role_name", text(v.user))]]
 }
 
 pub(super) fn views(v: &Visibility<'_>) -> Vec<Extra> {

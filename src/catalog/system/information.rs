@@ -5,6 +5,7 @@
 //! The views already leave out what the service account may not see; these predicates leave out what the caller may not see.
 
 use super::{Shown, View, col, extra};
+use crate::catalog::guard;
 use crate::catalog::lookup::{Map, name_array};
 use crate::catalog::visibility::{OWNER_NAME, Seen, Visibility};
 use crate::catalog::{Constraint, RelationKind};
@@ -33,7 +34,8 @@ pub(super) fn view(name: &str, v: &Visibility<'_>) -> View {
             ["collation_catalog", "collation_schema", "collation_name"],
             v,
         )
-        .null(&["column_default", "generation_expression"])
+        .mask("column_default", column_default(v))
+        .mask("generation_expression", Shown::Expression(when(&expressions(v), "generation_expression")))
         .constant(&["is_updatable"], "NO")
         .and(extra::columns(v)),
         "views" => {
@@ -58,7 +60,26 @@ pub(super) fn view(name: &str, v: &Visibility<'_>) -> View {
             let rows = format!("({}) AND ({})", unambiguous(v, |_| true), columns(v));
             constraint_schema(renamed(View::rows(rows), "table_schema", "table_name", v), v)
         }
-        // Privileges, roles, routines, triggers, foreign servers, options, usage of domains and types.
+        "domains" => of_system(View::rows(domains(v)), ["collation_catalog", "collation_schema", "collation_name"], v),
+        "domain_constraints" => View::rows(domains(v)),
+        // The elements of arrays in columns; those of other types than the system's are not told apart.
+        "element_types" => {
+            let tables = tables_by("object_schema", "object_name", v, |s| s.whole());
+            let rows = format!(
+                "{} = 'TABLE' AND ({tables}) AND {}",
+                col("object_type"),
+                in_schema("udt_schema", "pg_catalog")
+            );
+            of_system(
+                renamed(View::rows(rows), "object_schema", "object_name", v),
+                ["collation_catalog", "collation_schema", "collation_name"],
+                v,
+            )
+        }
+        // Those of the caller, not those of the service account.
+        "table_privileges" | "role_table_grants" => View::none().and(extra::table_privileges(v)),
+        "enabled_roles" => View::none().and(extra::enabled_roles(v)),
+        // Privileges on columns and types, roles, routines, triggers, foreign servers, options, usage of domains and types.
         _ => View::none(),
     }
 }
@@ -100,9 +121,44 @@ fn or(parts: Vec<String>) -> String {
 
 /// Rows by `table_schema` and `table_name`: visible relations, and the system's.
 fn tables(v: &Visibility<'_>, of: impl Fn(&Seen<'_>) -> bool) -> String {
-    let mut parts = vec![system("table_schema")];
-    for (schema, names) in by_schema(v, of) {
-        parts.push(format!("{} AND {}", in_schema("table_schema", schema), in_names("table_name", names)));
+    tables_by("table_schema", "table_name", v, of)
+}
+
+/// The same by other columns.
+fn tables_by(schema: &str, table: &str, v: &Visibility<'_>, of: impl Fn(&Seen<'_>) -> bool) -> String {
+    let mut parts = vec![system(schema)];
+    for (own, names) in by_schema(v, of) {
+        parts.push(format!("{} AND {}", in_schema(schema, own), in_names(table, names)));
+    }
+    or(parts)
+}
+
+/// A column where a condition holds, else NULL.
+fn when(condition: &str, column: &str) -> String {
+    format!("CASE WHEN {condition} THEN {} END", col(column))
+}
+
+/// Relations whose expressions name nothing that the caller does not see, as `pg_attrdef` shows them.
+fn expressions(v: &Visibility<'_>) -> String {
+    tables(v, |s| s.whole() && !s.is_renamed())
+}
+
+/// Defaults, without the schema that the server prints where the caller's path makes it superfluous.
+fn column_default(v: &Visibility<'_>) -> Shown {
+    let shown = format!("({})::pg_catalog.text", when(&expressions(v), "column_default"));
+    Shown::Expression(guard::default_names(shown, v))
+}
+
+/// Rows by `domain_schema` and `domain_name`: the system's, and domains that visible columns use.
+fn domains(v: &Visibility<'_>) -> String {
+    let mut parts = vec![system("domain_schema")];
+    for domain in v.types().filter(|t| t.kind == 'd') {
+        parts.push(format!(
+            "{} AND {} = {}::pg_catalog.name",
+            in_schema("domain_schema", &domain.name.schema),
+            name("domain_name"),
+            quote_literal(&domain.name.name)
+        ));
     }
     or(parts)
 }

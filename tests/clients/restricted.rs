@@ -1,0 +1,247 @@
+//! What somebody sees of the catalog from whom much is hidden: exactly the permitted set, which is written down here, whatever asks.
+
+use crate::stage::{Both, with};
+use crate::support::ANYONE;
+use crate::{jdbc, python};
+use std::collections::BTreeSet;
+
+/// Relations and their columns, under the names that he knows. Of `customer` the token and the document are not in the dictionary.
+const COLUMNS: &[(&str, &str, &str)] = &[
+    ("geo", "area", "id name"),
+    ("more", "Odd Name", "a b,select"),
+    ("public", "customer", "id name region_id balance born tags feels home floor seen span photo"),
+    ("public", "rich", "id name balance"),
+    ("public", "sale", "id sold customer_id amount"),
+    ("reports", "report", "region customers"),
+];
+
+/// Words that name or tell of nothing that he sees.
+const HIDDEN: &[&str] = &["token", "hidden", "totals", "sale_202", "long", "_rich", "secret", "VALUES FROM"];
+
+fn columns() -> BTreeSet<String> {
+    let split = |all: &'static str| all.split(if all.contains(',') { ',' } else { ' ' });
+    COLUMNS.iter().flat_map(|(schema, table, all)| split(all).map(move |c| format!("{schema}.{table}.{c}"))).collect()
+}
+
+fn relations() -> BTreeSet<String> {
+    COLUMNS.iter().map(|(schema, table, _)| format!("{schema}.{table}")).collect()
+}
+
+async fn restricted() -> Both {
+    let customer = "id name region_id balance born tags feels home floor seen span photo"
+        .split(' ')
+        .map(|name| format!("{{name: {name}}}"))
+        .collect::<Vec<_>>();
+    with(|stage, user| {
+        stage
+            .source("table: region\nschema: public\nnaming: {datasource: area, schema: geo, table: area}")
+            .source(&format!(
+                "table: customer\nschema: public\ncolumns: [{}]\ntags: {{columns: [{{columnName: balance, tags: [Money]}}]}}",
+                customer.join(", ")
+            ))
+            .source("table: sale\nschema: public\ntags: {table: [Filtered]}")
+            .source("table: rich\nschema: public")
+            .source("table: totals\nschema: public\ntags: {table: [Closed]}")
+            .source("table: hidden\nschema: public\ntags: {table: [Closed]}")
+            .source("table: Odd Name\nschema: more")
+            .source(
+                "query: \"SELECT r.name AS region, count(*) AS customers FROM customer c JOIN region r ON r.id = c.region_id \
+                 WHERE c.name <> 'secret' GROUP BY r.name\"\nnaming: {datasource: report, schema: reports, table: report}",
+            )
+            .tags(&["Money", "Filtered", "Closed"])
+            .raw_group("{name: Staff}")
+            .policy(ANYONE)
+            .policy("policyKey: closed\nname: closed\ntype: subscription\nactions: {type: entitlements, entitlements: {groups: [Staff]}}\ncircumstances: [{type: tags, tag: Closed}]\n")
+            .policy("policyKey: money\nname: money\ntype: data\nactions:\n- rules:\n  - type: Masking\n    config: {fields: [{type: columnTags, columnTag: Money}], maskingConfig: {type: 'Null'}}\n")
+            .policy("policyKey: few\nname: few\ntype: data\nactions:\n- rules:\n  - type: Row Restriction by Custom Where Clause\n    config: {predicate: \"customer_id = 1\"}\ncircumstances: [{type: tags, tag: Filtered}]\n")
+            .raw_user(&format!("{{{user}}}"))
+    })
+    .await
+}
+
+impl Both {
+    fn found(&self, sql: &str) -> BTreeSet<String> {
+        let said = self.proxy.psql(&self.role(), &["-At", "-F", ".", "-c", sql]);
+        assert!(said.ok, "{sql}: {}", said.err);
+        tells_nothing(&said.out);
+        said.out.lines().map(str::to_owned).collect()
+    }
+}
+
+fn tells_nothing(said: &str) {
+    for word in HIDDEN {
+        assert!(!said.contains(word), "{word}: {said}");
+    }
+}
+
+fn set(items: &[&str]) -> BTreeSet<String> {
+    items.iter().map(|item| (*item).to_owned()).collect()
+}
+
+const OURS: &str = "n.nspname NOT IN ('pg_catalog', 'information_schema', 'sqlveil')";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn catalogs() {
+    let both = restricted().await;
+    let of =
+        |select: &str, from: &str, more: &str| both.found(&format!("SELECT {select} FROM {from} WHERE {OURS} {more}"));
+    let class = "pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace";
+    assert_eq!(of("n.nspname, c.relname", class, "AND c.relkind NOT IN ('i', 'I', 'c')"), relations());
+    assert_eq!(
+        of("n.nspname, c.relname", class, "AND c.relkind IN ('i', 'I')"),
+        set(&[
+            "geo.region_pkey",
+            "geo.region_name_key",
+            "public.customer_pkey",
+            "public.customer_by_region",
+            "public.sale_pkey"
+        ])
+    );
+    let attributes = format!("{class} JOIN pg_attribute a ON a.attrelid = c.oid");
+    assert_eq!(
+        of("n.nspname, c.relname, a.attname", &attributes, "AND c.relkind IN ('r', 'v', 'p', 'm', 'f')"),
+        columns()
+    );
+    let constraints = "pg_constraint k JOIN pg_namespace n ON n.oid = k.connamespace";
+    assert_eq!(
+        of("n.nspname, k.conname, k.contype", constraints, ""),
+        set(&[
+            "geo.region_pkey.p",
+            "geo.region_name_key.u",
+            "public.customer_pkey.p",
+            "public.customer_region_id_fkey.f",
+            "public.sale_pkey.p",
+            "public.sale_customer_id_fkey.f",
+            "public.positive_check.c",
+        ])
+    );
+    let types = "pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace";
+    assert_eq!(
+        of("n.nspname, t.typname", types, "AND t.typtype <> 'c' AND t.typcategory <> 'A'"),
+        set(&["public.mood", "public.positive"])
+    );
+    assert_eq!(
+        of("t.typname", types, "AND t.typtype = 'c'"),
+        set(&["Odd Name", "area", "customer", "place", "rich", "sale"])
+    );
+    assert_eq!(
+        both.found("SELECT nspname FROM pg_namespace"),
+        set(&["geo", "information_schema", "more", "pg_catalog", "public", "reports"])
+    );
+    assert_eq!(
+        both.found("SELECT description FROM pg_description WHERE objoid >= 16384"),
+        set(&["in euros", "who buys"])
+    );
+    assert_eq!(both.found("SELECT count(*) FROM pg_inherits"), set(&["0"]));
+    assert_eq!(both.found("SELECT count(*) FROM pg_statistic_ext"), set(&["0"]));
+    assert_eq!(both.found("SELECT rolname FROM pg_roles"), set(&[&both.role(), "warehouse"]));
+    assert_eq!(both.found("SELECT datname FROM pg_database"), set(&[both.proxy.database()]));
+    // Of what is hidden in part there is no count; of the rest there is.
+    assert_eq!(
+        of("c.relname", class, "AND (c.reltuples > 0 OR c.relpages > 0 OR pg_total_relation_size(c.oid) > 0)"),
+        set(&["Odd Name", "area", "region_name_key", "region_pkey"])
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn information_schema() {
+    let both = restricted().await;
+    let only = "table_schema NOT IN ('pg_catalog', 'information_schema', 'sqlveil')";
+    assert_eq!(
+        both.found(&format!("SELECT table_schema, table_name FROM information_schema.tables WHERE {only}")),
+        relations()
+    );
+    assert_eq!(
+        both.found(&format!(
+            "SELECT table_schema, table_name, column_name FROM information_schema.columns WHERE {only}"
+        )),
+        columns()
+    );
+    assert_eq!(
+        both.found(&format!("SELECT table_schema, table_name FROM information_schema.table_privileges WHERE {only}")),
+        relations()
+    );
+    assert_eq!(
+        both.found("SELECT domain_name FROM information_schema.domains WHERE domain_schema = 'public'"),
+        set(&["positive"])
+    );
+    assert_eq!(
+        both.found("SELECT object_name FROM information_schema.element_types WHERE object_schema = 'public'"),
+        set(&[])
+    );
+    assert_eq!(
+        both.found(&format!(
+            "SELECT column_default FROM information_schema.columns WHERE {only} AND column_default IS NOT NULL"
+        )),
+        set(&[])
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_of_others() {
+    let both = restricted().await;
+    // As for a relation that was never there.
+    for (here, nowhere) in [
+        ("SELECT * FROM hidden", "SELECT * FROM hoddin"),
+        ("SELECT * FROM sale_2024", "SELECT * FROM sale_2o24"),
+        ("SELECT 'hidden'::regclass", "SELECT 'hoddin'::regclass"),
+        ("SELECT to_regclass('hidden')", "SELECT to_regclass('hoddin')"),
+        ("SELECT token FROM customer", "SELECT tuken FROM customer"),
+        ("SELECT region.id FROM geo.area", "SELECT ragion.id FROM geo.area"),
+        ("SELECT has_table_privilege('hidden', 'SELECT')", "SELECT has_table_privilege('hoddin', 'SELECT')"),
+        ("SELECT pg_relation_size('hidden')", "SELECT pg_relation_size('hoddin')"),
+        ("SELECT col_description('hidden'::regclass, 1)", "SELECT col_description('hoddin'::regclass, 1)"),
+    ] {
+        let [here, nowhere] = [here, nowhere].map(|sql| both.proxy.psql(&both.role(), &["-At", "-c", sql]));
+        let other = |text: &str| {
+            text.replace("hidden", "hoddin")
+                .replace("2024", "2o24")
+                .replace("token", "tuken")
+                .replace("region", "ragion")
+        };
+        assert_eq!((other(&here.out), other(&here.err)), (nowhere.out, nowhere.err));
+        assert!(!here.err.contains("HINT"), "{}", here.err);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn psql() {
+    let both = restricted().await;
+    for command in [
+        "\\d (geo|more|public|reports).*",
+        "\\d+ public.*",
+        "\\dt+ *.*",
+        "\\di+ *.*",
+        "\\dp *.*",
+        "\\dT+",
+        "\\dD+",
+        "\\dP+ *.*",
+        "\\dd",
+        "\\dn+",
+        "\\ds *.*",
+        "\\l",
+        "\\du",
+    ] {
+        let said = both.proxy.psql(&both.role(), &["-c", command]);
+        assert!(said.ok, "{command}: {}", said.err);
+        // The system's own catalogs have words of their own.
+        let ours: Vec<&str> = said
+            .out
+            .split("\n\n")
+            .filter(|part| !part.contains("pg_catalog.") && !part.contains("information_schema."))
+            .collect();
+        tells_nothing(&ours.join("\n"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn drivers() {
+    let both = restricted().await;
+    let port = both.proxy.port;
+    let said = both.asked_at(port, python::python("sqlalchemy"), &[("CLIENT", "metadata")]);
+    let found: BTreeSet<String> = said.iter().filter(|line| *line != "done").cloned().collect();
+    assert_eq!(found, columns());
+    let said = both.asked_at(port, jdbc::java, &[("ONLY", "columns")]);
+    let found: BTreeSet<String> = said.iter().filter(|line| *line != "done").cloned().collect();
+    assert_eq!(found, columns());
+}
