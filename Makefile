@@ -11,7 +11,7 @@ ARGS ?=
 # A temporary folder for all that tests write, gone when they end; as open as /tmp, since PostgreSQL does not run as root.
 WITH_FOLDER := folder=$$(mktemp -d) && chmod 1777 "$$folder" && trap 'rm -rf "$$folder" 2>/dev/null || { sleep 2; rm -rf "$$folder"; } || true' EXIT; TMPDIR="$$folder"
 
-.PHONY: help setup build demo test test-long leak-hunt soak defences bench pgbench fuzz fmt lint ci
+.PHONY: help setup build demo test test-long test-versions leak-hunt soak defences bench pgbench fuzz fmt lint ci
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -38,8 +38,11 @@ demo: build ## Start the demo: the same queries, answered differently (PORT=6432
 test: setup-test ## Run every test against a private PostgreSQL
 	@$(WITH_FOLDER) $(CARGO) test --workspace --locked --no-fail-fast
 
-test-long: setup-test defences ## Run every test with the long settings of the generated ones, and `defences`
+test-long: setup-test defences test-versions ## Run every test with the long settings of the generated ones, `defences` and `test-versions`
 	@$(WITH_FOLDER) SQLVEIL_TEST_LONG=1 PROPTEST_CASES=5000 $(CARGO) test --workspace --locked --no-fail-fast
+
+test-versions: setup-test ## Run what depends on the server on PostgreSQL 13 to 18 (ARGS='18' for some of them)
+	@$(WITH_FOLDER) .ci/versions $(ARGS)
 
 leak-hunt: setup-hunt ## Hunt for leaks: ARGS='--statements 200000' or '--seconds 600 --seed 7'
 	$(CARGO) test --locked --profile hunt --test hunt -- $(ARGS)

@@ -8,7 +8,7 @@ use super::{
     Cast, Catalog, Column, Constraint, Function, Index, NamedKind, Operator, Relation, RelationKind, Sequence, TypeInfo,
 };
 use crate::types::{Oid, QualifiedName};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use tokio_postgres::{Client, Row};
 
@@ -43,11 +43,13 @@ const DATABASE: &str = "SELECT current_setting('server_version_num')::int4, d.da
 const SCHEMAS: &str = "SELECT oid, nspname::text FROM pg_namespace WHERE nspname::text !~ '^pg_(toast|temp_)'";
 
 const RELATIONS: &str = "SELECT c.oid, c.relnamespace, c.relname::text, c.relkind, c.reltype, c.relrowsecurity, c.relhasrules AND c.relkind <> 'v', \
-    EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgtype & 1 = 1 AND t.tgtype & 66 <> 0) FROM pg_class c \
+    EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgtype & 1 = 1 AND t.tgtype & 66 <> 0), \
+    CASE WHEN c.relkind = 'f' THEN (SELECT s.srvname::text FROM pg_foreign_table f JOIN pg_foreign_server s ON s.oid = f.ftserver \
+        WHERE f.ftrelid = c.oid) END FROM pg_class c \
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')";
 
 const COLUMNS: &str = "SELECT a.attrelid, a.attname::text, a.attnum, a.atttypid, a.atttypmod, a.attnotnull, a.attcollation, \
-    a.attgenerated <> ''::\"char\", a.atthasdef OR a.attidentity <> ''::\"char\" \
+    a.attgenerated <> ''::\"char\", a.atthasdef OR a.attidentity <> ''::\"char\", a.attgenerated = 'v'::\"char\" \
     FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid \
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attrelid, a.attnum";
 
@@ -106,8 +108,15 @@ impl Catalog {
     ///
     /// Not cancel safe: a dropped future may leave the connection inside a transaction; drop the connection with it.
     pub async fn load(client: &Client) -> Result<Self, LoadError> {
+        Self::load_with(client, &BTreeSet::new()).await
+    }
+
+    /// The same with foreign servers of which somebody says that foreign tables there stand for tables.
+    ///
+    /// Not cancel safe, as [`Self::load`].
+    pub async fn load_with(client: &Client, shards: &BTreeSet<String>) -> Result<Self, LoadError> {
         client.batch_execute(BEGIN).await?;
-        let read = read(client).await;
+        let read = read(client, shards).await;
         // The transaction only read: a failure to end it is a failure of the connection.
         let ended = client.batch_execute("ROLLBACK").await;
         let catalog = read?;
@@ -116,22 +125,23 @@ impl Catalog {
     }
 }
 
-async fn read(client: &Client) -> Result<Catalog, LoadError> {
+async fn read(client: &Client, shards: &BTreeSet<String>) -> Result<Catalog, LoadError> {
     let mut catalog = Catalog::default();
     read_database(client, &mut catalog).await?;
     let schemas = read_schemas(client, &mut catalog).await?;
-    let mut relations = read_relations(client, &schemas).await?;
+    let mut relations = read_relations(client, &schemas, shards).await?;
     read_sequences(client, &schemas, &mut catalog).await?;
     read_columns(client, &mut relations).await?;
-    read_functions(client, &mut catalog).await?;
-    read_views(client, &mut relations, &catalog.functions).await?;
-    let index_columns = read_indexes(client, &mut relations).await?;
-    read_constraints(client, &mut relations, &index_columns).await?;
     for row in client.query(PARENTS, &[]).await? {
         if let Some(relation) = relations.get_mut(&oid(&row, 0)?) {
             relation.parents.push(oid(&row, 1)?);
         }
     }
+    pass_upwards(&mut relations);
+    read_functions(client, &mut catalog).await?;
+    read_views(client, &mut relations, &catalog.functions).await?;
+    let index_columns = read_indexes(client, &mut relations).await?;
+    read_constraints(client, &mut relations, &index_columns).await?;
     catalog.open_functions = super::effects::read(client, &mut relations).await?;
     catalog.own_sql = Arc::new(super::effects::read_own_sql(client).await?);
     catalog.relations = relations.into_values().map(|r| (r.name.clone(), Arc::new(r))).collect();
@@ -174,7 +184,11 @@ async fn read_schemas(client: &Client, catalog: &mut Catalog) -> Result<HashMap<
     Ok(by_oid)
 }
 
-async fn read_relations(client: &Client, schemas: &HashMap<Oid, String>) -> Result<HashMap<Oid, Relation>, LoadError> {
+async fn read_relations(
+    client: &Client,
+    schemas: &HashMap<Oid, String>,
+    shards: &BTreeSet<String>,
+) -> Result<HashMap<Oid, Relation>, LoadError> {
     let mut relations = HashMap::new();
     for row in client.query(RELATIONS, &[]).await? {
         let Some(schema) = schemas.get(&oid(&row, 1)?) else { continue };
@@ -189,10 +203,13 @@ async fn read_relations(client: &Client, schemas: &HashMap<Oid, String>) -> Resu
         let name = QualifiedName::new(schema.clone(), row.try_get::<_, String>(2)?);
         let (row_security, rules, before_triggers) = (row.try_get(5)?, row.try_get(6)?, row.try_get(7)?);
         let row_type = oid(&row, 4)?;
-        relations.insert(
-            id,
-            Relation { oid: id, name, kind, row_type, row_security, rules, before_triggers, ..Relation::default() },
-        );
+        let far = kind == RelationKind::Foreign;
+        let server: Option<String> = row.try_get(8)?;
+        let opaque = far && !server.is_some_and(|server| shards.contains(&server));
+        let relation =
+            Relation { oid: id, name, kind, row_type, row_security, rules, before_triggers, ..Relation::default() };
+        // A value that is not of the local column's type raises when its row is fetched.
+        relations.insert(id, Relation { far, opaque, may_raise: far, ..relation });
     }
     Ok(relations)
 }
@@ -215,8 +232,14 @@ async fn read_sequences(
 async fn read_columns(client: &Client, relations: &mut HashMap<Oid, Relation>) -> Result<(), LoadError> {
     for row in client.query(COLUMNS, &[]).await? {
         let Some(relation) = relations.get_mut(&oid(&row, 0)?) else { continue };
+        let name: String = row.try_get(1)?;
+        let is_virtual: bool = row.try_get(9)?;
+        if is_virtual || relation.opaque {
+            relation.computed.insert(name.clone());
+            relation.may_raise = true;
+        }
         relation.columns.push(Column {
-            name: row.try_get(1)?,
+            name,
             number: row.try_get(2)?,
             type_oid: oid(&row, 3)?,
             typmod: row.try_get(4)?,
@@ -229,12 +252,35 @@ async fn read_columns(client: &Client, relations: &mut HashMap<Oid, Relation>) -
     Ok(())
 }
 
+/// What is true of a partition or child when it is read is true of those above it, through which it is read.
+fn pass_upwards(relations: &mut HashMap<Oid, Relation>) {
+    let says = |r: &&Relation| r.may_raise && !r.parents.is_empty();
+    let mut pending: Vec<Oid> = relations.values().filter(says).map(|r| r.oid).collect();
+    while let Some(child) = pending.pop().and_then(|oid| relations.get(&oid)).cloned() {
+        for parent in child.parents {
+            let Some(parent) = relations.get_mut(&parent) else { continue };
+            let before = (parent.computed.len(), parent.far, parent.opaque, parent.may_raise);
+            let own = parent.columns.iter().filter(|c| child.computed.contains(&c.name)).map(|c| c.name.clone());
+            parent.computed.extend(own);
+            parent.far |= child.far;
+            parent.opaque |= child.opaque;
+            parent.may_raise = true;
+            if before != (parent.computed.len(), parent.far, parent.opaque, parent.may_raise) {
+                pending.push(parent.oid);
+            }
+        }
+    }
+}
+
 async fn read_views(
     client: &Client,
     relations: &mut HashMap<Oid, Relation>,
     functions: &HashMap<String, Vec<Function>>,
 ) -> Result<(), LoadError> {
-    let kinds: views::Kinds = relations.values().map(|r| (r.name.clone(), r.kind)).collect();
+    // What is computed there is not passed on.
+    let stored = |r: &Relation| r.computed.is_empty() && !r.may_raise;
+    let kind = |r: &Relation| if stored(r) { r.kind } else { RelationKind::View };
+    let kinds: views::Kinds = relations.values().map(|r| (r.name.clone(), kind(r))).collect();
     for row in client.query(VIEWS, &[]).await? {
         let Some(view) = relations.get_mut(&oid(&row, 0)?) else { continue };
         let definition: Option<String> = row.try_get(1)?;

@@ -149,12 +149,17 @@ pub struct Relation {
     pub row_type: Oid,
     /// Live columns in order.
     pub columns: Vec<Column>,
-    /// Of a view: the columns that its definition computes, which may raise when they are read.
+    /// Columns that are computed when they are read, which may raise: those that a view's definition computes, virtual generated ones, all
+    /// of an [`Self::opaque`] relation; and those that are so in a relation below it.
     pub computed: std::collections::BTreeSet<String>,
     /// Of a view: what in its definition may answer differently under a caller's settings.
     pub session_dependent: std::collections::BTreeSet<String>,
-    /// Of a view: its definition may raise on some row, for all that is known.
+    /// Reading it may raise on some row, for all that is known: by a view's definition, a virtual generated column, another server.
     pub may_raise: bool,
+    /// A foreign table, or a relation above one: what another server says is not for callers.
+    pub far: bool,
+    /// The same, of a server of which nobody says that its tables are tables: what it reads may be a view with conditions of its own.
+    pub opaque: bool,
     /// Column names of the primary key, in key order; empty = none (or deferrable).
     pub primary_key: Vec<String>,
     /// Its indexes.

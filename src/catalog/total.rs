@@ -321,7 +321,10 @@ impl Catalog {
         if self.casts.get(&(from, to)).is_some_and(|c| c.method == 'b' || (c.method == 'f' && c.leakproof)) {
             return true;
         }
-        let printed = PRINTED.contains(&from.0) || self.types.get(&from).is_some_and(|t| t.kind == 'e');
+        // Before PostgreSQL 15 an interval of very many hours cannot be printed (`interval2tm`, timestamp.c).
+        let prints = |kind: u32| kind != INTERVAL || self.server_version >= 150_000;
+        let printed =
+            (PRINTED.contains(&from.0) && prints(from.0)) || self.types.get(&from).is_some_and(|t| t.kind == 'e');
         CASTS.contains(&(from.0, to.0)) || (printed && matches!(to.0, TEXT | VARCHAR))
     }
 }

@@ -183,7 +183,9 @@ impl<'a> Visibility<'a> {
                 Some(columns) => columns.iter().all(|name| seen.has(name)),
                 None => seen.whole() && c.kind == 'c',
             };
-            own && (c.kind != 'f' || self.references_visible(c))
+            // The server makes the names of these, from the relation's name in the warehouse (PostgreSQL 18).
+            let told = c.kind != 'n' || seen.decision.logical.name == seen.decision.remote.name;
+            own && told && (c.kind != 'f' || self.references_visible(c))
         })
     }
 

@@ -98,6 +98,7 @@ impl Planner {
         };
         sql::limits::with_stack(text, || {
             let parsed = sql::parse(text)?;
+            sql::numbers::check(text, inputs.world.catalog.server_version)?;
             if parsed.statements.len() > MAX_STATEMENTS {
                 return Err(Refusal::new(
                     Family::Unsupported,

@@ -9,6 +9,7 @@ use super::{Effect, ErrorPolicy, Plan, PlanInputs, PositionMap, Quotable};
 use crate::catalog::own::is_asked_for;
 use crate::error::{Family, Refusal, SqlState};
 use crate::identity::impersonation::signed_name;
+use crate::policy::decision::RelationDecision;
 use crate::resolve::{self, Personal, Replacement, Resolved, Sight, Visible};
 use crate::rewrite;
 use crate::seal::{self, Sealed};
@@ -220,16 +221,12 @@ impl Kind<'_> {
             positions,
             errors: ErrorPolicy {
                 // Schema and table fields name the relation as the warehouse does.
-                hides: decisions
-                    .iter()
-                    .any(|d| d.hides_anything() || d.logical != d.remote || d.is_view(&self.inputs.world.catalog))
+                hides: decisions.iter().any(|d| d.hides_anything() || d.logical != d.remote || self.tells_of_others(d))
                     || resolved
                         .targets
                         .values()
                         .any(|t| !super::write::whole(t.permitted.decision(), &self.inputs.world.catalog)),
-                canonical_data_errors: decisions
-                    .iter()
-                    .any(|d| d.may_raise() || d.relation(&self.inputs.world.catalog).is_some_and(|r| r.may_raise)),
+                canonical_data_errors: decisions.iter().any(|d| d.may_raise() || self.may_raise_beneath(d)),
             },
             notices,
             instead: None,
@@ -244,6 +241,19 @@ impl Kind<'_> {
             world_version: self.inputs.world.version,
             valid_until: self.sight.looked_at().chain(decisions.iter().copied()).filter_map(|d| d.valid_until).min(),
         })
+    }
+
+    /// Whether errors may be about what stands behind the relation: a view's tables, another server.
+    fn tells_of_others(&self, decision: &RelationDecision) -> bool {
+        let catalog = &self.inputs.world.catalog;
+        decision.is_view(catalog) || decision.relation(catalog).is_some_and(|r| r.far)
+    }
+
+    /// Whether reading the relation, policies aside, may raise on a row that is hidden: by the relation's own conditions, or by policy.
+    fn may_raise_beneath(&self, decision: &RelationDecision) -> bool {
+        let catalog = &self.inputs.world.catalog;
+        let hidden = decision.hides_anything() || decision.is_view(catalog);
+        hidden && decision.relation(catalog).is_some_and(|r| r.may_raise)
     }
 
     /// A statement without anything to rewrite.

@@ -110,9 +110,11 @@ impl RelationDecision {
     pub fn masks_at_length(&self) -> bool {
         self.columns.iter().filter_map(|c| c.mask.as_ref()).any(|m| m.sql.len() > LONG_MASK)
     }
-    /// Whether the relation is a view that somebody made in the warehouse: its own conditions may hide rows.
+    /// Whether the relation is a view that somebody made in the warehouse, or may be one on another server: its own conditions may hide
+    /// rows.
     pub fn is_view(&self, catalog: &Catalog) -> bool {
-        !is_system(&self.remote.schema) && self.relation(catalog).is_some_and(|r| r.kind == RelationKind::View)
+        let view = |r: &Relation| r.kind == RelationKind::View || r.opaque;
+        !is_system(&self.remote.schema) && self.relation(catalog).is_some_and(view)
     }
     /// Whether anything of the relation is hidden: rows, or a column's values. The conditions of a query hide rows.
     pub fn hides_anything(&self) -> bool {

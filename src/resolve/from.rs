@@ -312,7 +312,7 @@ impl Resolver<'_, '_> {
                 .is_some_and(|c| collation_never_conflicts(c.collation))
         };
         let computed = permitted.decision().query.as_ref().is_some_and(|query| !query.total);
-        let computed_by_view = |name: &str| remote.is_some_and(|r| r.computed.contains(name));
+        let computed_there = |name: &str| remote.is_some_and(|r| r.computed.contains(name));
         let columns = permitted
             .decision()
             .columns
@@ -321,7 +321,7 @@ impl Resolver<'_, '_> {
                 name: c.name.clone(),
                 type_oid: Some(c.type_oid),
                 total: !computed
-                    && !computed_by_view(&c.name)
+                    && !computed_there(&c.name)
                     && c.mask.as_ref().is_none_or(|m| m.total)
                     && plain_collation(&c.name),
                 uses: Rc::clone(&uses),

@@ -6,6 +6,7 @@ use super::from::Left;
 use super::names::check_reserved;
 use super::scope::{Column, Cte, Found, Scope};
 use super::{RelationUse, Replacement, Resolver};
+use crate::catalog::RelationKind;
 use crate::error::Refusal;
 use crate::policy::decision::ROW_ALIAS;
 use crate::sql::{NodeEnum, build, names, parse_expression, pb, walk};
@@ -77,7 +78,8 @@ impl Resolver<'_, '_> {
         let mut decisions = uses.iter().filter_map(|u| self.resolved.relations.get(u)).map(|r| r.permitted.decision());
         match decisions.find(|d| !d.write) {
             Some(decision) => {
-                let kind = if decision.is_view(self.sight.catalog) { "view" } else { "table" };
+                let relation = decision.relation(self.sight.catalog);
+                let kind = if relation.is_some_and(|r| r.kind == RelationKind::View) { "view" } else { "table" };
                 Refusal::denied(format!("permission denied for {kind} {}", decision.logical.name))
             }
             None => no_locks(),

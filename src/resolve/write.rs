@@ -79,10 +79,11 @@ impl Resolver<'_, '_> {
             let column = remote.and_then(|r| r.columns.iter().find(|c| c.name == name));
             column.is_some_and(|c| crate::catalog::total::collation_never_conflicts(c.collation))
         };
+        let computed = |name: &str| remote.is_none_or(|r| r.computed.contains(name));
         let column = |c: &ColumnDecision| Column {
             name: c.name.clone(),
             type_oid: Some(c.type_oid),
-            total: c.mask.as_ref().is_none_or(|m| m.total) && plain_collation(&c.name),
+            total: !computed(&c.name) && c.mask.as_ref().is_none_or(|m| m.total) && plain_collation(&c.name),
             uses: Rc::clone(&uses),
             base: None,
             masked: c.mask.is_some(),

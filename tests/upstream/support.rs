@@ -70,6 +70,7 @@ fn start() -> Shared {
             ("server.crt".into(), papers.certificate.clone().into_bytes()),
             ("server.key".into(), papers.key.clone().into_bytes()),
         ],
+        ..Setup::default()
     };
     let server = PrivatePostgres::start_with(&setup).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

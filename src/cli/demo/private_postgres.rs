@@ -70,6 +70,8 @@ pub struct Setup {
     pub hba: Vec<String>,
     /// Files put into the data folder before the start, private to the server (certificates and keys).
     pub files: Vec<(String, Vec<u8>)>,
+    /// The folder of the server's programs; `None` = [`find_binaries`].
+    pub programs: Option<PathBuf>,
 }
 
 /// A running private server. Dropping it stops the server and removes its folder.
@@ -99,7 +101,7 @@ impl PrivatePostgres {
 
     /// Creates and starts a server. Blocks, about two seconds.
     pub fn start_with(setup: &Setup) -> Result<Self> {
-        let bin = find_binaries().ok_or(PrivatePostgresError::NotInstalled)?;
+        let bin = setup.programs.clone().or_else(find_binaries).ok_or(PrivatePostgresError::NotInstalled)?;
         // The port is free when asked for and may be taken before the server binds it: try a few.
         let mut tries = 3;
         loop {
@@ -310,7 +312,7 @@ pub fn find_binaries() -> Option<PathBuf> {
 }
 
 /// Major version of the server in a folder, when both programs needed are there.
-fn major_version(bin: &Path) -> Option<u32> {
+pub fn major_version(bin: &Path) -> Option<u32> {
     if !bin.join("initdb").is_file() || !bin.join("postgres").is_file() {
         return None;
     }
