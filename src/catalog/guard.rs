@@ -21,7 +21,7 @@ enum Form {
     /// The system's objects are visible, everything else is not: `pg_…_is_visible` under a search path of `pg_catalog` alone.
     SystemIsVisible,
     /// Call it with its first argument, a relation by OID or name, replaced by NULL unless nothing of it is hidden.
-    Size,
+    Plain,
     /// A constant of this type, whatever the arguments.
     Always(&'static str, &'static str),
     /// NULL of this type.
@@ -57,7 +57,7 @@ const GUARDS: &[(&str, usize, usize, Form)] = &[
     ("pg_partition_ancestors", 1, 1, Form::First(Set::Rooted)),
     ("pg_partition_tree", 1, 1, Form::First(Set::Trees)),
     ("pg_describe_object", 3, 3, Form::Own(describe_object)),
-    ("pg_get_partition_constraintdef", 1, 1, Form::Null("text")),
+    ("pg_get_partition_constraintdef", 1, 1, Form::Plain),
     ("pg_get_viewdef", 1, 2, Form::Null("text")),
     ("pg_get_ruledef", 1, 2, Form::Null("text")),
     ("pg_get_triggerdef", 1, 2, Form::Null("text")),
@@ -86,10 +86,10 @@ const GUARDS: &[(&str, usize, usize, Form)] = &[
     ("col_description", 2, 2, Form::Own(col_description)),
     ("shobj_description", 2, 2, Form::System),
     // Sizes and files tell how much there is, hidden rows and columns with it.
-    ("pg_relation_size", 1, 2, Form::Size),
-    ("pg_table_size", 1, 1, Form::Size),
-    ("pg_indexes_size", 1, 1, Form::Size),
-    ("pg_total_relation_size", 1, 1, Form::Size),
+    ("pg_relation_size", 1, 2, Form::Plain),
+    ("pg_table_size", 1, 1, Form::Plain),
+    ("pg_indexes_size", 1, 1, Form::Plain),
+    ("pg_total_relation_size", 1, 1, Form::Plain),
     ("pg_database_size", 1, 1, Form::Null("int8")),
     ("pg_tablespace_size", 1, 1, Form::Null("int8")),
     ("pg_relation_filenode", 1, 1, Form::Null("oid")),
@@ -138,7 +138,7 @@ pub fn guard(name: &str, argc: usize, v: &Visibility<'_>) -> Option<String> {
     let (_, _, _, form) = GUARDS.iter().find(|g| g.0 == name && (g.1..=g.2).contains(&argc))?;
     Some(match form {
         Form::First(set) => call(name, argc, 1, &format!("{}::pg_catalog.oid", oids(*set, v).find(&oid_text("$1")))),
-        Form::Size => {
+        Form::Plain => {
             let plain = lookup::plain_spellings(v).find("($1)::pg_catalog.text");
             call(name, argc, 1, &format!("{plain}::pg_catalog.oid"))
         }

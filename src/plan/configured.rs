@@ -105,18 +105,19 @@ impl Kind<'_> {
                 Ok((passed, Effect::Configured { name: of, statement, local }))
             }
             Setting::Forwarded(_) => Ok((passed, Effect::None)),
-            Setting::Own(settings::ACKNOWLEDGE, _) | Setting::Longest(_) | Setting::Name(_) => otherwise(),
-            Setting::Own(own, listed) => {
-                // One text is a whole list here, and one element of it in SET.
-                let value = match own {
-                    "search_path" => value.map(str::to_owned),
-                    _ => listed,
-                };
-                let placeholder = quote_literal(crate::seal::placeholder(own));
-                let text = quote_literal(value.as_deref().unwrap_or_default());
+            // One text is a whole list here, and one element of it in SET.
+            Setting::Own("search_path", _) => {
+                let placeholder = quote_literal(crate::seal::placeholder("search_path"));
+                let text = quote_literal(value.unwrap_or_default());
                 let text = format!("pg_catalog.set_config({placeholder}, {text}, {local})");
-                Ok((text, Effect::Set { name: own, value, local }))
+                Ok((text, Effect::Set { name: "search_path", value: value.map(str::to_owned), local }))
             }
+            // For whom and for what one acts is said in a statement of its own.
+            Setting::Own(..) => {
+                let text = format!("permission denied to set parameter \"{name}\" by a function");
+                Err(Refusal::denied(text).with_hint("Use SET."))
+            }
+            Setting::Longest(_) | Setting::Name(_) => otherwise(),
         }
     }
 }
