@@ -47,6 +47,11 @@ fn list(server_version: u32) -> Option<&'static List> {
     LISTS.iter().find(|l| l.major == major).or_else(|| LISTS.last().filter(|l| major > l.major))
 }
 
+/// Whether there is a list for a server, its own or the newest.
+pub fn serves(server_version: u32) -> bool {
+    list(server_version).is_some()
+}
+
 /// Major version whose list holds for a server, when it is not the server's own.
 pub fn stands_in(server_version: u32) -> Option<u32> {
     list(server_version).map(|l| l.major).filter(|major| *major != server_version / 10_000)

@@ -4,7 +4,7 @@
 
 use super::reader::{Entries, Reader};
 use super::tls::{ClientTls, ServerTls, SslMode, TlsError};
-use super::{Config, Connection, Host, Limits, PoolLimits, Pooler, Secret};
+use super::{Config, Connection, Engine, Host, Limits, PoolLimits, Pooler, Secret};
 use crate::catalog::vouch::Vouching;
 use crate::governance::model::Origin;
 use crate::governance::problem::Problem;
@@ -273,6 +273,8 @@ impl Context<'_> {
             query_timeout_max: None,
             temporary_tables: false,
             functions: Vec::new(),
+            engine: Engine::default(),
+            shards: BTreeSet::new(),
         })
     }
 
@@ -305,12 +307,19 @@ impl Context<'_> {
         }
         let functions =
             reader.optional(&mut entries, "functions").map_or_else(Vec::new, |node| vouchings(reader, node));
+        let engine =
+            reader.optional(&mut entries, "engine").map_or(Some(Engine::default()), |node| engine(reader, node));
+        let shards = reader.optional(&mut entries, "shards");
+        let shards = shards.map_or_else(Vec::new, |node| reader.list(node).iter().collect());
+        let shards = shards.into_iter().filter_map(|node| startup_text(reader, node)).collect();
         reader.close(entries);
         Some(Connection {
             pool: pool?,
             query_timeout: query_timeout.map(|t| Some(t).filter(|t| !t.is_zero()))?,
             temporary_tables,
             functions,
+            engine: engine?,
+            shards,
             query_timeout_max: longest.map(|t| Some(t).filter(|t| !t.is_zero()))?,
             ..server?
         })
@@ -508,6 +517,20 @@ macro_rules! set {
             $into = value;
         }
     };
+}
+
+/// What the warehouse is.
+fn engine(reader: &mut Reader, node: &Node) -> Option<Engine> {
+    match reader.string(node)?.as_str() {
+        "postgresql" => Some(Engine::Postgresql),
+        "compatible" => Some(Engine::Compatible),
+        _ => {
+            let origin = reader.origin(node);
+            let help = "`postgresql` (the default), or `compatible` for another engine that speaks PostgreSQL";
+            reader.error(&origin, "unknown engine", help);
+            None
+        }
+    }
 }
 
 /// A pooler whose sessions are nobody else's.

@@ -20,7 +20,7 @@ use crate::governance::problem::Problem;
 use crate::identity::Actor;
 use crate::identity::accounts::Files;
 use crate::policy::told::Telling;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -118,6 +118,20 @@ pub struct Connection {
     pub temporary_tables: bool,
     /// Functions outside `pg_catalog` that callers may call, and where each is listed.
     pub functions: Vec<(Origin, Vouching)>,
+    /// What the warehouse is.
+    pub engine: Engine,
+    /// Foreign servers of which somebody says that foreign tables there stand for tables, not for views that compute.
+    pub shards: BTreeSet<String>,
+}
+
+/// What a warehouse is; whichever, what enforcement relies on is asked for (`world::capability`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Engine {
+    /// PostgreSQL itself.
+    #[default]
+    Postgresql,
+    /// Another engine that speaks PostgreSQL, of a version that is known.
+    Compatible,
 }
 
 /// A duration as PostgreSQL takes it in settings; what is longer than that is as long as can be.

@@ -34,6 +34,14 @@ fn of_temporaries(text: &str, plan: &Plan) -> Option<String> {
 /// The text of errors that name a relation or a column as the warehouse does: what was resolved a moment ago is not there any more.
 pub const CHANGED: &str = "a relation of the statement has changed in the warehouse";
 
+/// The text of errors of another server that the warehouse reads from: theirs name it.
+pub const FAR: &str = "a server behind the warehouse does not answer";
+
+/// Whether an error in the middle of a session is about another server (manual, Appendix A: connection exceptions, foreign data).
+fn of_another_server(code: &str) -> bool {
+    code.starts_with("08") || code.starts_with("HV")
+}
+
 /// Whether an error of the warehouse is about names that the proxy itself wrote: a relation that is not there, a column under our own
 /// alias. Callers' own mistakes in names of relations never come so far.
 fn names_the_warehouse(code: &str, text: &str) -> bool {
@@ -135,6 +143,8 @@ pub fn relay(out: &mut BytesMut, tag: u8, fields: &Fields<'_>, about: Option<&Ab
             b'S' | b'V' => shown.push((kind, text)),
             b'C' => shown.push((kind, &shown_code)),
             b'M' if canonical => shown.push((kind, DATA_ERROR)),
+            b'M' if of_another_server(code) => shown.push((kind, FAR)),
+            b'D' | b'H' if of_another_server(code) => {}
             b'M' if code == SqlState::INSUFFICIENT_PRIVILEGE.0 => {
                 let temporary = text.starts_with(NO_TEMPORARY);
                 shown.push((kind, if temporary { NO_TEMPORARY } else { NO_PERMISSION }));

@@ -7,6 +7,7 @@
 //! [`WorldHandle`] of its own in [`Worlds`]; policies, tags, purposes, projects, grants and identities are shared by all of them.
 //! A session picks its handle once, by the connection behind its database name, and calls [`WorldHandle::load`] on every statement.
 
+mod capability;
 pub mod directories;
 mod documents;
 mod ends;

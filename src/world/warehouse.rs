@@ -3,8 +3,9 @@
 //! In: a [`Connection`]. Out: a [`Catalog`], and which probes failed. Must never: write, keep a client that failed, or wait without
 //! a bound.
 
+use super::capability::{self, Lack};
 use crate::catalog::manifest::stands_in;
-use crate::catalog::{Catalog, Column, Described};
+use crate::catalog::{Catalog, Column, Described, LoadError};
 use crate::config::Connection;
 use crate::governance::model::Origin;
 use crate::governance::problem::Problem;
@@ -33,6 +34,8 @@ pub struct Warehouse {
     client: Option<Client>,
     /// The last snapshot.
     pub catalog: Option<Arc<Catalog>>,
+    /// Why it cannot be served any more: what was found when it was last connected to.
+    lacking: Option<Problem>,
     /// What is to be said of it: functions that are not as was vouched, or that nobody has classified.
     pub remarks: Vec<Problem>,
 }
@@ -40,7 +43,14 @@ pub struct Warehouse {
 impl Warehouse {
     /// A warehouse not yet connected to.
     pub fn new(connection: Arc<Connection>, config_file: &Path) -> Self {
-        Self { connection, origin: Origin::of_file(config_file), client: None, catalog: None, remarks: Vec::new() }
+        Self {
+            connection,
+            origin: Origin::of_file(config_file),
+            client: None,
+            catalog: None,
+            lacking: None,
+            remarks: Vec::new(),
+        }
     }
 
     fn problem(&self, what: impl std::fmt::Display) -> Problem {
@@ -53,8 +63,49 @@ impl Warehouse {
     async fn connected(&mut self) -> Result<Client, Problem> {
         match self.client.take().filter(|client| !client.is_closed()) {
             Some(client) => Ok(client),
-            None => catalog_client(&self.connection).await.map_err(|refusal| self.problem(refusal.message)),
+            None => {
+                let client = self.fresh().await?;
+                // Behind a pooler it is looked up that a session's server process is its own.
+                let beside = if self.connection.pooler.is_none() { Some(self.fresh().await?) } else { None };
+                self.capable(&client, beside.as_ref()).await?;
+                Ok(client)
+            }
         }
+    }
+
+    async fn fresh(&self) -> Result<Client, Problem> {
+        catalog_client(&self.connection).await.map_err(|refusal| self.problem(refusal.message))
+    }
+
+    /// Asks a warehouse just connected to for what enforcement relies on.
+    async fn capable(&mut self, client: &Client, beside: Option<&Client>) -> Result<(), Problem> {
+        let asked = tokio::time::timeout(PATIENCE, capability::ask(client, beside, self.connection.engine)).await;
+        match asked {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(Lack::Unheard(error))) => Err(self.problem(format!("asking what it can do: {error}"))),
+            Ok(Err(Lack::Missing(what, help))) => {
+                let problem = Problem { help: help.to_owned(), ..self.problem(what) };
+                self.lacking = Some(problem.clone());
+                Err(problem)
+            }
+            Err(_) => Err(self.problem("asking what it can do takes too long")),
+        }
+    }
+
+    /// A warehouse that was served and turns out to lack something has no relation any more, so that nothing of it is reached.
+    fn withdraw(&mut self, problem: Problem) -> bool {
+        let Some(old) = self.catalog.take() else { return false };
+        let had = !old.relations.is_empty();
+        let version = old.version.saturating_add(u64::from(had));
+        let emptied = Catalog {
+            version,
+            server_version: old.server_version,
+            database: old.database.clone(),
+            ..Catalog::default()
+        };
+        self.catalog = Some(Arc::new(emptied));
+        self.remarks = vec![problem];
+        had
     }
 
     /// Reads the catalog; true when it differs from the last snapshot. A client left over from earlier gets a second chance on a new
@@ -67,7 +118,14 @@ impl Warehouse {
         if reused && read.is_err() {
             read = self.read().await;
         }
-        let mut catalog = read?;
+        let mut catalog = match (read, self.lacking.take()) {
+            (Ok(catalog), _) => catalog,
+            (Err(problem), Some(lacking)) if self.catalog.is_some() => {
+                tracing::debug!("{problem}");
+                return Ok(self.withdraw(lacking));
+            }
+            (Err(problem), _) => return Err(problem),
+        };
         if let Some(old) = &self.catalog {
             catalog.queries.clone_from(&old.queries);
             if old.same_contents(&catalog) {
@@ -82,13 +140,26 @@ impl Warehouse {
 
     async fn read(&mut self) -> Result<Catalog, Problem> {
         let client = self.connected().await?;
-        let mut catalog = match tokio::time::timeout(PATIENCE, Catalog::load(&client)).await {
-            Ok(read) => read.map_err(|error| self.problem(error))?,
+        let loaded = tokio::time::timeout(PATIENCE, Catalog::load_with(&client, &self.connection.shards)).await;
+        let mut catalog = match loaded {
+            Ok(read) => read.map_err(|error| self.unread(error))?,
             Err(_) => return Err(self.problem("reading the catalog takes too long")),
         };
         self.vouch(&client, &mut catalog).await?;
         self.client = Some(client);
         Ok(catalog)
+    }
+
+    /// Why the catalog cannot be read: a warehouse whose catalog is not PostgreSQL's lacks something.
+    fn unread(&mut self, error: LoadError) -> Problem {
+        let problem = self.problem(&error);
+        if let LoadError::Postgres(error) = &error
+            && let Some(said) = error.as_db_error()
+            && said.code().code().starts_with("42")
+        {
+            self.lacking = Some(problem.clone());
+        }
+        problem
     }
 
     /// Looks up the functions that somebody vouches for.
@@ -321,6 +392,8 @@ mod tests {
             query_timeout_max: None,
             temporary_tables: true,
             functions: Vec::new(),
+            engine: crate::config::Engine::default(),
+            shards: std::collections::BTreeSet::new(),
         })
     }
 

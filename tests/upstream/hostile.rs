@@ -61,6 +61,8 @@ async fn play(turns: Vec<Vec<u8>>, mode: SslMode) -> (Result<(), String>, Vec<u8
         query_timeout_max: None,
         temporary_tables: true,
         functions: Vec::new(),
+        engine: sqlveil::config::Engine::default(),
+        shards: std::collections::BTreeSet::new(),
     };
     let pool = Pool::new(Arc::new(connection));
     let answer = pool.acquire(pool.deadline()).await;

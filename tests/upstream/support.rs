@@ -119,6 +119,8 @@ pub fn connection(server: &PrivatePostgres) -> Connection {
         query_timeout_max: None,
         temporary_tables: true,
         functions: Vec::new(),
+        engine: sqlveil::config::Engine::default(),
+        shards: std::collections::BTreeSet::new(),
     }
 }
 

@@ -14,6 +14,7 @@ mod wire;
 
 mod alike;
 mod catalog;
+mod engines;
 mod psql;
 mod syntax;
 mod world;
@@ -41,6 +42,12 @@ macro_rules! versions {
             $(#[$marked])?
             fn its_functions_are_those_of_its_list() {
                 super::catalog::functions($major);
+            }
+            #[test]
+            $(#[$marked])?
+            fn one_that_was_altered_is_refused() {
+                super::engines::altered($major);
+                super::engines::replaced($major);
             }
             #[test]
             $(#[$marked])?

@@ -194,3 +194,17 @@ fn single_mistakes() {
         assert!(problems.iter().any(|p| p.contains(expected)), "{to}: {problems:?}");
     }
 }
+
+#[test]
+fn engines_and_shards_are_named() {
+    let fixture = Fixture::new();
+    let with = |lines: &str| SMALLEST.replace("user: svc}", &format!("user: svc, {lines}}}"));
+    let config = fixture.load(SMALLEST).unwrap();
+    let plain = config.connection_of("demo").unwrap();
+    assert_eq!((plain.engine, plain.shards.len()), (Engine::Postgresql, 0));
+    let config = fixture.load(&with("engine: compatible, shards: [a, b]")).unwrap();
+    let other = config.connection_of("demo").unwrap();
+    assert_eq!((other.engine, other.shards.iter().map(String::as_str).collect()), (Engine::Compatible, vec!["a", "b"]));
+    let problems = fixture.load(&with("engine: oracle")).unwrap_err();
+    assert!(problems.iter().any(|p| p.contains("unknown engine")), "{problems:?}");
+}

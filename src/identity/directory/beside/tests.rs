@@ -26,6 +26,8 @@ fn register(name: &str, iam: &str, users: Users) -> Arc<Register> {
         pooler: None,
         temporary_tables: false,
         functions: Vec::new(),
+        engine: crate::config::Engine::default(),
+        shards: std::collections::BTreeSet::new(),
     };
     let kind = SqlDirectory { connection: Arc::new(connection), user: None, groups: None, attributes: None };
     Arc::new(Register {
