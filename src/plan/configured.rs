@@ -36,7 +36,12 @@ impl Kind<'_> {
     /// Those of SET, and 0A000 for calls whose meaning is not known beforehand.
     pub(super) fn configure(&self, select: &pb::SelectStmt) -> Result<Option<Plan>, Refusal> {
         let calls: Vec<&pb::FuncCall> = select.target_list.iter().filter_map(call).collect();
-        if !calls.is_empty() && asks_for_none(select) {
+        let listed = if calls.is_empty() { None } else { listed(select) };
+        // Of a setting that is shown there is one row, and the call is made for it.
+        let one_row = pb::SelectStmt { from_clause: Vec::new(), where_clause: None, ..select.clone() };
+        let select = if listed == Some(true) { &one_row } else { select };
+        let calls: Vec<&pb::FuncCall> = select.target_list.iter().filter_map(call).collect();
+        if listed == Some(false) {
             let nothing = Replacement::Constant { value: None, type_name: "text", array: false };
             let replaced = calls.iter().map(|call| (call.location, nothing.clone())).collect();
             return self.settings_query(select, replaced, Effect::None).map(Some);
@@ -134,9 +139,9 @@ fn is_one_row(select: &pb::SelectStmt) -> bool {
     plain == *select
 }
 
-/// Whether the rows asked for are those of a setting that `pg_settings` does not show here: nothing is called. So pg_dump sets what only
-/// some servers have.
-fn asks_for_none(select: &pb::SelectStmt) -> bool {
+/// Whether `pg_settings` shows the one setting whose row a SELECT reads; `None` for every other SELECT. So pg_dump and pgAdmin set what only
+/// some servers have: where there is no row, nothing is called.
+fn listed(select: &pb::SelectStmt) -> Option<bool> {
     let plain = pb::SelectStmt { from_clause: Vec::new(), where_clause: None, ..select.clone() };
     let settings = match select.from_clause.as_slice() {
         [pb::Node { node: Some(NodeEnum::RangeVar(from)) }] => {
@@ -144,23 +149,37 @@ fn asks_for_none(select: &pb::SelectStmt) -> bool {
                 && from.relname == "pg_settings"
                 && from.alias.is_none()
         }
+        // What the view is made of.
+        [pb::Node { node: Some(NodeEnum::RangeFunction(from)) }] => {
+            let plain = pb::RangeFunction { functions: from.functions.clone(), ..pb::RangeFunction::default() };
+            plain == *from && is_settings(&from.functions)
+        }
         _ => false,
     };
-    let Some(NodeEnum::AExpr(e)) = select.where_clause.as_deref().and_then(|w| w.node.as_ref()) else { return false };
+    let Some(NodeEnum::AExpr(e)) = select.where_clause.as_deref().and_then(|w| w.node.as_ref()) else { return None };
     let equal = e.kind == i32::from(pb::AExprKind::AexprOp)
         && matches!(names::parts(&e.name).as_deref(), Some(["="] | ["pg_catalog", "="]));
     let column = match e.lexpr.as_deref().and_then(|l| l.node.as_ref()) {
         Some(NodeEnum::ColumnRef(c)) => matches!(names::parts(&c.fields).as_deref(), Some(["name"])),
         _ => false,
     };
-    let hidden = match e.rexpr.as_deref().and_then(constant) {
-        Some(Some(name)) => {
-            let listed = crate::catalog::system::classes::SETTINGS.iter().any(|s| s.eq_ignore_ascii_case(name));
-            !listed && !settings::may_show(&name.to_ascii_lowercase())
-        }
-        _ => false,
-    };
-    is_one_row(&plain) && settings && equal && column && hidden
+    if !(is_one_row(&plain) && settings && equal && column) {
+        return None;
+    }
+    let name = e.rexpr.as_deref().and_then(constant)??;
+    let listed = crate::catalog::system::classes::SETTINGS.contains(&name);
+    let may_be = settings::may_show(&name.to_ascii_lowercase());
+    // What may be shown and is not listed is said neither of.
+    (listed || !may_be).then_some(listed)
+}
+
+/// Whether what stands in FROM is `pg_show_all_settings()` alone.
+fn is_settings(functions: &[pb::Node]) -> bool {
+    let [pb::Node { node: Some(NodeEnum::List(function)) }] = functions else { return false };
+    let Some(NodeEnum::FuncCall(call)) = function.items.first().and_then(|f| f.node.as_ref()) else { return false };
+    let named = names::parts(&call.funcname);
+    call.args.is_empty()
+        && matches!(named.as_deref(), Some(["pg_show_all_settings"] | ["pg_catalog", "pg_show_all_settings"]))
 }
 
 /// The call of `set_config` that a result is.

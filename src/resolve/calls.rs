@@ -81,7 +81,15 @@ impl Resolver<'_, '_> {
             }
             Some(vouched) => self.resolved_aliases(vouched, call)?,
         }
-        // `age(xid)` tells how many transactions the warehouse has run.
+        // `age(xid)` tells how many transactions the warehouse has run: here no transaction is known, so it has no age.
+        if name == "age"
+            && let [of] = args.as_slice()
+            && of.type_oid == Type::Known(oid::XID)
+        {
+            let nothing = "CASE WHEN ($1) IS NULL THEN NULL::pg_catalog.int4 END".to_owned();
+            self.replace(call.location, Replacement::Guard(nothing))?;
+            return Ok(Facts::of_parts(&args, Type::Known(oid::INT4)).but(false));
+        }
         if name == "age"
             && let [of] = args.as_slice()
             && !matches!(of.type_oid, Type::Literal | Type::Known(oid::DATE | oid::TIMESTAMP | oid::TIMESTAMPTZ))

@@ -19,6 +19,7 @@ pub(super) mod oid {
     pub const INT8: Oid = Oid(20);
     pub const INT4: Oid = Oid(23);
     pub const TEXT: Oid = Oid(25);
+    pub const XID: Oid = Oid(28);
     pub const OIDVECTOR: Oid = Oid(30);
     pub const TEXT_ARRAY: Oid = Oid(1009);
     pub const DATE: Oid = Oid(1082);

@@ -4,17 +4,18 @@ use crate::stage::both;
 use std::path::Path;
 use std::process::Command;
 
-/// The interpreter that has a module: the system's, or the one in the path.
+/// The interpreter that has a module: `$SQLVEIL_PYTHON` or the system's, else the one in the path.
 pub fn python(module: &'static str) -> impl Fn() -> Command {
-    let has = |python: &&&str| {
+    let has = |python: &String| {
         let asked = Command::new(python).args(["-c", &format!("import {module}")]).output();
         asked.is_ok_and(|output| output.status.success())
     };
-    let found = *["/usr/bin/python3", "python3"].iter().find(has).unwrap_or_else(|| {
+    let own = std::env::var("SQLVEIL_PYTHON").unwrap_or_else(|_| "/usr/bin/python3".to_owned());
+    let found = [own, "/usr/bin/python3".to_owned(), "python3".to_owned()].into_iter().find(has).unwrap_or_else(|| {
         panic!("no {module}: .ci/setup --test installs it (Debian, Ubuntu: apt-get install python3-{module})")
     });
     move || {
-        let mut command = Command::new(found);
+        let mut command = Command::new(&found);
         command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/python.py"));
         command
     }

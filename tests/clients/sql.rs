@@ -9,6 +9,7 @@ const OTHERWISE: &[(&str, &str)] = &[
     ("SELECT inet_server_port() IS NULL AND inet_client_addr() IS NULL", "t"),
     ("SELECT count(*) FROM pg_stat_activity", "0"),
     // Settings: those of the client's own session.
+    ("SELECT age('3'::xid) IS NULL AND age(xid('3')) IS NULL AND age((SELECT '3'::xid)) IS NULL", "t"),
     ("SHOW nothing_like_it", "ERROR:  permission denied to examine \"nothing_like_it\""),
     (
         "SET client_min_messages = 'debug1'",
@@ -60,15 +61,24 @@ const OTHERWISE: &[(&str, &str)] = &[
     ("SELECT pg_get_viewdef('rich'::regclass) IS NULL, pg_get_serial_sequence('customer', 'id') IS NULL", "t|t"),
 ];
 
-#[tokio::test(flavor = "multi_thread")]
-async fn as_typed() {
+async fn alike(lines: &str) {
     let both = both().await;
     let mut wrong = Vec::new();
-    let lines = include_str!("typed.sql").lines().filter(|line| !line.is_empty() && !line.starts_with("--"));
-    for line in lines {
+    for line in lines.lines().filter(|line| !line.is_empty() && !line.starts_with("--")) {
         wrong.extend(both.same_psql(&["-X", "-c", line]));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn as_typed() {
+    alike(include_str!("typed.sql")).await;
+}
+
+/// What tools that are not run here ask for when they connect and show their trees.
+#[tokio::test(flavor = "multi_thread")]
+async fn as_tools_ask() {
+    alike(include_str!("tools.sql")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

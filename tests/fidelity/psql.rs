@@ -54,7 +54,7 @@ async fn shop() -> (Running, String) {
 enum But {
     /// Everything is owned by `warehouse`: the roles of the warehouse are not shown.
     Owner,
-    /// Sizes of the system's relations and of views are not told: in lines that begin with this.
+    /// Sizes of the system's relations, of views and of partitioned indexes are not told: in lines that begin with this.
     Sizes(&'static str),
     /// What others may do is not shown.
     Rights,
@@ -79,7 +79,7 @@ const VIEWS: &str = "definitions of views are not shown";
 /// The commands, and what of their answer is not the direct one.
 const COMMANDS: &[(&str, &[But])] = &[
     ("\\d", &[Lacks("_seq|sequence"), Owner]),
-    ("\\d+", &[Lacks("_seq|sequence"), Owner]),
+    ("\\d+", &[Lacks("_seq|sequence"), Sizes("public\\|paid"), Owner]),
     ("\\dS", &[Lacks("_seq|sequence"), Owner]),
     ("\\d customer", &[]),
     ("\\d+ customer", &[]),
@@ -224,7 +224,7 @@ const COMMANDS: &[(&str, &[But])] = &[
     ("\\deu", &[]),
     ("\\deu+", &[]),
     ("\\dP", &[Owner]),
-    ("\\dP+", &[Owner]),
+    ("\\dP+", &[Sizes("public\\|.*partitioned index"), Owner]),
     ("\\dPn", &[Owner]),
     ("\\dPt", &[Owner]),
     ("\\dPi", &[Owner]),
