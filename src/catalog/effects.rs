@@ -140,40 +140,28 @@ impl Relation {
 impl Catalog {
     /// The relation, those it is part of, and its parts.
     pub fn family(&self, oid: Oid) -> BTreeSet<Oid> {
-        let mut family = BTreeSet::from([oid]);
-        loop {
-            let before = family.len();
-            for relation in self.relations.values() {
-                if family.contains(&relation.oid) {
-                    family.extend(relation.parents.iter().copied());
-                } else if relation.parents.iter().any(|parent| family.contains(parent)) {
-                    family.insert(relation.oid);
-                }
-            }
-            if family.len() == before {
-                return family;
-            }
-        }
+        self.reached(oid, |relation| self.relation_of(relation).map_or(&[], |r| r.parents.as_slice()))
     }
 
     /// The relation and those that inherit from it or are its partitions, at any depth.
     pub fn below(&self, oid: Oid) -> BTreeSet<Oid> {
-        let mut below = BTreeSet::from([oid]);
-        loop {
-            let before = below.len();
-            let more = self.relations.values().filter(|r| r.parents.iter().any(|parent| below.contains(parent)));
-            let more: Vec<Oid> = more.map(|r| r.oid).collect();
-            below.extend(more);
-            if below.len() == before {
-                return below;
+        self.reached(oid, |_| &[])
+    }
+
+    /// The relation and all that is reached from it through children, and whatever else is `near`.
+    fn reached<'s>(&'s self, oid: Oid, near: impl Fn(Oid) -> &'s [Oid]) -> BTreeSet<Oid> {
+        let (mut reached, mut pending) = (BTreeSet::new(), vec![oid]);
+        while let Some(oid) = pending.pop() {
+            if reached.insert(oid) {
+                pending.extend(self.children(oid).iter().chain(near(oid)));
             }
         }
+        reached
     }
 
     /// Whether a row of the relation may be changed before it is stored: by a trigger of the relation or of one below it.
     pub fn fires_before(&self, oid: Oid) -> bool {
-        let below = self.below(oid);
-        self.relations.values().any(|r| r.before_triggers && below.contains(&r.oid))
+        self.below(oid).into_iter().any(|oid| self.relation_of(oid).is_some_and(|r| r.before_triggers))
     }
 
     /// What changes when these columns are set: generated ones with them, and anything where a trigger may change the row.
@@ -189,7 +177,7 @@ impl Catalog {
         let mut pending = vec![(oid, change)];
         while let Some((oid, change)) = pending.pop() {
             let family = self.family(oid);
-            for child in self.relations.values() {
+            for child in family.iter().flat_map(|member| self.referring(*member)) {
                 for key in child.constraints.iter().filter(|c| c.kind == 'f' && family.contains(&c.references)) {
                     let follows = match key.follows(&change) {
                         Some(Change::Set(columns)) => self.change(child, columns),

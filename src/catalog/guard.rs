@@ -1,15 +1,20 @@
 //! The checked forms of functions that look objects up by OID or name.
 //!
-//! In: a function's name and number of arguments, what the caller sees. Out: SQL text over `$1…$n`. Must never: evaluate an argument
-//! twice (a volatile one would be checked with one value and used with another), or depend on the warehouse's search path.
+//! In: a function's name and number of arguments, how often they may be mentioned, what the caller sees. Out: SQL text over `$1…$n`.
+//! Must never: evaluate an argument twice unless its value is the same each time (a volatile one would be checked with one value and used
+//! with another), or depend on the warehouse's search path.
 //!
 //! An object that is hidden and one that does not exist give the same answer, NULL or false.
 
 use super::Visibility;
-use super::lookup::{self, Map, Set, oid_array, oid_text, oids, system_oid};
+use super::lookup::{self, Map, Set, members, oid_text, oids, system_oid};
+use super::oids::Mention;
 use super::visibility::{CALLER_OID, OWNER_NAME, OWNER_OID};
-use crate::types::quote_literal;
+use crate::types::{Oid, quote_literal};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// `oid` in pg_type.dat.
+const OID_TYPE: u32 = 26;
 
 /// How a guarded function is answered.
 #[derive(Clone, Copy)]
@@ -27,7 +32,7 @@ enum Form {
     /// NULL of this type.
     Null(&'static str),
     /// Its own form.
-    Own(fn(usize, &Visibility<'_>) -> String),
+    Own(fn(usize, Mention, &Visibility<'_>) -> String),
 }
 
 /// Guarded functions: name, least and most arguments, form.
@@ -116,7 +121,7 @@ const GUARDS: &[(&str, usize, usize, Form)] = &[
     ("has_parameter_privilege", 2, 3, Form::Always("bool", "false")),
     ("has_largeobject_privilege", 2, 3, Form::Always("bool", "false")),
     // With two arguments the second is a query that it runs.
-    ("ts_rewrite", 3, 3, Form::Own(|_, _| "pg_catalog.ts_rewrite($1, $2, $3)".to_owned())),
+    ("ts_rewrite", 3, 3, Form::Own(|_, _, _| "pg_catalog.ts_rewrite($1, $2, $3)".to_owned())),
     // Names to OIDs. to_regprocedure and to_regoperator are not here: before PostgreSQL 16 they raise for unknown types.
     ("to_regclass", 1, 1, Form::Own(to_regclass)),
     ("to_regtype", 1, 1, Form::Own(to_regtype)),
@@ -129,15 +134,31 @@ pub(crate) fn is_guarded(name: &str) -> bool {
     GUARDS.iter().any(|g| g.0 == name)
 }
 
+/// Whether what stands for a call is NULL, whatever the arguments.
+pub(crate) fn is_null(name: &str, argc: usize) -> bool {
+    GUARDS.iter().any(|g| g.0 == name && (g.1..=g.2).contains(&argc) && matches!(g.3, Form::Null(_)))
+}
+
+/// Whether what stands for a call never raises, given arguments of these types that do not: constants, and tests of sets of OIDs.
+pub(crate) fn is_total(name: &str, types: &[Option<Oid>]) -> bool {
+    const OF_SETS: [&str; 3] = ["pg_table_is_visible", "pg_type_is_visible", "pg_get_userbyid"];
+    let form = GUARDS.iter().find(|g| g.0 == name && (g.1..=g.2).contains(&types.len())).map(|g| g.3);
+    match form {
+        Some(Form::Null(_) | Form::Always(..)) => true,
+        Some(Form::Own(_)) => OF_SETS.contains(&name) && types == [Some(Oid(OID_TYPE))],
+        Some(Form::First(_) | Form::Plain | Form::System | Form::SystemIsVisible) | None => false,
+    }
+}
+
 /// SQL that stands for a call of the guarded function `name` with `argc` arguments: `$1…$n` are the caller's argument
-/// expressions, each mentioned exactly once. `None`: not callable with that many arguments.
+/// expressions, each mentioned exactly once unless `mention` says otherwise. `None`: not callable with that many arguments.
 ///
 /// The text is an expression, not always a call: only `pg_partition_ancestors`, which psql calls in FROM, is sure to stay a call. `obj_description` evaluates its arguments inside a sub-select,
 /// so arguments that hold aggregates, window functions or set-returning functions must be refused for it.
-pub fn guard(name: &str, argc: usize, v: &Visibility<'_>) -> Option<String> {
+pub fn guard(name: &str, argc: usize, mention: Mention, v: &Visibility<'_>) -> Option<String> {
     let (_, _, _, form) = GUARDS.iter().find(|g| g.0 == name && (g.1..=g.2).contains(&argc))?;
     Some(match form {
-        Form::First(set) => call(name, argc, 1, &format!("{}::pg_catalog.oid", oids(*set, v).find(&oid_text("$1")))),
+        Form::First(set) => checked(name, argc, 1, *set, mention, v),
         Form::Plain => {
             let plain = lookup::plain_spellings(v).find("($1)::pg_catalog.text");
             call(name, argc, 1, &format!("{plain}::pg_catalog.oid"))
@@ -146,7 +167,7 @@ pub fn guard(name: &str, argc: usize, v: &Visibility<'_>) -> Option<String> {
         Form::SystemIsVisible => format!("NULLIF(pg_catalog.{name}(($1)::pg_catalog.oid), false)"),
         Form::Always(kind, value) => constant(argc, &format!("{value}::pg_catalog.{kind}")),
         Form::Null(kind) => constant(argc, &format!("NULL::pg_catalog.{kind}")),
-        Form::Own(make) => make(argc, v),
+        Form::Own(make) => make(argc, mention, v),
     })
 }
 
@@ -154,6 +175,24 @@ pub fn guard(name: &str, argc: usize, v: &Visibility<'_>) -> Option<String> {
 fn call(name: &str, argc: usize, replaced: usize, by: &str) -> String {
     let args: Vec<String> = (1..=argc).map(|i| if i == replaced { by.to_owned() } else { format!("${i}") }).collect();
     format!("pg_catalog.{name}({})", args.join(", "))
+}
+
+/// An OID argument.
+fn argument(number: usize) -> String {
+    format!("(${number})::pg_catalog.oid")
+}
+
+/// A call with one argument replaced by NULL unless it is in the set.
+fn checked(name: &str, argc: usize, number: usize, set: Set, mention: Mention, v: &Visibility<'_>) -> String {
+    // A call of a function that returns a set cannot stand in CASE: its argument can.
+    let known = match mention {
+        Mention::Freely => {
+            let key = argument(number);
+            format!("CASE WHEN {} THEN {key} END", v.holds(&key, members(set, v), mention))
+        }
+        Mention::Once => format!("{}::pg_catalog.oid", oids(set, v).find(&oid_text(&format!("${number}")))),
+    };
+    call(name, argc, number, &known)
 }
 
 /// A constant that mentions every argument, so that parameters keep their numbers and names are checked.
@@ -166,8 +205,8 @@ fn constant(argc: usize, value: &str) -> String {
 }
 
 /// The definition of an index names its relation: by the name that callers use.
-fn indexdef(argc: usize, v: &Visibility<'_>) -> String {
-    indexes_renamed(guard_first("pg_get_indexdef", argc, Set::Indexes, v), v)
+fn indexdef(argc: usize, mention: Mention, v: &Visibility<'_>) -> String {
+    indexes_renamed(checked("pg_get_indexdef", argc, 1, Set::Indexes, mention, v), v)
 }
 
 /// The definition of an index (SQL of type text) with the names that callers use.
@@ -177,8 +216,8 @@ pub(crate) fn indexes_renamed(text: String, v: &Visibility<'_>) -> String {
 }
 
 /// The definition of a foreign key names the relation it refers to: by the name that callers use.
-fn constraintdef(argc: usize, v: &Visibility<'_>) -> String {
-    let text = guard_first("pg_get_constraintdef", argc, Set::Constraints, v);
+fn constraintdef(argc: usize, mention: Mention, v: &Visibility<'_>) -> String {
+    let text = checked("pg_get_constraintdef", argc, 1, Set::Constraints, mention, v);
     let scope = v.scope();
     let referenced: BTreeSet<_> = scope.relations.iter().flat_map(|s| v.constraints(s)).map(|c| c.references).collect();
     let renamed = scope.relations.iter().filter(|s| s.is_renamed() && referenced.contains(&s.relation.oid));
@@ -188,9 +227,8 @@ fn constraintdef(argc: usize, v: &Visibility<'_>) -> String {
 
 /// An expression of the catalog. Defaults are often a word of a type or a number of a sequence: those are named as the caller's path
 /// finds them.
-fn expression(argc: usize, v: &Visibility<'_>) -> String {
-    let relation = format!("{}::pg_catalog.oid", oids(Set::Relations, v).find(&oid_text("$2")));
-    default_names(call("pg_get_expr", argc, 2, &relation), v)
+fn expression(argc: usize, mention: Mention, v: &Visibility<'_>) -> String {
+    default_names(checked("pg_get_expr", argc, 2, Set::Relations, mention, v), v)
 }
 
 /// A default (SQL of type text) whose type or sequence is named as the caller's path finds it.
@@ -205,7 +243,7 @@ pub(crate) fn default_names(text: String, v: &Visibility<'_>) -> String {
 }
 
 /// Descriptions of the system's own objects of kinds that are the same everywhere; not of roles, databases and the like.
-fn describe_object(_: usize, _: &Visibility<'_>) -> String {
+fn describe_object(_: usize, _: Mention, _: &Visibility<'_>) -> String {
     // pg_type, pg_proc, pg_class, pg_am, pg_amop, pg_amproc, pg_cast, pg_language, pg_namespace, pg_opclass, pg_operator, pg_conversion,
     // pg_opfamily, pg_extension, pg_collation, pg_ts_parser, pg_ts_dict, pg_ts_config, pg_ts_template (their .dat and .h files).
     let mut classes = Map::default();
@@ -222,12 +260,8 @@ fn describe_object(_: usize, _: &Visibility<'_>) -> String {
     )
 }
 
-fn guard_first(name: &str, argc: usize, set: Set, v: &Visibility<'_>) -> String {
-    call(name, argc, 1, &format!("{}::pg_catalog.oid", oids(set, v).find(&oid_text("$1"))))
-}
-
 /// A declared description, else the warehouse's own comment on a column of a relation shown whole.
-fn col_description(argc: usize, v: &Visibility<'_>) -> String {
+fn col_description(argc: usize, mention: Mention, v: &Visibility<'_>) -> String {
     let mut declared = Map::default();
     for seen in &v.scope().relations {
         for (number, text) in seen.column_comments() {
@@ -235,45 +269,72 @@ fn col_description(argc: usize, v: &Visibility<'_>) -> String {
         }
     }
     if declared.is_empty() {
-        return guard_first("col_description", argc, Set::WholeRelations, v);
+        return checked("col_description", argc, 1, Set::WholeRelations, mention, v);
     }
-    let own = format!("{}::pg_catalog.oid", oids(Set::WholeRelations, v).find("g.a1::pg_catalog.text"));
+    let own = v.holds("g.a1", members(Set::WholeRelations, v), Mention::Freely);
     format!(
-        "(SELECT COALESCE({}, pg_catalog.col_description({own}, g.a2)) \
+        "(SELECT COALESCE({}, CASE WHEN {own} THEN pg_catalog.col_description(g.a1, g.a2) END) \
          FROM (SELECT ($1)::pg_catalog.oid AS a1, ($2)::pg_catalog.int4 AS a2 OFFSET 0) AS g)",
         declared.find("pg_catalog.concat(g.a1, ':', g.a2)")
     )
 }
 
-fn table_is_visible(_: usize, v: &Visibility<'_>) -> String {
-    format!("{}::pg_catalog.bool", lookup::found_by_path(v).find(&oid_text("$1")))
+fn table_is_visible(_: usize, mention: Mention, v: &Visibility<'_>) -> String {
+    is_visible(lookup::found_by_path(v), mention, v)
 }
 
-fn type_is_visible(_: usize, v: &Visibility<'_>) -> String {
-    format!("{}::pg_catalog.bool", lookup::types_found_by_path(v).find(&oid_text("$1")))
+fn type_is_visible(_: usize, mention: Mention, v: &Visibility<'_>) -> String {
+    is_visible(lookup::types_found_by_path(v), mention, v)
 }
 
-fn format_type(_: usize, v: &Visibility<'_>) -> String {
-    let text = format!("pg_catalog.format_type({}::pg_catalog.oid, $2)", oids(Set::Types, v).find(&oid_text("$1")));
-    lookup::bare(text, "", v)
+/// Whether the object is found, by its OID; NULL for others.
+fn is_visible(found: Vec<(u32, bool)>, mention: Mention, v: &Visibility<'_>) -> String {
+    if mention == Mention::Once {
+        let mut map = Map::default();
+        found.into_iter().for_each(|(oid, found)| map.add(oid.to_string(), found));
+        return format!("{}::pg_catalog.bool", map.find(&oid_text("$1")));
+    }
+    let of = |wanted: bool| found.iter().filter(move |(_, found)| *found == wanted).map(|(oid, _)| *oid);
+    let holds = |wanted| v.holds(&argument(1), of(wanted), mention);
+    format!("CASE WHEN {} THEN true WHEN {} THEN false END", holds(true), holds(false))
+}
+
+fn format_type(_: usize, mention: Mention, v: &Visibility<'_>) -> String {
+    if mention == Mention::Once {
+        let known = oids(Set::Types, v).find(&oid_text("$1"));
+        return lookup::bare(format!("pg_catalog.format_type({known}::pg_catalog.oid, $2)"), "", v);
+    }
+    // The system's own are printed without a schema, or with one that everyone writes.
+    let (system, others): (Vec<u32>, Vec<u32>) =
+        members(Set::Types, v).into_iter().partition(|oid| *oid < super::functions::FIRST_NORMAL_OID);
+    let key = argument(1);
+    let text = format!("pg_catalog.format_type({key}, $2)");
+    format!(
+        "CASE WHEN {} THEN {text} WHEN {} THEN {} END",
+        v.holds(&key, system, mention),
+        v.holds(&key, others, mention),
+        lookup::bare(text.clone(), "", v)
+    )
 }
 
 /// A collation outside `pg_catalog` is printed with its schema, and is not told.
-fn collation_for(_: usize, _: &Visibility<'_>) -> String {
+fn collation_for(_: usize, _: Mention, _: &Visibility<'_>) -> String {
     "pg_catalog.substring(pg_catalog.pg_collation_for($1), '^(\"([^\"]|\"\")*\"|[^\".]*)$'::pg_catalog.text)".to_owned()
 }
 
 /// Owners and the caller; every other role is unknown.
-fn user_by_id(_: usize, v: &Visibility<'_>) -> String {
-    let mut roles = Map::default();
-    roles.add(OWNER_OID.to_string(), OWNER_NAME);
-    roles.add(CALLER_OID.to_string(), v.user);
-    format!("{}::pg_catalog.name", roles.find(&oid_text("$1")))
+fn user_by_id(_: usize, _: Mention, v: &Visibility<'_>) -> String {
+    format!(
+        "CASE {} WHEN {OWNER_OID}::pg_catalog.oid THEN {}::pg_catalog.name WHEN {CALLER_OID}::pg_catalog.oid THEN {}::pg_catalog.name END",
+        argument(1),
+        quote_literal(OWNER_NAME),
+        quote_literal(v.user)
+    )
 }
 
 /// The one form that needs a value twice, the OID for the test and for the call: a sub-select evaluates it once.
 /// Without a class (an old form) of relations, else types, and of the system's objects.
-fn obj_description(argc: usize, v: &Visibility<'_>) -> String {
+fn obj_description(argc: usize, _: Mention, v: &Visibility<'_>) -> String {
     let scope = v.scope();
     let indexes = scope.relations.iter().flat_map(|s| s.indexes()).map(|i| i.oid.0);
     let classes = scope.relations.iter().map(|s| s.relation.oid.0).chain(indexes);
@@ -281,12 +342,12 @@ fn obj_description(argc: usize, v: &Visibility<'_>) -> String {
     let schemas = v.catalog.schemas.iter().filter(|(n, o)| scope.schemas.get(n.as_str()) == Some(*o)).map(|(_, o)| o.0);
     let mut tests = vec![format!("g.a1 < {}::pg_catalog.oid", super::functions::FIRST_NORMAL_OID)];
     for (class, set) in [
-        ("pg_class", oid_array(classes)),
-        ("pg_constraint", oid_array(constraints)),
-        ("pg_type", oid_array(scope.types.iter().copied())),
-        ("pg_namespace", oid_array(schemas)),
+        ("pg_class", classes.collect::<Vec<u32>>()),
+        ("pg_constraint", constraints.collect()),
+        ("pg_type", scope.types.iter().copied().collect()),
+        ("pg_namespace", schemas.collect()),
     ] {
-        tests.push(format!("g.a2 = '{class}'::pg_catalog.name AND g.a1 = ANY ({set})"));
+        tests.push(format!("g.a2 = '{class}'::pg_catalog.name AND {}", v.holds("g.a1", set, Mention::Freely)));
     }
     let mut declared = Map::default();
     for seen in &scope.relations {
@@ -296,12 +357,12 @@ fn obj_description(argc: usize, v: &Visibility<'_>) -> String {
     }
     if argc == 1 {
         let system = format!("g.a1 < {}::pg_catalog.oid", super::functions::FIRST_NORMAL_OID);
-        let shown = oid_array(scope.relations.iter().map(|s| s.relation.oid.0));
-        let types = oid_array(scope.types.iter().copied());
+        let shown = v.holds("g.a1", scope.relations.iter().map(|s| s.relation.oid.0), Mention::Freely);
+        let types = v.holds("g.a1", scope.types.iter().copied(), Mention::Freely);
         return format!(
             "(SELECT COALESCE({}, CASE WHEN {system} THEN pg_catalog.obj_description(g.a1) \
-             WHEN g.a1 = ANY ({shown}) THEN pg_catalog.obj_description(g.a1, 'pg_class'::pg_catalog.name) \
-             WHEN g.a1 = ANY ({types}) THEN pg_catalog.obj_description(g.a1, 'pg_type'::pg_catalog.name) END) \
+             WHEN {shown} THEN pg_catalog.obj_description(g.a1, 'pg_class'::pg_catalog.name) \
+             WHEN {types} THEN pg_catalog.obj_description(g.a1, 'pg_type'::pg_catalog.name) END) \
              FROM (SELECT ($1)::pg_catalog.oid AS a1 OFFSET 0) AS g)",
             declared.find("pg_catalog.concat(g.a1, ':pg_class')")
         );
@@ -332,19 +393,19 @@ fn is_caller(arg: &str, v: &Visibility<'_>) -> String {
     roles.holds(&format!("({arg})::pg_catalog.text"))
 }
 
-fn table_privilege(argc: usize, v: &Visibility<'_>) -> String {
+fn table_privilege(argc: usize, _: Mention, v: &Visibility<'_>) -> String {
     let known = lookup::relation_spellings(v).holds(&format!("(${})::pg_catalog.text", argc - 1));
     privilege(argc, 2, "SELECT", &known, v)
 }
 
-fn column_privilege(argc: usize, v: &Visibility<'_>) -> String {
+fn column_privilege(argc: usize, _: Mention, v: &Visibility<'_>) -> String {
     let mut columns: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for r in v.system_relations() {
         let names = r.columns.iter().flat_map(|c| [c.name.clone(), c.number.to_string()]);
         columns.insert(r.oid.to_string(), names.collect());
     }
     for s in &v.scope().relations {
-        let names = s.columns.iter().flat_map(|c| [c.name.clone(), c.number.to_string()]);
+        let names = s.columns().flat_map(|c| [c.name.clone(), c.number.to_string()]);
         columns.insert(s.relation.oid.to_string(), names.collect());
     }
     let json = serde_json::to_string(&columns).unwrap_or_else(|_| "{}".to_owned());
@@ -357,18 +418,18 @@ fn column_privilege(argc: usize, v: &Visibility<'_>) -> String {
     privilege(argc, 3, "SELECT", &known, v)
 }
 
-fn schema_privilege(argc: usize, v: &Visibility<'_>) -> String {
+fn schema_privilege(argc: usize, _: Mention, v: &Visibility<'_>) -> String {
     let mut schemas = lookup::schema_spellings(v);
     for (name, oid) in &v.scope().schemas {
         schemas.add(oid.to_string(), oid.to_string());
-        schemas.add(*name, oid.to_string());
+        schemas.add(name.as_str(), oid.to_string());
     }
     let known = schemas.holds(&format!("(${})::pg_catalog.text", argc - 1));
     privilege(argc, 2, "USAGE", &known, v)
 }
 
 /// `pg_database` shows one row, so any OID that is asked for is that one's; a name must be the caller's database.
-fn database_privilege(argc: usize, v: &Visibility<'_>) -> String {
+fn database_privilege(argc: usize, _: Mention, v: &Visibility<'_>) -> String {
     let own: String =
         v.database.chars().flat_map(|c| (!c.is_alphanumeric()).then_some('\\').into_iter().chain([c])).collect();
     let pattern = quote_literal(&format!("^([0-9]+|{own})$"));
@@ -376,18 +437,18 @@ fn database_privilege(argc: usize, v: &Visibility<'_>) -> String {
     privilege(argc, 2, "CONNECT", &known, v)
 }
 
-fn type_privilege(argc: usize, v: &Visibility<'_>) -> String {
+fn type_privilege(argc: usize, _: Mention, v: &Visibility<'_>) -> String {
     let known = lookup::type_spellings(v).holds(&format!("(${})::pg_catalog.text", argc - 1));
     privilege(argc, 2, "USAGE", &known, v)
 }
 
-fn has_role(argc: usize, v: &Visibility<'_>) -> String {
+fn has_role(argc: usize, _: Mention, v: &Visibility<'_>) -> String {
     let known = is_caller(&format!("${}", argc - 1), v);
     privilege(argc, 2, "(MEMBER|USAGE|SET)", &known, v)
 }
 
 /// `parse_ident` folds case and reads quotes as `to_regclass` does, and raises where it does.
-fn to_regclass(_: usize, v: &Visibility<'_>) -> String {
+fn to_regclass(_: usize, _: Mention, v: &Visibility<'_>) -> String {
     let mut names = Map::default();
     let mut add = |schema: &str, name: &str| {
         for parts in [vec![schema, name], vec![name]] {
@@ -407,12 +468,12 @@ fn to_regclass(_: usize, v: &Visibility<'_>) -> String {
     format!("{}::pg_catalog.oid::pg_catalog.regclass", names.find(key))
 }
 
-fn to_regtype(_: usize, v: &Visibility<'_>) -> String {
+fn to_regtype(_: usize, _: Mention, v: &Visibility<'_>) -> String {
     let key = "pg_catalog.lower(($1)::pg_catalog.text)";
     format!("{}::pg_catalog.oid::pg_catalog.regtype", lookup::type_spellings(v).find(key))
 }
 
-fn to_regnamespace(_: usize, v: &Visibility<'_>) -> String {
+fn to_regnamespace(_: usize, _: Mention, v: &Visibility<'_>) -> String {
     let key = "($1)::pg_catalog.text";
     format!("{}::pg_catalog.oid::pg_catalog.regnamespace", lookup::schema_spellings(v).find(key))
 }
@@ -432,12 +493,15 @@ mod tests {
         let v = Visibility::new(&catalog, "u", "db", &path, &seen);
         for (name, least, most, _) in GUARDS {
             for argc in *least..=*most {
-                let sql = guard(name, argc, &v).unwrap();
+                let sql = guard(name, argc, Mention::Once, &v).unwrap();
                 for i in 1..=argc {
                     assert_eq!(sql.matches(&format!("${i}")).count(), 1, "{name}/{argc}: {sql}");
                 }
-                assert!(!sql.contains(&format!("${}", argc + 1)), "{name}/{argc}: {sql}");
-                assert!(!sql.contains("zz_hidden") && !sql.contains("20020"), "{name}/{argc}: {sql}");
+                for sql in [sql, guard(name, argc, Mention::Freely, &v).unwrap()] {
+                    assert!((1..=argc).all(|i| sql.contains(&format!("${i}"))), "{name}/{argc}: {sql}");
+                    assert!(!sql.contains(&format!("${}", argc + 1)), "{name}/{argc}: {sql}");
+                    assert!(!sql.contains("zz_hidden") && !sql.contains("20020"), "{name}/{argc}: {sql}");
+                }
             }
         }
     }
@@ -446,8 +510,8 @@ mod tests {
     fn other_argument_counts_are_refused() {
         let catalog = catalog(vec![]);
         let v = Visibility::new(&catalog, "u", "db", &[], &[]);
-        assert!(guard("pg_get_indexdef", 2, &v).is_none());
-        assert!(guard("pg_get_expr", 1, &v).is_none());
-        assert!(guard("now", 0, &v).is_none());
+        assert!(guard("pg_get_indexdef", 2, Mention::Once, &v).is_none());
+        assert!(guard("pg_get_expr", 1, Mention::Once, &v).is_none());
+        assert!(guard("now", 0, Mention::Once, &v).is_none());
     }
 }

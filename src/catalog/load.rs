@@ -45,7 +45,7 @@ const SCHEMAS: &str = "SELECT oid, nspname::text FROM pg_namespace WHERE nspname
 const RELATIONS: &str = "SELECT c.oid, c.relnamespace, c.relname::text, c.relkind, c.reltype, c.relrowsecurity, c.relhasrules AND c.relkind <> 'v', \
     EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgtype & 1 = 1 AND t.tgtype & 66 <> 0), \
     CASE WHEN c.relkind = 'f' THEN (SELECT s.srvname::text FROM pg_foreign_table f JOIN pg_foreign_server s ON s.oid = f.ftserver \
-        WHERE f.ftrelid = c.oid) END FROM pg_class c \
+        WHERE f.ftrelid = c.oid) END, c.relhastriggers FROM pg_class c \
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')";
 
 const COLUMNS: &str = "SELECT a.attrelid, a.attname::text, a.attnum, a.atttypid, a.atttypmod, a.attnotnull, a.attcollation, \
@@ -202,6 +202,7 @@ async fn read_relations(
         let id = oid(&row, 0)?;
         let name = QualifiedName::new(schema.clone(), row.try_get::<_, String>(2)?);
         let (row_security, rules, before_triggers) = (row.try_get(5)?, row.try_get(6)?, row.try_get(7)?);
+        let has_triggers = row.try_get(9)?;
         let row_type = oid(&row, 4)?;
         let far = kind == RelationKind::Foreign;
         let server: Option<String> = row.try_get(8)?;
@@ -209,7 +210,7 @@ async fn read_relations(
         let relation =
             Relation { oid: id, name, kind, row_type, row_security, rules, before_triggers, ..Relation::default() };
         // A value that is not of the local column's type raises when its row is fetched.
-        relations.insert(id, Relation { far, opaque, may_raise: far, ..relation });
+        relations.insert(id, Relation { far, opaque, has_triggers, may_raise: far, ..relation });
     }
     Ok(relations)
 }

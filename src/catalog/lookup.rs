@@ -61,9 +61,14 @@ pub(crate) fn oid_array(oids: impl IntoIterator<Item = u32>) -> String {
 
 /// `'{"a","b"}'::pg_catalog.name[]`.
 pub(crate) fn name_array<'n>(names: impl IntoIterator<Item = &'n str>) -> String {
+    format!("{}::pg_catalog.name[]", array_literal(names))
+}
+
+/// `'{"a","b"}'`, without a type.
+pub(crate) fn array_literal<'n>(words: impl IntoIterator<Item = &'n str>) -> String {
     let quoted: Vec<String> =
-        names.into_iter().map(|n| format!("\"{}\"", n.replace('\\', "\\\\").replace('"', "\\\""))).collect();
-    format!("{}::pg_catalog.name[]", quote_literal(&format!("{{{}}}", quoted.join(","))))
+        words.into_iter().map(|n| format!("\"{}\"", n.replace('\\', "\\\\").replace('"', "\\\""))).collect();
+    quote_literal(&format!("{{{}}}", quoted.join(",")))
 }
 
 /// `arg` as an OID when it is one of the system's own objects, else NULL.
@@ -101,17 +106,23 @@ pub(crate) enum Set {
 /// The OIDs of a set, each standing for itself, and 0, which names no object and is printed as such by the server's functions.
 pub(crate) fn oids(set: Set, v: &Visibility<'_>) -> Map {
     let mut map = Map::default();
-    map.add_oid(0);
+    members(set, v).into_iter().for_each(|oid| map.add_oid(oid));
+    map
+}
+
+/// The OIDs of a set, and 0.
+pub(crate) fn members(set: Set, v: &Visibility<'_>) -> Vec<u32> {
+    let mut map = vec![0];
     let scope = v.scope();
     match set {
         Set::Relations | Set::WholeRelations => {
-            v.system_relations().for_each(|r| map.add_oid(r.oid.0));
+            v.system_relations().for_each(|r| map.push(r.oid.0));
             let shown = scope.relations.iter().filter(|s| set == Set::Relations || s.whole());
-            shown.for_each(|s| map.add_oid(s.relation.oid.0));
+            shown.for_each(|s| map.push(s.relation.oid.0));
         }
         Set::Rooted => {
-            let rooted = scope.relations.iter().filter(|s| has_visible_ancestors(s.relation, v, 0));
-            rooted.for_each(|s| map.add_oid(s.relation.oid.0));
+            let rooted = scope.relations.iter().filter(|s| has_visible_ancestors(&s.relation, v, 0));
+            rooted.for_each(|s| map.push(s.relation.oid.0));
         }
         Set::Trees => {
             // Whatever is hidden or renamed takes its ancestors with it.
@@ -125,24 +136,23 @@ pub(crate) fn oids(set: Set, v: &Visibility<'_>) -> Map {
             let mut taken = BTreeSet::new();
             while let Some(oid) = broken.pop() {
                 if taken.insert(oid) {
-                    let own = v.catalog.relations.values().find(|r| r.oid == oid);
-                    broken.extend(own.into_iter().flat_map(|r| r.parents.iter().copied()));
+                    broken.extend(v.catalog.relation_of(oid).into_iter().flat_map(|r| r.parents.iter().copied()));
                 }
             }
             let whole =
                 scope.relations.iter().filter(|s| !s.is_renamed() && s.is_stored() && !taken.contains(&s.relation.oid));
-            whole.for_each(|s| map.add_oid(s.relation.oid.0));
+            whole.for_each(|s| map.push(s.relation.oid.0));
         }
         Set::Indexes => {
-            v.system_relations().flat_map(|r| &r.indexes).for_each(|i| map.add_oid(i.oid.0));
-            scope.relations.iter().flat_map(|s| s.indexes()).for_each(|i| map.add_oid(i.oid.0));
+            v.system_relations().flat_map(|r| &r.indexes).for_each(|i| map.push(i.oid.0));
+            scope.relations.iter().flat_map(|s| s.indexes()).for_each(|i| map.push(i.oid.0));
         }
         Set::Constraints => {
-            v.system_relations().flat_map(|r| &r.constraints).for_each(|c| map.add_oid(c.oid.0));
-            scope.relations.iter().flat_map(|s| v.constraints(s)).for_each(|c| map.add_oid(c.oid.0));
-            v.domain_checks().for_each(|oid| map.add_oid(oid.0));
+            v.system_relations().flat_map(|r| &r.constraints).for_each(|c| map.push(c.oid.0));
+            scope.relations.iter().flat_map(|s| v.constraints(s)).for_each(|c| map.push(c.oid.0));
+            map.extend(v.domain_checks().map(|oid| oid.0));
         }
-        Set::Types => types(v).for_each(|oid| map.add_oid(oid)),
+        Set::Types => types(v).for_each(|oid| map.push(oid)),
     }
     map
 }
@@ -156,12 +166,12 @@ pub(crate) fn plain<'s>(v: &'s Visibility<'_>) -> impl Iterator<Item = u32> + 's
 /// Inheritance has no cycles; the depth is bounded all the same.
 fn has_visible_ancestors(relation: &Relation, v: &Visibility<'_>, depth: usize) -> bool {
     depth < 100
-        && relation.parents.iter().all(|p| v.seen(*p).is_some_and(|s| has_visible_ancestors(s.relation, v, depth + 1)))
+        && relation.parents.iter().all(|p| v.seen(*p).is_some_and(|s| has_visible_ancestors(&s.relation, v, depth + 1)))
 }
 
 /// Types whose names as the server prints them may be seen.
 fn types<'s>(v: &'s Visibility<'_>) -> impl Iterator<Item = u32> + 's {
-    let renamed: Vec<Oid> = v
+    let renamed: std::collections::HashSet<Oid> = v
         .scope()
         .relations
         .iter()
@@ -218,6 +228,27 @@ pub(crate) fn relation_spellings_and_indexes(v: &Visibility<'_>) -> Map {
 /// Every spelling of a relation or index, as in [`relation_spellings`], to its name as a `regclass` is printed (`regclassout`): bare where
 /// the caller's path finds it, else with its schema, and always the name that callers use.
 pub(crate) fn relation_names(v: &Visibility<'_>) -> Map {
+    let shown = printed_names(v, |_| true);
+    let mut spellings = relation_spellings(v);
+    shown.keys().for_each(|oid| spellings.add(oid.clone(), oid.clone()));
+    spellings.0.values_mut().for_each(|value| {
+        *value = value.as_ref().and_then(|oid| shown.get(oid.as_str()?)).map(|text| text.as_str().into());
+    });
+    spellings
+}
+
+/// OIDs to names as in [`relation_names`], of what the server would print otherwise than as `schema.name`, or by another name than
+/// callers use.
+pub(crate) fn names_of_others(v: &Visibility<'_>) -> Map {
+    let temporary = |s: &Seen| v.own_schema().is_some_and(|(own, _)| own == s.decision.logical.schema);
+    let mut map = Map::default();
+    let others = printed_names(v, |s| !s.is_stored() || s.is_renamed() || temporary(s));
+    others.into_iter().for_each(|(oid, name)| map.add(oid, name));
+    map
+}
+
+/// The system's relations and those of `of`, with their indexes: OIDs to names as a `regclass` is printed.
+fn printed_names(v: &Visibility<'_>, of: impl Fn(&Seen) -> bool) -> BTreeMap<String, String> {
     let mut shown: BTreeMap<String, String> = BTreeMap::from([("0".to_owned(), "-".to_owned())]);
     let path = v.effective_path();
     let mut add = |oid: Oid, schema: &str, name: &str, found: bool| {
@@ -228,7 +259,7 @@ pub(crate) fn relation_names(v: &Visibility<'_>) -> Map {
         add(r.oid, &r.name.schema, &r.name.name, v.find_relation(None, &r.name.name) == Some(r.oid));
         r.indexes.iter().for_each(|i| add(i.oid, &r.name.schema, &i.name, path.contains(&r.name.schema.as_str())));
     }
-    for s in &v.scope().relations {
+    for s in v.scope().relations.iter().filter(|s| of(s)) {
         let logical = &s.decision.logical;
         add(
             s.relation.oid,
@@ -238,12 +269,7 @@ pub(crate) fn relation_names(v: &Visibility<'_>) -> Map {
         );
         s.indexes().for_each(|i| add(i.oid, &logical.schema, &i.name, path.contains(&logical.schema.as_str())));
     }
-    let mut spellings = relation_spellings(v);
-    shown.keys().for_each(|oid| spellings.add(oid.clone(), oid.clone()));
-    spellings.0.values_mut().for_each(|value| {
-        *value = value.as_ref().and_then(|oid| shown.get(oid.as_str()?)).map(|text| text.as_str().into());
-    });
-    spellings
+    shown
 }
 
 /// Most relations whose names are replaced in definitions; with more, definitions are not shown.
@@ -253,13 +279,13 @@ const MOST_RENAMED: usize = 100;
 /// use. The definition is mentioned once.
 pub(crate) fn rename<'s, 'v: 's>(
     definition: String,
-    renamed: impl Iterator<Item = &'s Seen<'v>>,
+    renamed: impl Iterator<Item = &'s Seen>,
     before: &str,
     after: &str,
     shown_before: &str,
     shown_after: &str,
 ) -> String {
-    let renamed: Vec<&Seen<'_>> = renamed.collect();
+    let renamed: Vec<&Seen> = renamed.collect();
     if renamed.len() > MOST_RENAMED {
         return format!("CASE WHEN {definition} IS NULL THEN NULL::pg_catalog.text END");
     }
@@ -301,19 +327,15 @@ pub(crate) fn first_bare(definition: String, before: &str, schema: &str) -> Stri
 /// Schemas of the caller's path in which everything the caller sees is found by its bare name.
 fn bare_schemas<'s>(v: &'s Visibility<'_>) -> impl Iterator<Item = &'s str> + 's {
     let scope = v.scope();
-    let found = types_found_by_path(v);
+    let path = v.effective_path();
     v.search_path.iter().map(String::as_str).filter(move |schema| {
         let mut relations = scope.relations.iter().filter(|s| s.decision.logical.schema == **schema);
-        let mut types = scope.types.iter().filter(|oid| {
-            v.catalog
-                .types
-                .get(&Oid(**oid))
-                .is_some_and(|t| t.name.schema == **schema && t.element == Oid(0) && t.relation == Oid(0))
-        });
+        let types = scope.types.iter().filter_map(|oid| v.catalog.types.get(&Oid(*oid)));
+        let mut types = types.filter(|t| t.name.schema == **schema && t.element == Oid(0) && t.relation == Oid(0));
         !is_system(schema)
             && scope.schemas.contains_key(*schema)
             && relations.all(|s| v.find_relation(None, &s.decision.logical.name) == Some(s.relation.oid))
-            && types.all(|oid| found.0.get(&oid.to_string()) == Some(&Some(Value::Bool(true))))
+            && types.all(|info| type_is_found(info, &path, v))
     })
 }
 
@@ -370,42 +392,43 @@ pub(crate) fn spellings(name: &str) -> Vec<String> {
     if bare { vec![quoted, name.to_owned()] } else { vec![quoted] }
 }
 
-/// Relations and indexes to whether the caller's path finds them by their bare name (`pg_table_is_visible`).
-pub(crate) fn found_by_path(v: &Visibility<'_>) -> Map {
-    let mut map = Map::default();
+/// Relations and indexes, and whether the caller's path finds them by their bare name (`pg_table_is_visible`).
+pub(crate) fn found_by_path(v: &Visibility<'_>) -> Vec<(u32, bool)> {
+    let mut all = Vec::new();
     let path = v.effective_path();
     let in_path = |schema: &str| path.contains(&schema);
     for r in v.system_relations() {
         let found = v.find_relation(None, &r.name.name) == Some(r.oid);
-        map.add(r.oid.to_string(), found);
-        r.indexes.iter().for_each(|i| map.add(i.oid.to_string(), in_path(&r.name.schema)));
+        all.push((r.oid.0, found));
+        all.extend(r.indexes.iter().map(|i| (i.oid.0, in_path(&r.name.schema))));
     }
     for s in &v.scope().relations {
         let logical = &s.decision.logical;
-        let found = in_path(&logical.schema) && v.find_relation(None, &logical.name) == Some(s.relation.oid);
-        map.add(s.relation.oid.to_string(), found);
-        s.indexes().for_each(|i| map.add(i.oid.to_string(), in_path(&logical.schema)));
+        let there = in_path(&logical.schema);
+        all.push((s.relation.oid.0, there && v.find_relation(None, &logical.name) == Some(s.relation.oid)));
+        all.extend(s.indexes().map(|i| (i.oid.0, there)));
     }
-    for oid in &v.scope().composites {
-        let schema = v.catalog.types.values().find(|t| t.relation.0 == *oid).map(|t| t.name.schema.as_str());
-        map.add(oid.to_string(), schema.is_some_and(in_path));
+    let composites = &v.scope().composites;
+    if !composites.is_empty() {
+        let of = |t: &crate::catalog::TypeInfo| (t.relation.0, in_path(&t.name.schema));
+        all.extend(v.catalog.types.values().filter(|t| composites.contains(&t.relation.0)).map(|t| of(t)));
     }
-    map
+    all
 }
 
-/// Types to whether the caller's path finds them by their bare name (`pg_type_is_visible`).
-pub(crate) fn types_found_by_path(v: &Visibility<'_>) -> Map {
-    let mut map = Map::default();
+/// Types, and whether the caller's path finds them by their bare name (`pg_type_is_visible`).
+pub(crate) fn types_found_by_path(v: &Visibility<'_>) -> Vec<(u32, bool)> {
     let path = v.effective_path();
-    for oid in types(v) {
-        let Some(info) = v.catalog.types.get(&Oid(oid)) else { continue };
-        let first = path.iter().find_map(|schema| {
-            let key = crate::types::QualifiedName::new(*schema, info.name.name.clone());
-            v.catalog.type_names.get(&key).filter(|o| v.type_is_visible(**o))
-        });
-        map.add(oid.to_string(), first == Some(&Oid(oid)));
-    }
-    map
+    let of = |oid| v.catalog.types.get(&Oid(oid)).map(|info| (oid, type_is_found(info, &path, v)));
+    types(v).filter_map(of).collect()
+}
+
+fn type_is_found(info: &super::TypeInfo, path: &[&str], v: &Visibility<'_>) -> bool {
+    let first = path.iter().find_map(|schema| {
+        let key = crate::types::QualifiedName::new(*schema, info.name.name.clone());
+        v.catalog.type_names.get(&key).filter(|o| v.type_is_visible(**o))
+    });
+    first == Some(&info.oid)
 }
 
 #[cfg(test)]
@@ -447,8 +470,8 @@ mod tests {
         for key in ["\"a\"", "\"public.a\"", "\"20000\"", r#""\"public\".\"a\"""#] {
             assert!(sql.contains(key), "{key} in {sql}");
         }
-        for map in [relation_spellings(&v), found_by_path(&v), type_spellings(&v), types_found_by_path(&v)] {
-            let sql = map.to_sql();
+        let paths = format!("{:?} {:?}", found_by_path(&v), types_found_by_path(&v));
+        for sql in [relation_spellings(&v).to_sql(), type_spellings(&v).to_sql(), paths] {
             assert!(!sql.contains("zz_hidden") && !sql.contains("20020") && !sql.contains("20022"), "{sql}");
         }
     }
@@ -461,6 +484,6 @@ mod tests {
         let path = ["public".to_owned()];
         let v = Visibility::new(&catalog, "u", "db", &path, &seen);
         assert!(!relation_spellings(&v).to_sql().contains("\"a\":"));
-        assert!(found_by_path(&v).to_sql().contains("\"20000\":false"));
+        assert!(found_by_path(&v).contains(&(20000, false)));
     }
 }

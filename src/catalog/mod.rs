@@ -8,13 +8,16 @@
 pub mod effects;
 pub mod functions;
 pub mod guard;
+mod links;
 pub mod load;
 pub(crate) mod lookup;
 pub mod manifest;
 pub mod named;
+pub mod oids;
 pub mod own;
 pub mod reg;
 pub mod scratch;
+pub mod sights;
 pub mod synthetic;
 pub mod system;
 pub mod total;
@@ -23,6 +26,7 @@ pub mod visibility;
 pub mod vouch;
 
 pub use functions::{FunctionClass, Identity};
+pub use links::Links;
 pub use load::LoadError;
 pub use named::NamedKind;
 pub use visibility::Visibility;
@@ -73,6 +77,8 @@ pub struct Catalog {
     pub temporary: bool,
     /// Collations and objects of text search in `pg_catalog`, by kind and name: the only ones that callers may name.
     pub named: BTreeMap<NamedKind, BTreeMap<String, Oid>>,
+    /// Which relations belong together: follows from the rest.
+    pub links: Links,
 }
 
 /// The columns of a registered query, or why the warehouse refuses it.
@@ -102,6 +108,7 @@ impl Catalog {
             pgcrypto,
             temporary,
             named,
+            links: _,
         } = self;
         *server_version == other.server_version
             && *database == other.database
@@ -172,6 +179,8 @@ pub struct Relation {
     pub parents: Vec<Oid>,
     /// A rewrite rule (`CREATE RULE`) stands on it, other than a view's own.
     pub rules: bool,
+    /// A trigger stands on it, or has stood: those of foreign keys are triggers, too (`relhastriggers`).
+    pub has_triggers: bool,
     /// A BEFORE or INSTEAD OF row trigger stands on it: what is stored may differ from what was assigned.
     pub before_triggers: bool,
     /// Stored generated columns, and the columns that each is computed from.

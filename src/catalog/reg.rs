@@ -4,27 +4,44 @@
 //! a hidden object exists: it answers like one that does not exist.
 
 use super::functions::FIRST_NORMAL_OID;
-use super::lookup;
+use super::lookup::{self, Set};
 use super::named::{self, NamedKind};
+use super::oids::Mention;
 use super::visibility::{Visibility, is_system};
 use crate::error::{Family, Refusal, SqlState};
 use crate::types::{Oid, QualifiedName};
 
-/// SQL that stands for a cast of a non-literal `$1` (an OID, or the text of a name) to the type `pg_catalog.type_name`; hidden and unknown
-/// objects become NULL. `$1` is mentioned once. For `regclass` and `regtype` it is the text of the name that callers use. `None`: such a cast is not
-/// allowed.
-pub fn cast_guard(type_name: &str, v: &Visibility<'_>) -> Option<String> {
-    guard_of(type_name, "$1", v)
+/// What is cast.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// An OID, or the text of a name; mentioned once.
+    Any,
+    /// A column, parameter or constant of type `oid`, which may be mentioned again.
+    Oid,
+    /// What is NULL, whatever it is made of.
+    Null,
 }
 
-fn guard_of(type_name: &str, value: &str, v: &Visibility<'_>) -> Option<String> {
+/// SQL that stands for a cast of a non-literal `$1` to the type `pg_catalog.type_name`; hidden and unknown objects become NULL. For
+/// `regclass` and `regtype` it is the text of the name that callers use. `None`: such a cast is not allowed.
+pub fn cast_guard(type_name: &str, source: Source, v: &Visibility<'_>) -> Option<String> {
+    guard_of(type_name, "$1", source, v)
+}
+
+fn guard_of(type_name: &str, value: &str, source: Source, v: &Visibility<'_>) -> Option<String> {
     let text = format!("({value})::pg_catalog.text");
     let found = match type_name {
+        "regclass" if source == Source::Null => return Some(NOTHING.to_owned()),
+        "regclass" if source == Source::Oid => return Some(format!("({})::pg_catalog.text", relation_name(value, v))),
         // As text: the server would print the warehouse's names.
         "regclass" => return Some(format!("({})::pg_catalog.text", lookup::relation_names(v).find(&text))),
         // As text, too: the schema is left out where the caller's path finds the type.
         "regtype" => {
-            let printed = format!("({})::pg_catalog.oid::pg_catalog.regtype::pg_catalog.text", type_of(&text, v));
+            let found = match source {
+                Source::Oid => one_of(value, lookup::members(Set::Types, v), v),
+                Source::Any | Source::Null => type_of(&text, v),
+            };
+            let printed = format!("({found})::pg_catalog.oid::pg_catalog.regtype::pg_catalog.text");
             return Some(lookup::bare(printed, "", v));
         }
         "regnamespace" => lookup::schema_spellings(v).find(&text),
@@ -46,12 +63,13 @@ pub fn shown(type_name: &str, digits: &str, v: &Visibility<'_>) -> Option<String
     if digits == "0" || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    guard_of(type_name, &format!("{digits}::pg_catalog.oid"), v).map(|text| format!("({text})::pg_catalog.text"))
+    guard_of(type_name, &format!("{digits}::pg_catalog.oid"), Source::Oid, v)
+        .map(|text| format!("({text})::pg_catalog.text"))
 }
 
 /// As [`cast_guard`], for an array `$1` of OIDs or names: an array of texts, NULL for NULL.
 pub fn array_guard(type_name: &str, v: &Visibility<'_>) -> Option<String> {
-    let element = guard_of(type_name, "e.v", v)?;
+    let element = guard_of(type_name, "e.v", Source::Any, v)?;
     Some(format!(
         "(SELECT CASE WHEN g.a IS NOT NULL THEN ARRAY(SELECT ({element})::pg_catalog.text \
          FROM pg_catalog.unnest(g.a) WITH ORDINALITY AS e(v, n) ORDER BY e.n) END \
@@ -60,15 +78,57 @@ pub fn array_guard(type_name: &str, v: &Visibility<'_>) -> Option<String> {
 }
 
 /// As [`cast_guard`], for where an OID is asked for: `$1::regclass::oid`, an argument of a function that looks objects up.
-pub fn oid_guard(type_name: &str, v: &Visibility<'_>) -> Option<String> {
+pub fn oid_guard(type_name: &str, source: Source, v: &Visibility<'_>) -> Option<String> {
     match type_name {
+        "regclass" if source == Source::Null => Some(format!("({NOTHING})::pg_catalog.oid")),
+        "regclass" if source == Source::Oid => {
+            let members = [Set::Relations, Set::Indexes].into_iter().flat_map(|set| lookup::members(set, v));
+            Some(one_of("$1", members.collect(), v))
+        }
         "regclass" => Some(format!(
             "({})::pg_catalog.oid",
             lookup::relation_spellings_and_indexes(v).find("($1)::pg_catalog.text")
         )),
+        "regtype" if source == Source::Oid => Some(one_of("$1", lookup::members(Set::Types, v), v)),
         "regtype" => Some(format!("({})::pg_catalog.oid", type_of("($1)::pg_catalog.text", v))),
-        _ => cast_guard(type_name, v).map(|text| format!("({text})::pg_catalog.oid")),
+        _ => cast_guard(type_name, source, v).map(|text| format!("({text})::pg_catalog.oid")),
     }
+}
+
+/// NULL, with `$1` in it.
+const NOTHING: &str = "CASE WHEN ($1) IS NULL THEN NULL::pg_catalog.text END";
+
+/// `value` when it is one of these, else NULL.
+fn one_of(value: &str, members: Vec<u32>, v: &Visibility<'_>) -> String {
+    let key = format!("({value})::pg_catalog.oid");
+    format!("CASE WHEN {} THEN {key} END", v.holds(&key, members, Mention::Freely))
+}
+
+/// The name of the relation or index with an OID as a `regclass` is printed: by the server, whose own path is `pg_catalog` alone, so that the
+/// schema stands before it; without that where the caller's path finds it; and from a list where callers know it by another name.
+fn relation_name(value: &str, v: &Visibility<'_>) -> String {
+    let key = format!("({value})::pg_catalog.oid");
+    let printed = format!("{key}::pg_catalog.regclass::pg_catalog.text");
+    let path = v.effective_path();
+    let temporary = |schema: &str| v.own_schema().is_some_and(|(own, _)| own == schema);
+    let (mut found, mut others) = (Vec::new(), Vec::new());
+    for s in &v.scope().relations {
+        let logical = &s.decision.logical;
+        if !s.is_stored() || s.is_renamed() || temporary(&logical.schema) {
+            continue;
+        }
+        let there = path.contains(&logical.schema.as_str());
+        let by_name = there && v.find_relation(None, &logical.name) == Some(s.relation.oid);
+        if by_name { &mut found } else { &mut others }.push(s.relation.oid.0);
+        if there { &mut found } else { &mut others }.extend(s.indexes().map(|i| i.oid.0));
+    }
+    format!(
+        "CASE WHEN {} THEN pg_catalog.regexp_replace({printed}, '^(\"([^\"]|\"\")*\"|[^\".]*)[.]'::pg_catalog.text, ''::pg_catalog.text) \
+         WHEN {} THEN {printed} ELSE {} END",
+        v.holds(&key, found, Mention::Freely),
+        v.holds(&key, others, Mention::Freely),
+        lookup::names_of_others(v).find(&format!("{key}::pg_catalog.text"))
+    )
 }
 
 /// Whether casts to `pg_catalog.type_name` read or print the catalog, so that [`cast_guard`] and [`resolve_reg_literal`] apply.
@@ -438,12 +498,14 @@ mod tests {
     fn a_cast_mentions_its_argument_once_and_nothing_hidden() {
         check(|v| {
             for kind in ["regclass", "regtype", "regnamespace", "regproc", "regconfig"] {
-                let sql = cast_guard(kind, v).unwrap();
-                assert_eq!(sql.matches("$1").count(), 1);
-                assert!(!sql.contains("hidden") && !sql.contains("20020") && !sql.contains("20006"), "{sql}");
+                assert_eq!(cast_guard(kind, Source::Any, v).unwrap().matches("$1").count(), 1);
+                for source in [Source::Any, Source::Oid] {
+                    let sql = cast_guard(kind, source, v).unwrap();
+                    assert!(!sql.contains("hidden") && !sql.contains("20020") && !sql.contains("20006"), "{sql}");
+                }
             }
-            assert!(cast_guard("regrole", v).is_none());
-            assert!(cast_guard("aclitem", v).is_none());
+            assert!(cast_guard("regrole", Source::Any, v).is_none());
+            assert!(cast_guard("aclitem", Source::Any, v).is_none());
         });
     }
 }

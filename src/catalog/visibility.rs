@@ -3,6 +3,7 @@
 //! In: the decisions of the relations the caller may see. Out: sets of OIDs and names. Must never: hold a hidden object.
 
 use super::functions::FIRST_NORMAL_OID;
+use super::oids::{self, Mention};
 use super::scratch::Scratch;
 use super::{Catalog, Column, Constraint, Index, Relation, TypeInfo, synthetic};
 use crate::policy::decision::RelationDecision;
@@ -31,32 +32,43 @@ pub struct Visibility<'a> {
     pub relations: &'a [Arc<RelationDecision>],
     /// The session's own temporary tables.
     scratch: Option<&'a Scratch>,
-    scope: OnceLock<Scope<'a>>,
+    scope: OnceLock<Arc<Scope>>,
+    kept: Option<&'a KeptScope>,
 }
 
+/// What follows from a catalog and the decisions of one caller, kept beside them for as long as both are in force.
+#[derive(Default)]
+pub struct KeptScope(OnceLock<Arc<Scope>>);
+
 /// What follows from a [`Visibility`], computed once.
-pub(crate) struct Scope<'a> {
+pub(crate) struct Scope {
     /// Visible registered relations, by OID, one entry an OID.
-    pub(crate) relations: Vec<Seen<'a>>,
+    pub(crate) relations: Vec<Seen>,
     /// Logical name → relation, system relations excluded.
-    by_name: HashMap<&'a QualifiedName, Oid>,
+    by_name: HashMap<QualifiedName, Oid>,
     /// Types outside the system's that visible columns use, and row types of visible relations.
     pub(crate) types: BTreeSet<u32>,
     /// `pg_class` rows of standalone composite types among them.
     pub(crate) composites: BTreeSet<u32>,
     /// Logical schemas → OID of the `pg_namespace` row that shows them: the warehouse's own, or a synthetic one.
-    pub(crate) schemas: BTreeMap<&'a str, Oid>,
+    pub(crate) schemas: BTreeMap<String, Oid>,
 }
 
 /// A visible relation: how it is seen and what it is.
-pub(crate) struct Seen<'a> {
-    pub(crate) decision: &'a RelationDecision,
-    pub(crate) relation: &'a Relation,
-    /// Columns of the dictionary.
-    pub(crate) columns: Vec<&'a Column>,
+pub(crate) struct Seen {
+    pub(crate) decision: Arc<RelationDecision>,
+    pub(crate) relation: Arc<Relation>,
+    /// Places of the columns that are in the dictionary; `None`: all are.
+    shown: Option<Vec<usize>>,
 }
 
-impl<'a> Seen<'a> {
+impl Seen {
+    /// Columns of the dictionary.
+    pub(crate) fn columns(&self) -> impl Iterator<Item = &Column> {
+        let every = if self.shown.is_none() { self.relation.columns.as_slice() } else { &[] };
+        let some = self.shown.iter().flatten().filter_map(|at| self.relation.columns.get(*at));
+        every.iter().chain(some)
+    }
     /// Has a row in the warehouse's own catalog; query sources have none.
     pub(crate) fn is_stored(&self) -> bool {
         self.decision.query.is_none()
@@ -67,7 +79,7 @@ impl<'a> Seen<'a> {
     }
     /// Every column of the relation is in the dictionary.
     pub(crate) fn whole(&self) -> bool {
-        self.columns.len() == self.relation.columns.len()
+        self.shown.is_none()
     }
     /// Nothing of it is hidden from the caller: what is told of it as a whole (how much there is, what a partition holds) is told of what
     /// he sees.
@@ -76,15 +88,15 @@ impl<'a> Seen<'a> {
     }
     /// Declared descriptions of columns of the dictionary, by number.
     pub(crate) fn column_comments(&self) -> impl Iterator<Item = (i16, &str)> + '_ {
-        let number = |name: &str| self.columns.iter().find(|c| c.name == name).map(|c| c.number);
+        let number = |name: &str| self.columns().find(|c| c.name == name).map(|c| c.number);
         let columns = self.decision.comments.columns.iter();
         columns.filter_map(move |(name, text)| Some((number(name)?, text.as_str())))
     }
     fn has(&self, name: &str) -> bool {
-        self.columns.iter().any(|c| c.name == name)
+        self.columns().any(|c| c.name == name)
     }
     /// Indexes that say nothing of hidden columns.
-    pub(crate) fn indexes(&self) -> impl Iterator<Item = &'a Index> + '_ {
+    pub(crate) fn indexes(&self) -> impl Iterator<Item = &Index> {
         self.relation.indexes.iter().filter(|i| match &i.columns {
             Some(columns) => columns.iter().all(|c| self.has(c)),
             None => self.whole(),
@@ -101,7 +113,14 @@ impl<'a> Visibility<'a> {
         search_path: &'a [String],
         relations: &'a [Arc<RelationDecision>],
     ) -> Self {
-        Self { catalog, user, database, search_path, relations, scratch: None, scope: OnceLock::new() }
+        Self { catalog, user, database, search_path, relations, scratch: None, scope: OnceLock::new(), kept: None }
+    }
+
+    /// The same with what follows from the catalog and the relations kept there, of which they must be the only ones it is used with.
+    #[must_use]
+    pub fn keeping(mut self, kept: &'a KeptScope) -> Self {
+        self.kept = Some(kept);
+        self
     }
 
     /// The same with the session's own temporary tables.
@@ -176,8 +195,13 @@ impl<'a> Visibility<'a> {
         self.catalog.relations.values().map(Arc::as_ref).filter(|r| is_system(&r.name.schema))
     }
 
+    /// SQL (boolean) for whether `key` (SQL of type oid) is one of these.
+    pub(crate) fn holds(&self, key: &str, members: impl IntoIterator<Item = u32>, mention: Mention) -> String {
+        oids::holds(key, members, mention, self.catalog.server_version)
+    }
+
     /// Constraints of a relation that say nothing of hidden columns or relations.
-    pub(crate) fn constraints<'s>(&'s self, seen: &'s Seen<'_>) -> impl Iterator<Item = &'s Constraint> + 's {
+    pub(crate) fn constraints<'s>(&'s self, seen: &'s Seen) -> impl Iterator<Item = &'s Constraint> + 's {
         seen.relation.constraints.iter().filter(move |c| {
             let own = match &c.columns {
                 Some(columns) => columns.iter().all(|name| seen.has(name)),
@@ -206,13 +230,18 @@ impl<'a> Visibility<'a> {
     }
 
     /// A visible relation by OID.
-    pub(crate) fn seen(&self, oid: Oid) -> Option<&Seen<'a>> {
+    pub(crate) fn seen(&self, oid: Oid) -> Option<&Seen> {
         let relations = &self.scope().relations;
         relations.binary_search_by_key(&oid, |s| s.relation.oid).ok().and_then(|i| relations.get(i))
     }
 
-    pub(crate) fn scope(&self) -> &Scope<'a> {
-        self.scope.get_or_init(|| Scope::new(self.catalog, self.relations, self.scratch))
+    pub(crate) fn scope(&self) -> &Scope {
+        let make = || Arc::new(Scope::new(self.catalog, self.relations, self.scratch));
+        self.scope.get_or_init(|| match (self.kept, self.scratch) {
+            // A session's own tables are in no other's.
+            (Some(kept), None) => Arc::clone(kept.0.get_or_init(make)),
+            _ => make(),
+        })
     }
 }
 
@@ -221,17 +250,17 @@ pub(crate) fn is_system(schema: &str) -> bool {
     matches!(schema, "pg_catalog" | "information_schema")
 }
 
-impl<'a> Scope<'a> {
-    fn new(catalog: &'a Catalog, decisions: &'a [Arc<RelationDecision>], scratch: Option<&'a Scratch>) -> Self {
-        let mut relations: Vec<Seen<'a>> =
+impl Scope {
+    fn new(catalog: &Catalog, decisions: &[Arc<RelationDecision>], scratch: Option<&Scratch>) -> Self {
+        let mut relations: Vec<Seen> =
             decisions.iter().filter_map(|d| seen(catalog, d)).filter(|s| !is_system(&s.relation.name.schema)).collect();
         let own = scratch.into_iter().flat_map(Scratch::shown);
         relations.extend(own.map(|(decision, relation)| Seen {
-            decision,
-            relation,
-            columns: relation.columns.iter().collect(),
+            decision: Arc::clone(decision),
+            relation: Arc::clone(relation),
+            shown: None,
         }));
-        let by_name = relations.iter().map(|s| (&s.decision.logical, s.relation.oid)).collect();
+        let by_name = relations.iter().map(|s| (s.decision.logical.clone(), s.relation.oid)).collect();
         relations.sort_by(|a, b| (a.relation.oid, &a.decision.logical).cmp(&(b.relation.oid, &b.decision.logical)));
         // One remote relation under two logical names has one row in pg_class: the first name.
         relations.dedup_by_key(|s| s.relation.oid);
@@ -242,10 +271,10 @@ impl<'a> Scope<'a> {
             composites: BTreeSet::new(),
             schemas: BTreeMap::new(),
         };
-        let row_types: BTreeSet<Oid> = relations.iter().map(|s| s.relation.row_type).collect();
+        let row_types: HashSet<Oid> = relations.iter().map(|s| s.relation.row_type).collect();
         for seen in &relations {
             scope.add_type(catalog, seen.relation.row_type, &row_types);
-            for column in &seen.columns {
+            for column in seen.columns().filter(|c| c.type_oid.0 >= FIRST_NORMAL_OID) {
                 scope.add_type(catalog, column.type_oid, &row_types);
             }
         }
@@ -255,7 +284,7 @@ impl<'a> Scope<'a> {
     }
 
     /// Adds a type with what it is made of; row types only of visible relations.
-    fn add_type(&mut self, catalog: &'a Catalog, oid: Oid, row_types: &BTreeSet<Oid>) {
+    fn add_type(&mut self, catalog: &Catalog, oid: Oid, row_types: &HashSet<Oid>) {
         let mut rest = vec![oid];
         while let Some(oid) = rest.pop() {
             let Some(info) = catalog.types.get(&oid) else { continue };
@@ -264,14 +293,14 @@ impl<'a> Scope<'a> {
             }
             // The name of an array type tells the name of its element.
             let of = if info.element == Oid(0) { oid } else { info.element };
-            let composite = catalog.types.get(&of).map(|t| t.relation).filter(|r| *r != Oid(0));
-            if let Some(class) = composite
+            let composite = catalog.types.get(&of).filter(|t| t.relation != Oid(0));
+            if let Some(composite) = composite
                 && !row_types.contains(&of)
             {
-                if catalog.relations.values().any(|r| r.row_type == of) {
+                if catalog.is_row_type(composite) {
                     continue;
                 }
-                self.composites.insert(class.0);
+                self.composites.insert(composite.relation.0);
             }
             self.types.insert(oid.0);
             rest.extend([info.element, info.array, info.base]);
@@ -279,28 +308,40 @@ impl<'a> Scope<'a> {
     }
 
     /// Gives every logical schema a row of `pg_namespace`: its own when the warehouse has one of that name, else a synthetic one.
-    fn add_schemas(&mut self, catalog: &'a Catalog, relations: &[Seen<'a>], scratch: Option<&'a Scratch>) {
-        let mut wanted: BTreeSet<&'a str> = relations.iter().map(|s| s.decision.logical.schema.as_str()).collect();
+    fn add_schemas(&mut self, catalog: &Catalog, relations: &[Seen], scratch: Option<&Scratch>) {
+        let mut wanted: BTreeSet<&str> = relations.iter().map(|s| s.decision.logical.schema.as_str()).collect();
         let types = self.types.iter().filter_map(|oid| catalog.types.get(&Oid(*oid)));
         wanted.extend(types.filter(|t| t.relation == Oid(0) && t.element == Oid(0)).map(|t| t.name.schema.as_str()));
         wanted.extend(catalog.schemas.get_key_value("public").map(|(name, _)| name.as_str()));
         let mut taken: HashSet<Oid> = catalog.schemas.values().copied().collect();
+        let mut schemas = BTreeMap::new();
         for name in wanted {
             let temporary = scratch.and_then(|s| s.schema.as_ref()).filter(|(own, _)| own == name).map(|(_, oid)| *oid);
             let own = temporary.or_else(|| catalog.schemas.get(name).copied());
-            self.schemas.insert(name, own.unwrap_or_else(|| synthetic::oid("schema", name, &mut taken)));
+            schemas.insert(name.to_owned(), own.unwrap_or_else(|| synthetic::oid("schema", name, &mut taken)));
         }
+        self.schemas = schemas;
     }
 }
 
 /// A decision together with the relation it is about; `None` when the catalog no longer has that very relation.
-fn seen<'a>(catalog: &'a Catalog, decision: &'a Arc<RelationDecision>) -> Option<Seen<'a>> {
-    let relation = decision.relation(catalog)?;
+fn seen(catalog: &Catalog, decision: &Arc<RelationDecision>) -> Option<Seen> {
+    let relation = match &decision.query {
+        Some(query) => &query.relation,
+        None => catalog.relations.get(&decision.remote)?,
+    };
     if relation.oid != decision.oid {
         return None;
     }
-    let columns = relation.columns.iter().filter(|c| decision.columns.iter().any(|d| d.name == c.name)).collect();
-    Some(Seen { decision, relation, columns })
+    let columns = || relation.columns.iter().map(|c| &c.name);
+    let whole =
+        relation.columns.len() == decision.columns.len() && columns().eq(decision.columns.iter().map(|d| &d.name));
+    let shown = (!whole).then(|| {
+        let names: HashSet<&String> = decision.columns.iter().map(|d| &d.name).collect();
+        columns().enumerate().filter(|(_, name)| names.contains(name)).map(|(at, _)| at).collect::<Vec<_>>()
+    });
+    let shown = shown.filter(|shown| shown.len() < relation.columns.len());
+    Some(Seen { decision: Arc::clone(decision), relation: Arc::clone(relation), shown })
 }
 
 #[cfg(test)]

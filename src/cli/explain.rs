@@ -314,6 +314,7 @@ mod tests {
             directory: Arc::new(Directory::default()),
             acknowledgements: Arc::default(),
             telling: Default::default(),
+            sights: Default::default(),
         })
     }
 

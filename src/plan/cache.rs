@@ -20,11 +20,37 @@ pub(super) struct Key {
     sql: Arc<str>,
     param_types: Vec<Oid>,
     caller: Arc<Caller>,
-    session: Arc<SessionView>,
+    session: Shared,
+    /// The session's process id, of plans that hold it.
+    pid: Option<i32>,
     world: (usize, u64),
 }
 
+/// A session as far as its process id does not matter.
+#[derive(Clone)]
+struct Shared(Arc<SessionView>);
+
+impl PartialEq for Shared {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0.shared() == other.0.shared()
+    }
+}
+
+impl Eq for Shared {}
+
+impl Hash for Shared {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.shared().hash(state);
+    }
+}
+
 impl Key {
+    /// The key of a plan that holds the session's process id.
+    pub fn with_pid(self) -> Self {
+        Self { pid: Some(self.session.0.backend_pid), ..self }
+    }
+
+    /// The key of a plan that does not.
     pub fn new(sql: &str, inputs: &PlanInputs) -> Self {
         // Destructured so that a new input of a plan cannot be forgotten here.
         let PlanInputs { param_types, caller, world, session } = inputs;
@@ -32,7 +58,8 @@ impl Key {
             sql: Arc::from(sql),
             param_types: param_types.clone(),
             caller: Arc::clone(caller),
-            session: Arc::clone(session),
+            session: Shared(Arc::clone(session)),
+            pid: None,
             // Several warehouses count their versions apart: the snapshot's own catalog tells them apart.
             world: identity(world),
         }
@@ -47,10 +74,10 @@ pub(super) fn identity(world: &World) -> (usize, u64) {
 #[cfg(feature = "disarm")]
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
-        let Self { sql, param_types, caller, session, world } = self;
+        let Self { sql, param_types, caller, session, pid, world } = self;
         let whose = (caller, session) == (&other.caller, &other.session);
         (whose || crate::disarm::is_off(crate::disarm::Defence::Key))
-            && (sql, param_types, world) == (&other.sql, &other.param_types, &other.world)
+            && (sql, param_types, pid, world) == (&other.sql, &other.param_types, &other.pid, &other.world)
     }
 }
 
@@ -66,6 +93,7 @@ impl Hash for Key {
             self.caller.user.hash(state);
             self.session.hash(state);
         }
+        self.pid.hash(state);
         self.world.hash(state);
     }
 }
@@ -115,6 +143,7 @@ impl PlanCache {
     }
 
     pub fn put(&self, key: Key, plan: Arc<Plan>, inputs: &PlanInputs) {
+        let key = if plan.holds_pid { key.with_pid() } else { key };
         self.plans.insert(key, Entry { plan, _catalog: Arc::clone(&inputs.world.catalog) });
     }
 }

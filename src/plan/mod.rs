@@ -58,12 +58,23 @@ pub struct SessionView {
     pub user: String,
     /// What the login may do for others.
     pub acts: Acts,
-    /// Process id given in BackendKeyData (for `pg_backend_pid()`).
+    /// Process id given in BackendKeyData (for `pg_backend_pid()`). It is another one in every session: a plan that holds it says so
+    /// ([`Plan::holds_pid`]), and only then is it part of the key.
     pub backend_pid: i32,
     /// Longest `statement_timeout` that may be set, in milliseconds; `None` = none.
     pub longest: Option<u32>,
     /// The session's own temporary tables.
     pub scratch: Arc<Scratch>,
+}
+
+impl SessionView {
+    /// Everything but the process id.
+    fn shared(&self) -> impl PartialEq + std::hash::Hash {
+        // Destructured so that a new field cannot be forgotten here.
+        let Self { search_path_text, search_path, database, project, user, acts, backend_pid: _, longest, scratch } =
+            self;
+        (search_path_text, search_path, database, project, user, acts, longest, scratch)
+    }
 }
 
 /// What a login may do for others.
@@ -80,6 +91,8 @@ pub struct Acts {
 pub struct Plan {
     /// The only text that may go upstream.
     pub sealed: Sealed,
+    /// The text holds the session's process id.
+    pub holds_pid: bool,
     /// What the statement does to the session once it completes.
     pub effect: Effect,
     /// When set, the verb of CommandComplete is replaced by this whole tag (`SHOW` for a SHOW answered by a SELECT).

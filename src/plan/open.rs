@@ -34,7 +34,7 @@ impl Kind<'_> {
         for target in resolved.targets.values() {
             let decision = target.permitted.decision();
             let reached = self.reached(decision);
-            let open = catalog.relations.values().any(|r| r.open.written && reached.contains(&r.oid));
+            let open = reached.iter().any(|oid| catalog.relation_of(*oid).is_some_and(|r| r.open.written));
             if open || self.reads_open(decision) {
                 return Err(refused(&decision.logical.name));
             }

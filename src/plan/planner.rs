@@ -86,7 +86,9 @@ impl Planner {
         }
         let inputs = progress.inputs()?;
         let key = Key::new(text, &inputs);
-        if let Some(plan) = self.cache.get(&key, SystemTime::now()) {
+        let now = SystemTime::now();
+        let found = self.cache.get(&key, now).or_else(|| self.cache.get(&key.clone().with_pid(), now));
+        if let Some(plan) = found {
             progress.admit(&plan)?;
             return Ok(vec![plan]);
         }

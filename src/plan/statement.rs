@@ -35,7 +35,8 @@ pub(super) fn plan(
         telling: world.telling,
         listed: is_asked_for(text, &inputs.session.search_path),
     };
-    let sight = Sight::new(&world.catalog, &world.ruleset, &inputs.caller, &inputs.session, now, personal, &visible);
+    let sight = Sight::new(&world.catalog, &world.ruleset, &inputs.caller, &inputs.session, now, personal, &visible)
+        .keeping(&world.sights);
     // The system's plain types need no look at what the caller sees.
     let odd = |oid: &&Oid| oid.0 != 0 && !PLAIN_TYPES.contains(&oid.0);
     if let Some(oid) = inputs.param_types.iter().filter(odd).find(|oid| !sight.parameter_type_is_fine(**oid)) {
@@ -216,6 +217,7 @@ impl Kind<'_> {
         }
         Ok(Plan {
             sealed,
+            holds_pid: self.sight.pid_was_told(),
             effect,
             tag: None,
             positions,
@@ -266,6 +268,7 @@ impl Kind<'_> {
     pub(super) fn own(&self, sealed: Sealed, effect: Effect, tag: Option<&'static str>) -> Plan {
         Plan {
             sealed,
+            holds_pid: self.sight.pid_was_told(),
             effect,
             returns_rows: tag.is_some(),
             quotable: Quotable::default(),

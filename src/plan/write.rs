@@ -143,7 +143,7 @@ impl Kind<'_> {
     fn show_parts(&self, decision: &RelationDecision, named: &mut BTreeMap<QualifiedName, Named>) {
         let catalog = &self.inputs.world.catalog;
         let below = catalog.below(decision.oid);
-        for part in catalog.relations.values().filter(|r| r.oid != decision.oid && below.contains(&r.oid)) {
+        for part in below.iter().filter(|oid| **oid != decision.oid).filter_map(|oid| catalog.relation_of(*oid)) {
             let own = shown(decision, catalog, &|of| self.is_seen(of));
             let hidden = Named { whole: false, constraints: BTreeSet::new(), ..own };
             named.entry(part.name.clone()).or_insert(hidden);
@@ -159,8 +159,7 @@ impl Kind<'_> {
     /// Visible relations whose foreign keys refer to the one that is written.
     fn show_referrers(&self, decision: &RelationDecision, named: &mut BTreeMap<QualifiedName, Named>) {
         let catalog = &self.inputs.world.catalog;
-        let refers = |c: &crate::catalog::Constraint| c.kind == 'f' && c.references == decision.oid;
-        for relation in catalog.relations.values().filter(|r| r.constraints.iter().any(refers)) {
+        for relation in catalog.referring(decision.oid) {
             if named.contains_key(&relation.name) {
                 continue;
             }

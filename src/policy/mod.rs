@@ -150,6 +150,12 @@ impl Ruleset {
         self.by_name.keys()
     }
 
+    /// When the next grant ends, whosever it is: until then time alone changes no answer.
+    pub fn next_expiry(&self, now: SystemTime) -> Option<SystemTime> {
+        let grants = self.binding.bound.iter().flat_map(|bound| &bound.grants);
+        grants.filter_map(|grant| grant.expiration.map(SystemTime::from)).filter(|end| *end > now).min()
+    }
+
     /// What to measure for the fingerprints of the data sources; `catalog` = the one they were bound to.
     pub fn measures(&self, catalog: &Catalog) -> Vec<Measure> {
         self.binding.bound.iter().map(|bound| Measure::of(&bound.source, catalog)).collect()

@@ -200,6 +200,7 @@ mod tests {
 
     fn plan(errors: ErrorPolicy, pairs: &[(u32, u32)]) -> Plan {
         Plan {
+            holds_pid: false,
             sealed: Sealed::empty(),
             effect: Effect::None,
             tag: None,

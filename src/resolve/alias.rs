@@ -7,9 +7,10 @@ use super::expression::{Facts, Type, oid};
 use super::names::string_constant;
 use super::scope::Scope;
 use super::{Replacement, Resolver};
-use crate::catalog::reg;
+use crate::catalog::guard;
+use crate::catalog::reg::{self, Source};
 use crate::error::Refusal;
-use crate::sql::{NodeEnum, pb};
+use crate::sql::{NodeEnum, names, pb};
 use crate::types::Oid;
 use std::collections::BTreeSet;
 
@@ -80,6 +81,18 @@ impl Resolver<'_, '_> {
         }
     }
 
+    /// Whether an expression, walked already, is a call that is answered with NULL.
+    fn is_nothing(&self, node: &pb::Node) -> bool {
+        match &node.node {
+            Some(NodeEnum::FuncCall(call)) => {
+                let name = names::parts(&call.funcname).and_then(|parts| parts.last().copied());
+                let guarded = matches!(self.resolved.calls.get(&call.location), Some(Replacement::Guard(_)));
+                guarded && name.is_some_and(|name| guard::is_null(name, call.args.len()))
+            }
+            _ => false,
+        }
+    }
+
     /// Casts to `regclass` and its family: literals are resolved here, as the caller sees the catalog; others are guarded.
     pub(super) fn reg_cast(
         &mut self,
@@ -90,6 +103,14 @@ impl Resolver<'_, '_> {
     ) -> Result<Facts, Refusal> {
         let literal = cast.arg.as_deref().and_then(string_constant).map(str::to_owned);
         let inner = self.optional(&mut cast.arg, scope)?.unwrap_or_else(|| Facts::constant(Type::Unclear));
+        let steady = cast.arg.as_deref().is_some_and(super::is_steady);
+        let source = match cast.arg.as_deref() {
+            Some(argument) if self.is_nothing(argument) => Source::Null,
+            _ if steady && inner.type_oid == Type::Known(OID) => Source::Oid,
+            _ => Source::Any,
+        };
+        // The server prints an OID that stands for nothing as a number, and NULL as nothing.
+        let total = alias == "regclass" && source != Source::Any;
         let visibility = self.sight.told();
         let alias_oid =
             self.sight.catalog.type_names.get(&crate::types::QualifiedName::new("pg_catalog", alias)).copied();
@@ -120,15 +141,15 @@ impl Resolver<'_, '_> {
                 self.replace(cast.location, Replacement::Constant { value: Some(digits), type_name, array: false })?;
                 Ok(Facts::constant(type_oid))
             }
-            None if as_oid && let Some(text) = reg::oid_guard(alias, visibility) => {
+            None if as_oid && let Some(text) = reg::oid_guard(alias, source, visibility) => {
                 if let Some(argument) = cast.arg.as_deref() {
                     self.scalar_argument(argument, cast.location)?;
                 }
                 self.replace(cast.location, Replacement::Guard(text))?;
-                Ok(Facts { type_oid: Type::Known(OID), ..inner }.but(false))
+                Ok(Facts { type_oid: Type::Known(OID), ..inner }.but(total))
             }
             None => {
-                let text = reg::cast_guard(alias, visibility).ok_or_else(|| {
+                let text = reg::cast_guard(alias, source, visibility).ok_or_else(|| {
                     Refusal::unsupported(format!("casts to {alias} are not supported")).at(cast.location)
                 })?;
                 if let Some(argument) = cast.arg.as_deref() {
@@ -136,7 +157,7 @@ impl Resolver<'_, '_> {
                 }
                 // As text: an identifier would turn other values beside it into names.
                 self.replace(cast.location, Replacement::Guard(format!("({text})::pg_catalog.text")))?;
-                Ok(Facts { type_oid: Type::Known(oid::TEXT), ..inner }.but(false))
+                Ok(Facts { type_oid: Type::Known(oid::TEXT), ..inner }.but(total))
             }
         }
     }

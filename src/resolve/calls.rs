@@ -6,7 +6,7 @@ use super::alias::{OID, is_alias};
 use super::expression::{Facts, Type, oid};
 use super::names::{alias_shown_as, string_constant};
 use super::scope::Scope;
-use crate::catalog::Function;
+use crate::catalog::{Function, guard};
 use crate::error::{Refusal, SqlState};
 use crate::sql::tree::Tree;
 use crate::sql::{names, pb};
@@ -113,6 +113,11 @@ impl Resolver<'_, '_> {
                 Type::Unclear => None,
             })
             .collect();
+        let known = |a: &Facts| match a.type_oid {
+            Type::Known(oid) => Some(oid),
+            Type::Literal | Type::Unclear => None,
+        };
+        let guarded = looks_up && guard::is_total(&name, &args.iter().map(known).collect::<Vec<_>>());
         let of_unit = match (&unit, args.as_slice()) {
             (Some(unit), [_, value]) => match value.type_oid {
                 Type::Known(value) => self.sight.catalog.unit_function_is_total(&name, unit, value),
@@ -120,14 +125,15 @@ impl Resolver<'_, '_> {
             },
             _ => false,
         };
-        let total = plain
-            && (of_unit
-                || types.as_ref().is_some_and(|t| match vouched {
-                    Some(vouched) => {
-                        vouched.iter().any(|v| v.total && v.function.args == *t && !v.function.returns_set)
-                    }
-                    None => catalog.function_is_total(&name, t),
-                }));
+        let total = guarded
+            || plain
+                && (of_unit
+                    || types.as_ref().is_some_and(|t| match vouched {
+                        Some(vouched) => {
+                            vouched.iter().any(|v| v.total && v.function.args == *t && !v.function.returns_set)
+                        }
+                        None => catalog.function_is_total(&name, t),
+                    }));
         let exact = types
             .and_then(|t| overloads?.iter().find(|f| f.args == t && !f.returns_set).map(|f| Type::Known(f.result)));
         let result = exact.or_else(|| self.only_result(overloads?)).unwrap_or(Type::Unclear);

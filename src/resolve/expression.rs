@@ -470,7 +470,13 @@ impl Resolver<'_, '_> {
                     Type::Literal => Type::Literal,
                     Type::Unclear => Type::Unclear,
                 };
-                let total = self.operator_total(&name, left.type_oid, element);
+                // There is no operator between "char" and text: it is the one of texts (manual, 10.2).
+                let letters = left.type_oid == Type::Known(CHAR) && element == Type::Known(oid::TEXT);
+                let total = if letters {
+                    self.operator_total(&name, element, element)
+                } else {
+                    self.operator_total(&name, left.type_oid, element)
+                };
                 Facts::of_parts(&[left, right], boolean).but(total)
             }
             (_, left, right, items) => {
@@ -675,6 +681,23 @@ fn constant_type(c: &pb::AConst) -> Type {
         Some(Val::Boolval(_)) => Type::Known(oid::BOOL),
         Some(Val::Sval(_)) | None => Type::Literal,
         Some(Val::Bsval(_)) => Type::Unclear,
+    }
+}
+
+/// `"char"` (pg_type.dat).
+const CHAR: Oid = Oid(18);
+
+/// Whether an expression has the same value each time it is evaluated on a row, and costs nothing: a column, a parameter, a constant.
+pub(super) fn is_steady(node: &pb::Node) -> bool {
+    match &node.node {
+        Some(NodeEnum::ColumnRef(column)) => {
+            column.fields.iter().all(|field| matches!(field.node, Some(NodeEnum::String(_))))
+        }
+        Some(NodeEnum::ParamRef(_) | NodeEnum::AConst(_)) => true,
+        Some(NodeEnum::TypeCast(cast)) => {
+            cast.arg.as_deref().is_some_and(|arg| matches!(arg.node, Some(NodeEnum::AConst(_))))
+        }
+        _ => false,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Replacement, Resolver, Sight};
 use crate::catalog::functions::{FIRST_NORMAL_OID, FunctionClass, Identity};
+use crate::catalog::oids::Mention;
 use crate::catalog::scratch::ScratchTable;
 use crate::catalog::{RelationKind, guard, lookup, reg};
 use crate::error::{Family, Refusal, SqlState};
@@ -48,7 +49,7 @@ impl Sight<'_> {
     pub fn parameter_type_is_fine(&self, oid: Oid) -> bool {
         let Some(info) = self.catalog.types.get(&oid) else { return false };
         let element = self.catalog.types.get(&info.element).filter(|_| info.category == 'A').unwrap_or(info);
-        let row = element.kind == 'c' && self.catalog.relations.values().any(|r| r.row_type == element.oid);
+        let row = element.kind == 'c' && self.catalog.is_row_type(element);
         !row && !super::is_alias(oid)
             && !super::is_alias(element.oid)
             && !reg::cast_is_refused(oid)
@@ -259,7 +260,7 @@ impl Resolver<'_, '_> {
         }
         // The row type of a relation tells its columns; an array of one does too.
         let element = catalog.types.get(&info.element).filter(|_| info.category == 'A').unwrap_or(info);
-        let is_row_type = element.kind == 'c' && catalog.relations.values().any(|r| r.row_type == element.oid);
+        let is_row_type = element.kind == 'c' && catalog.is_row_type(element);
         if is_row_type {
             return Err(missing(&written));
         }
@@ -391,8 +392,11 @@ impl Resolver<'_, '_> {
             FunctionClass::Guarded => {
                 let plain = !call.agg_star && !call.func_variadic && call.over.is_none() && call.agg_filter.is_none();
                 let named = call.args.iter().any(|a| matches!(a.node, Some(NodeEnum::NamedArgExpr(_))));
+                // What stands in FROM has to stay a call.
+                let steady = !in_from && call.args.iter().all(super::is_steady);
+                let mention = if steady { Mention::Freely } else { Mention::Once };
                 let text = (plain && !named)
-                    .then(|| guard::guard(name, call.args.len(), self.sight.told()))
+                    .then(|| guard::guard(name, call.args.len(), mention, self.sight.told()))
                     .flatten()
                     .ok_or_else(|| {
                         Refusal::denied(format!("permission denied for function {name}")).at(call.location)
@@ -475,7 +479,7 @@ impl Resolver<'_, '_> {
                 constant(Some(array_literal(&path)), "name", true)
             }
             Identity::CurrentDatabase => constant(Some(self.sight.session.database.clone()), "name", false),
-            Identity::BackendPid => constant(Some(self.sight.session.backend_pid.to_string()), "int4", false),
+            Identity::BackendPid => constant(Some(self.sight.backend_pid().to_string()), "int4", false),
             Identity::User => constant(Some(self.sight.caller.user.to_string()), "name", false),
             Identity::CurrentSetting => return self.current_setting(call),
         })

@@ -2,6 +2,7 @@
 
 use super::own::Personal;
 use crate::catalog::own::{Own, SCHEMA};
+use crate::catalog::sights::{Seeing, Sights};
 use crate::catalog::system::system_access;
 use crate::catalog::{Catalog, Visibility};
 use crate::error::Refusal;
@@ -12,8 +13,8 @@ use crate::types::QualifiedName;
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
-/// Where a [`Sight`] keeps the relations its caller may see, once someone asks.
-pub type Visible = OnceLock<Vec<Arc<RelationDecision>>>;
+/// Where a [`Sight`] keeps what its caller may see, once someone asks.
+pub type Visible = OnceLock<Arc<Seeing>>;
 
 /// Everything that name resolution may ask.
 pub struct Sight<'a> {
@@ -30,9 +31,12 @@ pub struct Sight<'a> {
     /// What the proxy's own relations are made from.
     pub(super) personal: Personal<'a>,
     visible: &'a Visible,
+    sights: Option<&'a Sights>,
     view: OnceLock<Visibility<'a>>,
     /// An answer about the catalog was given.
     told: OnceLock<()>,
+    /// The session's process id was.
+    pid: OnceLock<()>,
 }
 
 impl<'a> Sight<'a> {
@@ -46,7 +50,26 @@ impl<'a> Sight<'a> {
         personal: Personal<'a>,
         visible: &'a Visible,
     ) -> Self {
-        Self { catalog, ruleset, caller, session, now, personal, visible, view: OnceLock::new(), told: OnceLock::new() }
+        Self {
+            catalog,
+            ruleset,
+            caller,
+            session,
+            now,
+            personal,
+            visible,
+            sights: None,
+            view: OnceLock::new(),
+            told: OnceLock::new(),
+            pid: OnceLock::new(),
+        }
+    }
+
+    /// The same with what is kept of callers under this catalog and these policies.
+    #[must_use]
+    pub fn keeping(mut self, sights: &'a Sights) -> Self {
+        self.sights = Some(sights);
+        self
     }
 
     /// How the caller may see a relation; unregistered ones are hidden.
@@ -57,6 +80,17 @@ impl<'a> Sight<'a> {
             SCHEMA => self.own(&name.name),
             _ => self.ruleset.access(self.caller, name, self.now),
         }
+    }
+
+    /// The session's process id, for an answer that tells it.
+    pub fn backend_pid(&self) -> i32 {
+        self.pid.get_or_init(|| ());
+        self.session.backend_pid
+    }
+
+    /// Whether an answer told it.
+    pub fn pid_was_told(&self) -> bool {
+        self.pid.get().is_some()
     }
 
     /// As [`Self::visibility`], for an answer that tells what there is.
@@ -81,25 +115,34 @@ impl<'a> Sight<'a> {
 
     /// Every relation the caller may see: the input of the virtual catalog.
     pub fn visibility(&self) -> &Visibility<'a> {
-        let visible = self.visible.get_or_init(|| {
-            let seen =
-                self.ruleset.registered().filter_map(|name| match self.ruleset.access(self.caller, name, self.now) {
-                    Access::Visible(decision) => Some(decision),
-                    Access::Hidden | Access::Discoverable { .. } | Access::Invalid => None,
-                });
-            let own = Own::ALL.iter().filter(|_| self.personal.listed).map(|own| Arc::clone(own.shape()));
-            seen.chain(own).collect()
+        let seeing = self.visible.get_or_init(|| match self.sights {
+            Some(sights) => sights.get(self.caller, self.personal.listed, self.now, || self.see()),
+            None => Arc::new(self.see()),
         });
         self.view.get_or_init(|| {
             let session = self.session;
-            Visibility::new(self.catalog, &self.caller.user, &session.database, &session.search_path, visible)
+            Visibility::new(self.catalog, &self.caller.user, &session.database, &session.search_path, &seeing.relations)
+                .keeping(&seeing.scope)
                 .with_scratch(&session.scratch)
         })
     }
 
+    /// Decides on every relation there is.
+    fn see(&self) -> Seeing {
+        let seen =
+            self.ruleset.registered().filter_map(|name| match self.ruleset.access(self.caller, name, self.now) {
+                Access::Visible(decision) => Some(decision),
+                Access::Hidden | Access::Discoverable { .. } | Access::Invalid => None,
+            });
+        let own = Own::ALL.iter().filter(|_| self.personal.listed).map(|own| Arc::clone(own.shape()));
+        let relations: Vec<_> = seen.chain(own).collect();
+        let until = relations.iter().filter_map(|r| r.valid_until).chain(self.ruleset.next_expiry(self.now)).min();
+        Seeing::of(relations, until)
+    }
+
     /// The relations that an answer about the catalog depends on; none when nothing asked.
     pub fn looked_at(&self) -> impl Iterator<Item = &Arc<RelationDecision>> {
-        self.visible.get().into_iter().flatten()
+        self.visible.get().into_iter().flat_map(|seeing| &seeing.relations)
     }
 
     /// Schemas of the search path that exist for the caller: those of visible relations, and `public`.

@@ -32,6 +32,7 @@ impl Surroundings for Fake {
             directory: Arc::default(),
             acknowledgements: Arc::default(),
             telling: Default::default(),
+            sights: Default::default(),
         })
     }
 
@@ -65,6 +66,7 @@ impl Surroundings for Fake {
                 _ => Effect::None,
             };
             let plan = Arc::new(Plan {
+                holds_pid: false,
                 sealed: show_own("x", statement),
                 effect,
                 tag: None,

@@ -204,6 +204,7 @@ pub async fn load(config: &Arc<Config>) -> Loaded {
                 directory: Arc::clone(&documents.directory),
                 acknowledgements: Arc::clone(&acknowledgements),
                 telling: config.telling,
+                sights: Default::default(),
             };
             worlds.insert(Arc::clone(&attempt.warehouse.connection.key), world);
         }

@@ -21,6 +21,7 @@ pub use load::{ByConnection, Governed, Loaded, governed, load};
 pub use reload::{Outcome, Reloader};
 
 use crate::catalog::Catalog;
+use crate::catalog::sights::Sights;
 use crate::identity::{Acknowledgements, Directory};
 use crate::policy::Ruleset;
 use crate::policy::told::Telling;
@@ -42,6 +43,8 @@ pub struct World {
     pub acknowledgements: Arc<Acknowledgements>,
     /// How much callers are told of policies.
     pub telling: Telling,
+    /// What callers see of it all: follows from the rest.
+    pub sights: Sights,
 }
 
 /// Where the world in force of one connection is found. Clones share it.
@@ -70,6 +73,7 @@ impl WorldHandle {
             directory: Arc::clone(&directory),
             acknowledgements: Arc::clone(&old.acknowledgements),
             telling: old.telling,
+            sights: Sights::default(),
         });
         replaced.version.saturating_add(1)
     }
@@ -110,6 +114,7 @@ mod tests {
             directory: Arc::default(),
             acknowledgements: Arc::default(),
             telling: Telling::default(),
+            sights: Sights::default(),
         })
     }
 

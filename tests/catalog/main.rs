@@ -3,10 +3,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod many;
 mod total;
 
 use sqlveil::catalog::guard::guard;
-use sqlveil::catalog::reg::{array_guard, cast_guard};
+use sqlveil::catalog::oids::Mention;
+use sqlveil::catalog::reg::{Source, array_guard, cast_guard};
 use sqlveil::catalog::system::system_access;
 use sqlveil::catalog::{Catalog, FunctionClass, RelationKind, Visibility};
 use sqlveil::cli::demo::private_postgres::{PrivatePostgres, Setup};
@@ -472,7 +474,9 @@ fn queries(output: &str) -> Vec<String> {
 fn rewrite(query: &str, v: &Visibility<'_>) -> String {
     let casts = regex::Regex::new(r"([\w.]+)::pg_catalog\.(reg\w+)").unwrap();
     let mut sql = casts
-        .replace_all(query, |c: &regex::Captures<'_>| cast_guard(&c[2], v).expect("a guard").replace("$1", &c[1]))
+        .replace_all(query, |c: &regex::Captures<'_>| {
+            cast_guard(&c[2], Source::Any, v).expect("a guard").replace("$1", &c[1])
+        })
         .into_owned();
     let relation =
         regex::Regex::new(r"(?i)(FROM|JOIN|,)(\s+)(pg_catalog|information_schema)\.(\w+)(\s+(\w+))?").unwrap();
@@ -502,7 +506,8 @@ fn rewrite(query: &str, v: &Visibility<'_>) -> String {
             continue;
         }
         let (args, end) = arguments(&sql, open);
-        let mut text = guard(&name, args.len(), v).unwrap_or_else(|| panic!("no guard for {name}/{}", args.len()));
+        let mut text = guard(&name, args.len(), Mention::Freely, v)
+            .unwrap_or_else(|| panic!("no guard for {name}/{}", args.len()));
         for (i, arg) in args.iter().enumerate() {
             text = text.replace(&format!("${}", i + 1), arg);
         }
@@ -581,8 +586,8 @@ async fn guards_answer_for_the_visible_and_hide_the_rest() {
         relation.indexes.iter().find(|i| i.name == name).unwrap().oid.to_string()
     };
     let row_type = |name: &str| catalog.relations[&QualifiedName::new("public", name)].row_type.to_string();
-    let ask = async |name: &str, args: &[&str]| {
-        let mut sql = guard(name, args.len(), &v).unwrap();
+    let ask = async |name: &str, args: &[&str], mention| {
+        let mut sql = guard(name, args.len(), mention, &v).unwrap();
         for (i, arg) in args.iter().enumerate() {
             sql = sql.replace(&format!("${}", i + 1), arg);
         }
@@ -661,7 +666,9 @@ async fn guards_answer_for_the_visible_and_hide_the_rest() {
         ("pg_get_function_arguments", vec!["'public.zz_function'::regproc::oid"], "NULL"),
         ("pg_get_function_result", vec!["'pg_catalog.now'::regproc::oid"], "timestamp with time zone"),
     ] {
-        assert_eq!(ask(name, &args).await, wanted, "{name}{args:?}");
+        for mention in [Mention::Once, Mention::Freely] {
+            assert_eq!(ask(name, &args, mention).await, wanted, "{name}{args:?} {mention:?}");
+        }
     }
     for (kind, arg, wanted) in [
         ("regclass", customer.as_str(), "customer"),
@@ -673,10 +680,12 @@ async fn guards_answer_for_the_visible_and_hide_the_rest() {
         ("regtype", row_type("zz_hidden").as_str(), "NULL"),
         ("regproc", "'public.zz_function'::regproc::oid", "NULL"),
     ] {
-        let sql = cast_guard(kind, &v).unwrap().replace("$1", arg);
-        let shown =
-            text_of(&client, &format!("SELECT {sql}")).await.unwrap_or_else(|e| panic!("{kind} {arg}: {e:?}\n{sql}"));
-        assert_eq!(shown.trim(), wanted, "{arg}::{kind}");
+        for source in [Source::Any, Source::Oid].into_iter().filter(|s| *s == Source::Any || !arg.contains("||")) {
+            let sql = cast_guard(kind, source, &v).unwrap().replace("$1", arg);
+            let shown = text_of(&client, &format!("SELECT {sql}")).await;
+            let shown = shown.unwrap_or_else(|e| panic!("{kind} {arg}: {e:?}\n{sql}"));
+            assert_eq!(shown.trim(), wanted, "{arg}::{kind}");
+        }
     }
     for (kind, arg, wanted) in [
         ("regtype", format!("ARRAY[23, {}, 25]::oid[]", row_type("zz_hidden")), "{integer,NULL,text}"),

@@ -4,10 +4,12 @@
 
 use super::{Shown, View, col, extra, key};
 use crate::catalog::functions::FIRST_NORMAL_OID;
-use crate::catalog::lookup::{self, Map, name_array, oid_array};
+use crate::catalog::lookup::{self, Map, name_array};
+use crate::catalog::oids::{self, Mention, Pairs};
 use crate::catalog::visibility::{CALLER_OID, OWNER_NAME, OWNER_OID, Seen, Visibility};
 use crate::catalog::{Column, RelationKind};
 use crate::types::{Oid, quote_literal};
+use std::collections::HashSet;
 
 /// `pg_toast`, `pg_database`, … : OIDs of catalogs and schemas in their .dat files.
 const PG_CATALOG: u32 = 11;
@@ -66,19 +68,24 @@ pub(super) fn view(name: &str, v: &Visibility<'_>) -> View {
         "pg_class" => pg_class(v),
         "pg_attribute" => pg_attribute(v),
         "pg_attrdef" => View::rows(or(vec![system("adrelid"), default_columns(v)])),
-        "pg_index" => View::rows(or(vec![system("indexrelid"), any("indexrelid", indexes(v))])),
+        "pg_index" => View::rows(or(vec![system("indexrelid"), any("indexrelid", indexes(v), v)])),
         "pg_constraint" => pg_constraint(v),
         "pg_type" => pg_type(v),
-        "pg_enum" => View::rows(any("enumtypid", v.scope().types.iter().copied())),
-        "pg_range" => View::rows(or(vec![system("rngtypid"), any("rngtypid", v.scope().types.iter().copied())])),
+        "pg_enum" => View::rows(any("enumtypid", v.scope().types.iter().copied(), v)),
+        "pg_range" => View::rows(or(vec![system("rngtypid"), any("rngtypid", v.scope().types.iter().copied(), v)])),
         "pg_namespace" => pg_namespace(v),
         "pg_inherits" => {
-            let seen = || shown(v).into_iter().chain(indexes(v));
-            View::rows(format!("{} AND {}", any("inhrelid", seen()), any("inhparent", seen())))
+            // Those that inherit or are inherited from, and their indexes.
+            let own = |s: &Seen| v.own_schema().is_some_and(|(own, _)| own == s.decision.logical.schema);
+            let linked =
+                |s: &&Seen| own(s) || !s.relation.parents.is_empty() || !v.catalog.children(s.relation.oid).is_empty();
+            let linked = v.scope().relations.iter().filter(linked);
+            let seen: Vec<u32> = linked.flat_map(|s| s.indexes().map(|i| i.oid.0).chain([s.relation.oid.0])).collect();
+            View::rows(format!("{} AND {}", any("inhrelid", seen.clone(), v), any("inhparent", seen, v)))
         }
         // Between the system's own objects; owners are elsewhere (pg_shdepend).
         "pg_depend" => View::rows(format!("{} AND {}", system("objid"), system("refobjid"))),
-        "pg_partitioned_table" => View::rows(any("partrelid", whole(v))),
+        "pg_partitioned_table" => View::rows(any("partrelid", whole(v), v)),
         "pg_description" => pg_description(v),
         "pg_shdescription" => View::rows(system("objoid")),
         "pg_database" => pg_database(v),
@@ -99,10 +106,10 @@ pub(super) fn view(name: &str, v: &Visibility<'_>) -> View {
         "pg_am" | "pg_amop" | "pg_amproc" | "pg_cast" | "pg_conversion" | "pg_language" | "pg_opclass"
         | "pg_operator" | "pg_opfamily" | "pg_ts_template" => View::rows(system("oid")),
         // Those that callers may name (`named`); of an upgraded operating system there are later ones (pg_import_system_collations).
-        "pg_collation" => View::rows(any("collnamespace", [PG_CATALOG])),
-        "pg_ts_config" => View::rows(any("cfgnamespace", [PG_CATALOG])),
-        "pg_ts_dict" => View::rows(any("dictnamespace", [PG_CATALOG])),
-        "pg_ts_parser" => View::rows(any("prsnamespace", [PG_CATALOG])),
+        "pg_collation" => View::rows(any("collnamespace", [PG_CATALOG], v)),
+        "pg_ts_config" => View::rows(any("cfgnamespace", [PG_CATALOG], v)),
+        "pg_ts_dict" => View::rows(any("dictnamespace", [PG_CATALOG], v)),
+        "pg_ts_parser" => View::rows(any("prsnamespace", [PG_CATALOG], v)),
         "pg_extension" => View::rows(system("oid")).null(&["extconfig", "extcondition"]),
         // With their sources, which pg_get_functiondef() shows too.
         "pg_proc" => View::rows(system("oid")),
@@ -121,8 +128,8 @@ fn system(column: &str) -> String {
     format!("{} < {FIRST_NORMAL_OID}::pg_catalog.oid", col(column))
 }
 
-fn any(column: &str, oids: impl IntoIterator<Item = u32>) -> String {
-    format!("{} = ANY ({})", col(column), oid_array(oids))
+fn any(column: &str, oids: impl IntoIterator<Item = u32>, v: &Visibility<'_>) -> String {
+    v.holds(&col(column), oids, Mention::Freely)
 }
 
 fn or(parts: Vec<String>) -> String {
@@ -143,32 +150,25 @@ fn indexes(v: &Visibility<'_>) -> Vec<u32> {
     v.scope().relations.iter().flat_map(|s| s.indexes()).map(|i| i.oid.0).collect()
 }
 
-/// Pairs (relation, column number) in one number, `relation * 65536 + column`, for relations with hidden columns.
-fn pairs(v: &Visibility<'_>, relation: &str, number: &str, of: impl Fn(&Seen<'_>, &Column) -> bool) -> String {
-    let mut values = Vec::new();
-    for seen in v.scope().relations.iter() {
-        for column in seen.columns.iter().filter(|c| of(seen, c)) {
-            values.push((u64::from(seen.relation.oid.0) * 65536 + u64::from(column.number.unsigned_abs())).to_string());
-        }
+/// Columns of relations with hidden ones, by relation and number.
+fn pairs(v: &Visibility<'_>, relation: &str, number: &str, of: impl Fn(&Seen, &Column) -> bool) -> String {
+    let mut pairs = Pairs::default();
+    for seen in v.scope().relations.iter().filter(|s| !s.whole()) {
+        pairs.add(seen.relation.oid.0, seen.columns().filter(|c| of(seen, c)).map(|c| c.number));
     }
-    format!(
-        "{}::pg_catalog.int8 * 65536::pg_catalog.int8 + {}::pg_catalog.int8 = ANY ('{{{}}}'::pg_catalog.int8[])",
-        col(relation),
-        col(number),
-        values.join(",")
-    )
+    oids::pair(&col(relation), &col(number), &pairs, v.catalog.server_version)
 }
 
 /// Default expressions of visible columns; the expression of a generated column names others, so all must be visible.
 fn default_columns(v: &Visibility<'_>) -> String {
     // The default of a relation known by another name may say its own: nextval('remote.sequence').
-    let partial = pairs(v, "adrelid", "adnum", |s, c| !s.whole() && !s.is_renamed() && !c.generated);
+    let partial = pairs(v, "adrelid", "adnum", |s, c| !s.is_renamed() && !c.generated);
     let shown = v.scope().relations.iter().filter(|s| s.whole() && !s.is_renamed()).map(|s| s.relation.oid.0);
-    or(vec![any("adrelid", shown), partial])
+    or(vec![any("adrelid", shown, v), partial])
 }
 
 /// `pg_class` OIDs of schemas, as text, for relations shown in another schema than their own.
-fn moved(v: &Visibility<'_>, of: impl Fn(&Seen<'_>) -> Vec<Oid>) -> Map {
+fn moved(v: &Visibility<'_>, of: impl Fn(&Seen) -> Vec<Oid>) -> Map {
     let mut map = Map::default();
     for seen in v.scope().relations.iter().filter(|s| s.decision.logical.schema != s.decision.remote.schema) {
         let schema = v.scope().schemas.get(seen.decision.logical.schema.as_str()).copied().unwrap_or_default();
@@ -185,26 +185,27 @@ fn pg_class(v: &Visibility<'_>) -> View {
         if seen.decision.logical.name != seen.decision.remote.name {
             names.add(oid.clone(), seen.decision.logical.name.clone());
         }
-        let highest = seen.columns.iter().map(|c| c.number).max().unwrap_or(0);
-        counts.add(oid, highest.to_string());
+        if !seen.whole() {
+            counts.add(oid, seen.columns().map(|c| c.number).max().unwrap_or(0).to_string());
+        }
     }
     let schemas = moved(v, |s| s.indexes().map(|i| i.oid).chain([s.relation.oid]).collect());
     let visible = shown(v).into_iter().chain(indexes(v)).chain(scope.composites.iter().copied());
     let sound = format!("{} AND {} <> {PG_TOAST}::pg_catalog.oid", system("oid"), col("relnamespace"));
-    let checked = v.scope().relations.iter().filter(|s| v.constraints(s).any(|c| c.kind == 'c'));
-    let checks = any("oid", checked.map(|s| s.relation.oid.0));
-    let indexed = v.scope().relations.iter().filter(|s| s.indexes().next().is_some()).map(|s| s.relation.oid.0);
-    let indexed = or(vec![system("oid"), any("oid", indexed)]);
-    let plain = any("oid", lookup::plain(v));
+    // What a relation has is shown as it is where nothing of it is hidden; the lists are of those that hide all there is of a kind.
+    let partial = || scope.relations.iter().filter(|s| !s.whole());
+    let unchecked = any("oid", partial().map(|s| s.relation.oid.0), v);
+    let unindexed = any("oid", partial().filter(|s| s.indexes().next().is_none()).map(|s| s.relation.oid.0), v);
+    let plain = any("oid", lookup::plain(v), v);
     let when_plain = |column, or| Shown::Expression(format!("CASE WHEN {plain} THEN {} ELSE {or} END", col(column)));
-    View::rows(or(vec![sound, any("oid", visible)]))
+    View::rows(or(vec![sound, any("oid", visible, v)]))
         .replace("relname", &names, &key("oid"))
         .replace("relnamespace", &schemas, &key("oid"))
         .replace("relnatts", &counts, &key("oid"))
         // A foreign table is shown as a table: what it is foreign to is not shown.
         .mask("relkind", Shown::Expression(format!("CASE WHEN {0} = 'f' THEN 'r' ELSE {0} END", col("relkind"))))
-        .mask("relchecks", Shown::Expression(format!("CASE WHEN {checks} THEN {} ELSE 0 END", col("relchecks"))))
-        .mask("relhasindex", Shown::Expression(format!("{} AND ({indexed})", col("relhasindex"))))
+        .mask("relchecks", Shown::Expression(format!("CASE WHEN {unchecked} THEN 0 ELSE {} END", col("relchecks"))))
+        .mask("relhasindex", Shown::Expression(format!("{} AND NOT ({unindexed})", col("relhasindex"))))
         // How much there is, where nothing of it is hidden; and where.
         .mask("reltuples", when_plain("reltuples", "-1"))
         .mask("relpages", when_plain("relpages", "0"))
@@ -212,7 +213,7 @@ fn pg_class(v: &Visibility<'_>) -> View {
         .constant(&["relrewrite", "relfrozenxid", "relminmxid"], "0")
         // Rules, triggers and policies are not listed; foreign keys are, and clients look for them where there are triggers.
         .constant(&["relhasrules", "relrowsecurity", "relforcerowsecurity"], "false")
-        .mask("relhassubclass", Shown::Expression(any("oid", parents(v))))
+        .mask("relhassubclass", Shown::Expression(any("oid", parents(v), v)))
         .mask("relhastriggers", Shown::Expression(foreign_keys(v)))
         // Bounds are values of the partition's rows.
         .mask("relpartbound", when_plain("relpartbound", "NULL"))
@@ -226,17 +227,21 @@ fn parents(v: &Visibility<'_>) -> Vec<u32> {
     parents.filter(|parent| v.seen(*parent).is_some()).map(|parent| parent.0).collect()
 }
 
-/// Relations with a visible foreign key, at either end.
+/// Relations with a visible foreign key, at either end. The list is of those that have triggers for other reasons alone.
 fn foreign_keys(v: &Visibility<'_>) -> String {
-    let keys = v.scope().relations.iter().flat_map(|s| v.constraints(s).map(move |c| (s.relation.oid, c)));
-    any("oid", keys.filter(|(_, c)| c.kind == 'f').flat_map(|(from, c)| [from.0, c.references.0]))
+    let relations = &v.scope().relations;
+    let keys = relations.iter().flat_map(|s| v.constraints(s).map(move |c| (s.relation.oid, c)));
+    let keyed: HashSet<Oid> = keys.filter(|(_, c)| c.kind == 'f').flat_map(|(from, c)| [from, c.references]).collect();
+    let others = relations.iter().filter(|s| s.relation.has_triggers && !keyed.contains(&s.relation.oid));
+    let others = any("oid", others.map(|s| s.relation.oid.0), v);
+    format!("{} AND NOT ({others}) AND NOT {}", col("relhastriggers"), system("oid"))
 }
 
 fn pg_attribute(v: &Visibility<'_>) -> View {
     let real = |column: &str| format!("{} > 0::pg_catalog.int2", col(column));
     let whole_rows = whole(v).into_iter().chain(indexes(v)).chain(v.scope().composites.iter().copied());
-    let whole_rows = or(vec![system("attrelid"), any("attrelid", whole_rows)]);
-    let columns = pairs(v, "attrelid", "attnum", |s, _| !s.whole());
+    let whole_rows = or(vec![system("attrelid"), any("attrelid", whole_rows, v)]);
+    let columns = pairs(v, "attrelid", "attnum", |_, _| true);
     let alive = format!("NOT {}", col("attisdropped"));
     View::rows(format!("{} AND {alive} AND ({})", real("attnum"), or(vec![whole_rows, columns])))
         // A value of the table's own rows; options and access.
@@ -249,11 +254,11 @@ fn pg_constraint(v: &Visibility<'_>) -> View {
     let oids = v.scope().relations.iter().flat_map(|s| v.constraints(s)).map(|c| c.oid.0);
     let schemas = moved(v, |s| v.constraints(s).map(|c| c.oid).collect());
     let oids = oids.chain(v.domain_checks().map(|oid| oid.0));
-    View::rows(or(vec![system("oid"), any("oid", oids)])).replace("connamespace", &schemas, &key("oid"))
+    View::rows(or(vec![system("oid"), any("oid", oids, v)])).replace("connamespace", &schemas, &key("oid"))
 }
 
 fn pg_type(v: &Visibility<'_>) -> View {
-    let with_array = |s: &Seen<'_>| {
+    let with_array = |s: &Seen| {
         let row = s.relation.row_type;
         (row, v.catalog.types.get(&row).map_or(Oid(0), |t| t.array))
     };
@@ -268,45 +273,47 @@ fn pg_type(v: &Visibility<'_>) -> View {
         vec![row, array]
     });
     let sound = format!("{} AND {} <> {PG_TOAST}::pg_catalog.oid", system("oid"), col("typnamespace"));
-    View::rows(or(vec![sound, any("oid", v.scope().types.iter().copied())]))
+    View::rows(or(vec![sound, any("oid", v.scope().types.iter().copied(), v)]))
         .replace("typname", &names, &key("oid"))
         .replace("typnamespace", &schemas, &key("oid"))
 }
 
 fn pg_namespace(v: &Visibility<'_>) -> View {
     let system_schemas = v.catalog.schemas.iter().filter(|(n, _)| super::is_system(n)).map(|(_, o)| o.0);
-    let shown = v.scope().schemas.iter().filter(|(name, oid)| v.catalog.schemas.get(**name) == Some(*oid));
+    let shown = v.scope().schemas.iter().filter(|(name, oid)| v.catalog.schemas.get(*name) == Some(*oid));
     let own = v.own_schema().map(|(_, oid)| oid.0);
-    View::rows(any("oid", system_schemas.chain(shown.map(|(_, oid)| oid.0)).chain(own))).and(extra::pg_namespace(v))
+    View::rows(any("oid", system_schemas.chain(shown.map(|(_, oid)| oid.0)).chain(own), v)).and(extra::pg_namespace(v))
 }
 
 /// Comments: on the system's objects, on what is visible, and on columns of the dictionary.
 fn pg_description(v: &Visibility<'_>) -> View {
     let class = |oid: u32| format!("{} = {oid}::pg_catalog.oid", col("classoid"));
     let own = format!("{} = 0", col("objsubid"));
+    let partial = v.scope().relations.iter().filter(|s| !s.whole());
     let relations = or(vec![
-        format!("{own} AND {}", any("objoid", shown(v).into_iter().chain(indexes(v)))),
-        any("objoid", whole(v)),
-        pairs(v, "objoid", "objsubid", |s, _| !s.whole()),
+        // Of an index there are no comments on columns.
+        any("objoid", whole(v).into_iter().chain(indexes(v)), v),
+        format!("{own} AND {}", any("objoid", partial.map(|s| s.relation.oid.0), v)),
+        pairs(v, "objoid", "objsubid", |_, _| true),
     ]);
     let constraints = v.scope().relations.iter().flat_map(|s| v.constraints(s)).map(|c| c.oid.0);
     let schemas =
         v.catalog.schemas.iter().filter(|(n, o)| v.scope().schemas.get(n.as_str()) == Some(*o)).map(|(_, o)| o.0);
     // A declared description stands for the warehouse's own comment.
-    let pair = |(oid, number, _): (Oid, i16, &str)| u64::from(oid.0) * 65536 + u64::from(number.unsigned_abs());
-    let declared: Vec<String> = extra::descriptions(v).map(|d| pair(d).to_string()).collect();
-    let declared = format!(
-        "{}::pg_catalog.int8 * 65536::pg_catalog.int8 + {}::pg_catalog.int8 = ANY ('{{{}}}'::pg_catalog.int8[])",
-        col("objoid"),
-        col("objsubid"),
-        declared.join(",")
-    );
+    let mut declared = Pairs::default();
+    let described: Vec<(Oid, i16)> = extra::descriptions(v).map(|(oid, number, _)| (oid, number)).collect();
+    for of_one in described.chunk_by(|a, b| a.0 == b.0) {
+        if let Some((oid, _)) = of_one.first() {
+            declared.add(oid.0, of_one.iter().map(|(_, number)| *number));
+        }
+    }
+    let declared = oids::pair(&col("objoid"), &col("objsubid"), &declared, v.catalog.server_version);
     View::rows(or(vec![
         system("objoid"),
         format!("{} AND ({relations}) AND NOT {declared}", class(CLASS_OF_RELATIONS)),
-        format!("{} AND {}", class(CLASS_OF_TYPES), any("objoid", v.scope().types.iter().copied())),
-        format!("{} AND {}", class(CLASS_OF_CONSTRAINTS), any("objoid", constraints)),
-        format!("{} AND {}", class(CLASS_OF_SCHEMAS), any("objoid", schemas)),
+        format!("{} AND {}", class(CLASS_OF_TYPES), any("objoid", v.scope().types.iter().copied(), v)),
+        format!("{} AND {}", class(CLASS_OF_CONSTRAINTS), any("objoid", constraints, v)),
+        format!("{} AND {}", class(CLASS_OF_SCHEMAS), any("objoid", schemas, v)),
     ]))
     .and(extra::pg_description(v))
 }
@@ -324,7 +331,7 @@ fn pg_database(v: &Visibility<'_>) -> View {
 
 /// Two rows, the owner of everything and the caller, neither under a real role's name or powers.
 fn pg_roles(v: &Visibility<'_>) -> View {
-    View::rows(any("oid", [OWNER_OID, CALLER_OID]))
+    View::rows(any("oid", [OWNER_OID, CALLER_OID], v))
         .mask("rolname", role_name("oid", v))
         .mask("rolcanlogin", Shown::Expression(format!("{} = {CALLER_OID}::pg_catalog.oid", col("oid"))))
         .constant(&["rolsuper", "rolcreaterole", "rolcreatedb", "rolreplication", "rolbypassrls"], "false")
@@ -345,7 +352,7 @@ fn role_name(column: &str, v: &Visibility<'_>) -> Shown {
 
 /// Roles that can log in: of the two rows above only the owner's is in this view, which then shows the caller.
 fn pg_user(v: &Visibility<'_>) -> View {
-    View::rows(any("usesysid", [OWNER_OID]))
+    View::rows(any("usesysid", [OWNER_OID], v))
         .constant(&["usename"], v.user)
         .constant(&["usesysid"], &CALLER_OID.to_string())
         .constant(&["usecreatedb", "usesuper", "userepl", "usebypassrls"], "false")
@@ -381,7 +388,7 @@ fn display_ident(name: &str) -> String {
 }
 
 /// Rows of a view of relations by `schemaname` and a column with the name: visible ones of the given kinds, and the system's.
-fn rows_by_name(v: &Visibility<'_>, column: &str, of: impl Fn(&Seen<'_>) -> bool) -> String {
+fn rows_by_name(v: &Visibility<'_>, column: &str, of: impl Fn(&Seen) -> bool) -> String {
     let mut schemas: std::collections::BTreeMap<&str, Vec<&str>> = std::collections::BTreeMap::new();
     for seen in v.scope().relations.iter().filter(|s| s.is_stored() && of(s)) {
         schemas.entry(&seen.relation.name.schema).or_default().push(&seen.relation.name.name);
@@ -389,11 +396,10 @@ fn rows_by_name(v: &Visibility<'_>, column: &str, of: impl Fn(&Seen<'_>) -> bool
     let mut parts = vec![format!("{} = ANY ({})", col("schemaname"), name_array(["pg_catalog", "information_schema"]))];
     for (schema, names) in schemas {
         parts.push(format!(
-            "{} = {}::pg_catalog.name AND {} = ANY ({})",
+            "{} = {}::pg_catalog.name AND {}",
             col("schemaname"),
             quote_literal(schema),
-            col(column),
-            name_array(names)
+            oids::named(&col(column), names, v.catalog.server_version)
         ));
     }
     or(parts)
@@ -421,7 +427,7 @@ fn named(view: View, column: &'static str, v: &Visibility<'_>) -> View {
 }
 
 fn pg_tables(v: &Visibility<'_>) -> View {
-    let kinds = |s: &Seen<'_>| matches!(s.relation.kind, RelationKind::Table | RelationKind::Partitioned);
+    let kinds = |s: &Seen| matches!(s.relation.kind, RelationKind::Table | RelationKind::Partitioned);
     named(View::rows(rows_by_name(v, "tablename", kinds)), "tablename", v)
         .null(&["tablespace"])
         .constant(&["hasrules", "hastriggers", "rowsecurity"], "false")
@@ -437,11 +443,10 @@ fn pg_indexes(v: &Visibility<'_>) -> View {
     let mut parts = vec![format!("{} = ANY ({})", col("schemaname"), name_array(["pg_catalog", "information_schema"]))];
     for (schema, names) in schemas {
         parts.push(format!(
-            "{} = {}::pg_catalog.name AND {} = ANY ({})",
+            "{} = {}::pg_catalog.name AND {}",
             col("schemaname"),
             quote_literal(schema),
-            col("indexname"),
-            name_array(names)
+            oids::named(&col("indexname"), names, v.catalog.server_version)
         ));
     }
     let definition = crate::catalog::guard::indexes_renamed(col("indexdef"), v);

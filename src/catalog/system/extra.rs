@@ -17,11 +17,11 @@ fn text(value: impl ToString) -> Shown {
     Shown::Constant(value.to_string())
 }
 
-fn queries<'s, 'v: 's>(v: &'s Visibility<'v>) -> impl Iterator<Item = &'s Seen<'v>> + 's {
+fn queries<'s, 'v: 's>(v: &'s Visibility<'v>) -> impl Iterator<Item = &'s Seen> + 's {
     v.scope().relations.iter().filter(|s| !s.is_stored())
 }
 
-fn schema_oid(v: &Visibility<'_>, seen: &Seen<'_>) -> Oid {
+fn schema_oid(v: &Visibility<'_>, seen: &Seen) -> Oid {
     v.scope().schemas.get(seen.decision.logical.schema.as_str()).copied().unwrap_or_default()
 }
 
@@ -31,8 +31,8 @@ fn same(row: &mut Extra, columns: &[&'static str], value: &str) {
 }
 
 pub(super) fn pg_class(v: &Visibility<'_>) -> Vec<Extra> {
-    let row = |seen: &Seen<'_>| {
-        let highest = seen.columns.iter().map(|c| c.number).max().unwrap_or(0);
+    let row = |seen: &Seen| {
+        let highest = seen.columns().map(|c| c.number).max().unwrap_or(0);
         let mut row = vec![
             ("oid", text(seen.relation.oid)),
             ("relname", text(&seen.decision.logical.name)),
@@ -58,7 +58,7 @@ pub(super) fn pg_class(v: &Visibility<'_>) -> Vec<Extra> {
 const TEXT_OCTETS: u32 = 1 << 30;
 
 /// A column of `pg_type` for the types of the proxy's own relations (pg_type.dat), so that their rows are constants.
-fn own_type(seen: &Seen<'_>, column: &Column, field: &str) -> Option<&'static str> {
+fn own_type(seen: &Seen, column: &Column, field: &str) -> Option<&'static str> {
     if !is_own(&seen.decision.logical.schema) {
         return None;
     }
@@ -77,7 +77,7 @@ fn own_type(seen: &Seen<'_>, column: &Column, field: &str) -> Option<&'static st
 }
 
 pub(super) fn pg_attribute(v: &Visibility<'_>) -> Vec<Extra> {
-    let row = |(seen, column): (&Seen<'_>, &Column)| {
+    let row = |(seen, column): (&Seen, &Column)| {
         let of_type = |field: &str| match own_type(seen, column, field) {
             Some(known) => text(known),
             None => Shown::Expression(format!(
@@ -106,14 +106,14 @@ pub(super) fn pg_attribute(v: &Visibility<'_>) -> Vec<Extra> {
         same(&mut row, &["attinhcount"], "0");
         row
     };
-    queries(v).flat_map(|seen| seen.columns.iter().map(move |c| (seen, *c))).map(row).collect()
+    queries(v).flat_map(|seen| seen.columns().map(move |c| (seen, c))).map(row).collect()
 }
 
 /// Logical schemas that the warehouse does not have: OID and name.
 fn schemas<'s>(v: &'s Visibility<'_>) -> impl Iterator<Item = (Oid, &'s str)> + 's {
     let synthetic =
-        v.scope().schemas.iter().filter(|(name, oid)| is_synthetic(**oid) && !v.catalog.schemas.contains_key(**name));
-    synthetic.map(|(name, oid)| (*oid, *name))
+        v.scope().schemas.iter().filter(|(name, oid)| is_synthetic(**oid) && !v.catalog.schemas.contains_key(*name));
+    synthetic.map(|(name, oid)| (*oid, name.as_str()))
 }
 
 pub(super) fn pg_namespace(v: &Visibility<'_>) -> Vec<Extra> {
@@ -142,7 +142,7 @@ pub(super) fn pg_description(v: &Visibility<'_>) -> Vec<Extra> {
 }
 
 pub(super) fn pg_views(v: &Visibility<'_>) -> Vec<Extra> {
-    let row = |seen: &Seen<'_>| {
+    let row = |seen: &Seen| {
         let name = &seen.decision.logical;
         vec![("schemaname", text(&name.schema)), ("viewname", text(&name.name)), ("viewowner", text(OWNER_NAME))]
     };
@@ -150,7 +150,7 @@ pub(super) fn pg_views(v: &Visibility<'_>) -> Vec<Extra> {
 }
 
 /// `table_catalog`, `table_schema` and `table_name`.
-fn table(v: &Visibility<'_>, seen: &Seen<'_>) -> Extra {
+fn table(v: &Visibility<'_>, seen: &Seen) -> Extra {
     let name = &seen.decision.logical;
     vec![("table_catalog", text(v.database)), ("table_schema", text(&name.schema)), ("table_name", text(&name.name))]
 }
@@ -163,7 +163,7 @@ pub(super) fn schemata(v: &Visibility<'_>) -> Vec<Extra> {
 }
 
 pub(super) fn tables(v: &Visibility<'_>) -> Vec<Extra> {
-    let row = |seen: &Seen<'_>| {
+    let row = |seen: &Seen| {
         let mut row = table(v, seen);
         row.push(("table_type", text("VIEW")));
         same(&mut row, &["is_insertable_into", "is_typed"], "NO");
@@ -174,7 +174,7 @@ pub(super) fn tables(v: &Visibility<'_>) -> Vec<Extra> {
 
 /// What the caller may do with each relation he sees: read it, and write it where he was given WRITE.
 pub(super) fn table_privileges(v: &Visibility<'_>) -> Vec<Extra> {
-    let of = |seen: &Seen<'_>| -> Vec<Extra> {
+    let of = |seen: &Seen| -> Vec<Extra> {
         let written = seen.decision.write.then_some(["INSERT", "UPDATE", "DELETE", "TRUNCATE"]);
         let privileges = ["SELECT"].into_iter().chain(written.into_iter().flatten());
         let row = |privilege: &str| {
@@ -196,7 +196,7 @@ pub(super) fn enabled_roles(v: &Visibility<'_>) -> Vec<Extra> {
 }
 
 pub(super) fn views(v: &Visibility<'_>) -> Vec<Extra> {
-    let row = |seen: &Seen<'_>| {
+    let row = |seen: &Seen| {
         let mut row = table(v, seen);
         row.push(("check_option", text("NONE")));
         same(&mut row, &["is_updatable", "is_insertable_into", "is_trigger_updatable"], "NO");
@@ -208,7 +208,7 @@ pub(super) fn views(v: &Visibility<'_>) -> Vec<Extra> {
 
 /// As `information_schema.columns` is made (information_schema.sql), with its own functions for lengths and precisions.
 pub(super) fn columns(v: &Visibility<'_>) -> Vec<Extra> {
-    let row = |(seen, column): (&Seen<'_>, &Column)| {
+    let row = |(seen, column): (&Seen, &Column)| {
         let mut row = table(v, seen);
         let info = v.catalog.types.get(&column.type_oid).map(AsRef::as_ref);
         let base =
@@ -251,7 +251,7 @@ pub(super) fn columns(v: &Visibility<'_>) -> Vec<Extra> {
         same(&mut row, &["is_self_referencing", "is_identity", "identity_cycle", "is_updatable"], "NO");
         row
     };
-    queries(v).flat_map(|seen| seen.columns.iter().map(move |c| (seen, *c))).map(row).collect()
+    queries(v).flat_map(|seen| seen.columns().map(move |c| (seen, c))).map(row).collect()
 }
 
 fn data_type(info: &TypeInfo) -> &str {

@@ -7,6 +7,7 @@
 use super::{Shown, View, col, extra};
 use crate::catalog::guard;
 use crate::catalog::lookup::{Map, name_array};
+use crate::catalog::oids;
 use crate::catalog::visibility::{OWNER_NAME, Seen, Visibility};
 use crate::catalog::{Constraint, RelationKind};
 use crate::types::quote_literal;
@@ -120,15 +121,15 @@ fn or(parts: Vec<String>) -> String {
 }
 
 /// Rows by `table_schema` and `table_name`: visible relations, and the system's.
-fn tables(v: &Visibility<'_>, of: impl Fn(&Seen<'_>) -> bool) -> String {
+fn tables(v: &Visibility<'_>, of: impl Fn(&Seen) -> bool) -> String {
     tables_by("table_schema", "table_name", v, of)
 }
 
 /// The same by other columns.
-fn tables_by(schema: &str, table: &str, v: &Visibility<'_>, of: impl Fn(&Seen<'_>) -> bool) -> String {
+fn tables_by(schema: &str, table: &str, v: &Visibility<'_>, of: impl Fn(&Seen) -> bool) -> String {
     let mut parts = vec![system(schema)];
     for (own, names) in by_schema(v, of) {
-        parts.push(format!("{} AND {}", in_schema(schema, own), in_names(table, names)));
+        parts.push(format!("{} AND {}", in_schema(schema, own), one_of(table, names, v)));
     }
     or(parts)
 }
@@ -163,7 +164,7 @@ fn domains(v: &Visibility<'_>) -> String {
     or(parts)
 }
 
-fn by_schema<'s>(v: &'s Visibility<'_>, of: impl Fn(&Seen<'_>) -> bool) -> BTreeMap<&'s str, Vec<&'s str>> {
+fn by_schema<'s>(v: &'s Visibility<'_>, of: impl Fn(&Seen) -> bool) -> BTreeMap<&'s str, Vec<&'s str>> {
     let mut schemas: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for seen in v.scope().relations.iter().filter(|s| s.is_stored() && of(s)) {
         schemas.entry(&seen.relation.name.schema).or_default().push(&seen.relation.name.name);
@@ -174,34 +175,35 @@ fn by_schema<'s>(v: &'s Visibility<'_>, of: impl Fn(&Seen<'_>) -> bool) -> BTree
 /// Rows by table and `column_name`: columns of the dictionary, and the system's.
 fn columns(v: &Visibility<'_>) -> String {
     let mut parts = vec![tables(v, |s| s.whole())];
-    for seen in v.scope().relations.iter().filter(|s| s.is_stored() && !s.whole()) {
-        parts.push(format!(
-            "{} AND {} = {}::pg_catalog.name AND {}",
-            in_schema("table_schema", &seen.relation.name.schema),
-            name("table_name"),
-            quote_literal(&seen.relation.name.name),
-            in_names("column_name", seen.columns.iter().map(|c| c.name.as_str()))
-        ));
-    }
+    let partial = v.scope().relations.iter().filter(|s| s.is_stored() && !s.whole());
+    let keys = partial.flat_map(|s| s.columns().map(|c| [&*s.relation.name.schema, &s.relation.name.name, &c.name]));
+    parts.extend(triples(["table_schema", "table_name", "column_name"], keys, v));
     or(parts)
 }
 
 /// Rows of visible constraints, by table and `constraint_name`.
 fn constraints(v: &Visibility<'_>, schema: &str, table: &str) -> String {
     let mut parts = vec![system(schema)];
-    for seen in &v.scope().relations {
-        let mut names = v.constraints(seen).map(|c| c.name.as_str()).peekable();
-        if names.peek().is_some() {
-            parts.push(format!(
-                "{} AND {} = {}::pg_catalog.name AND {}",
-                in_schema(schema, &seen.relation.name.schema),
-                name(table),
-                quote_literal(&seen.relation.name.name),
-                in_names("constraint_name", names)
-            ));
-        }
-    }
+    let names = |s| v.constraints(s).map(|c| c.name.as_str());
+    let seen = v.scope().relations.iter();
+    let keys = seen.flat_map(|s| names(s).map(|name| [&*s.relation.name.schema, &s.relation.name.name, name]));
+    parts.extend(triples([schema, table, "constraint_name"], keys, v));
     or(parts)
+}
+
+/// Rows by three names at once, each of them a whole; none when there are no keys. Identifiers hold no zero bytes, but line feeds: their
+/// lengths stand before them.
+fn triples<'n>(columns: [&str; 3], keys: impl Iterator<Item = [&'n str; 3]>, v: &Visibility<'_>) -> Option<String> {
+    let keys: Vec<String> = keys.map(|[a, b, c]| format!("{} {} {a}{b}{c}", a.len(), b.len())).collect();
+    let [a, b, c] = columns.map(name);
+    let length = |column: &str| format!("pg_catalog.octet_length({column}::pg_catalog.text)");
+    let key = format!("pg_catalog.concat({}, ' ', {}, ' ', {a}, {b}, {c})", length(&a), length(&b));
+    (!keys.is_empty()).then(|| oids::texts(&key, keys.iter().map(String::as_str), v.catalog.server_version))
+}
+
+/// As [`in_names`], for names that may be many.
+fn one_of<'n>(column: &str, names: impl IntoIterator<Item = &'n str>, v: &Visibility<'_>) -> String {
+    oids::named(&name(column), names, v.catalog.server_version)
 }
 
 /// Rows known by `constraint_schema` and `constraint_name` alone, which need not be unique: a name is shown when every constraint of the
@@ -227,14 +229,15 @@ fn unambiguous(v: &Visibility<'_>, of: impl Fn(&Constraint) -> bool) -> String {
     }
     let mut parts = vec!["false".to_owned()];
     for (schema, names) in schemas {
-        parts.push(format!("{} AND {}", in_schema("constraint_schema", schema), in_names("constraint_name", names)));
+        parts.push(format!("{} AND {}", in_schema("constraint_schema", schema), one_of("constraint_name", names, v)));
     }
     or(parts)
 }
 
 fn schemata(v: &Visibility<'_>) -> View {
     let mut real = vec!["pg_catalog", "information_schema"];
-    real.extend(v.scope().schemas.keys().filter(|name| v.catalog.schemas.contains_key(**name)));
+    let own = v.scope().schemas.keys().filter(|name| v.catalog.schemas.contains_key(*name));
+    real.extend(own.map(String::as_str));
     View::rows(in_names("schema_name", real)).constant(&["schema_owner"], OWNER_NAME).and(extra::schemata(v))
 }
 
