@@ -112,8 +112,9 @@ const BEHAVIOURS: &[(&str, &str, Answer)] = &[
         "what the virtual catalog is made of computes what it should",
         "SELECT pg_catalog.jsonb_object_field_text('{\"a\": \"b\"}', 'a'), pg_catalog.jsonb_exists('{\"a\": 1}', 'a'), \
          (pg_catalog.json_populate_recordset(NULL::pg_catalog.pg_namespace, '[{\"nspname\": \"x\"}]')).nspname, \
-         pg_catalog.concat('a', NULL, 'b'), 5 = ANY ('{4,5}'::pg_catalog.oid[]), pg_catalog.format_type(1043, 14)",
-        Row("b|t|x|ab|t|character varying(10)"),
+         pg_catalog.concat('a', NULL, 'b'), 5 = ANY ('{4,5}'::pg_catalog.oid[]), pg_catalog.format_type(1043, 14), \
+         pg_catalog.get_bit(pg_catalog.decode('Ag==', 'base64'), LEAST(GREATEST(1::pg_catalog.int8, 0), 3)::pg_catalog.int4) <> 0",
+        Row("b|t|x|ab|t|character varying(10)|t"),
     ),
 ];
 

@@ -117,7 +117,7 @@ async fn guards_tell_the_members_of_large_sets() {
             ),
             (cast_guard("regclass", Source::Oid, &v).unwrap(), "c.oid", format!("'{prefix}' || c.relname")),
             (cast_guard("regclass", Source::Any, &v).unwrap(), "c.oid", format!("'{prefix}' || c.relname")),
-            (cast_guard("regtype", Source::Oid, &v).unwrap(), "c.reltype", "c.reltype::regtype".to_owned()),
+            (cast_guard("regtype", Source::Oid, &v).unwrap(), "c.reltype", format!("'{prefix}' || c.relname")),
         ] {
             let sql = guarded.replace("$1", key).replace("$2", "-1");
             let sql = format!(
