@@ -75,8 +75,24 @@ pub struct Refusal {
     pub hint: Option<String>,
     /// Byte offset (0-based) into the caller's own statement text; turned into a 1-based character position on the wire.
     pub position: Option<usize>,
-    /// Name of PostgreSQL's routine that says this, where clients go by it (field R).
-    pub routine: Option<&'static str>,
+    /// PostgreSQL's routine that says this, where clients go by it.
+    pub routine: Option<Routine>,
+}
+
+/// Routines of PostgreSQL that clients know by name (field R of ErrorResponse, manual, 55.8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Routine {
+    /// A cached plan gives other columns than before (plancache.c): pgjdbc and ActiveRecord prepare again, whatever the text says.
+    RevalidateCachedQuery,
+}
+
+impl Routine {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::RevalidateCachedQuery => "RevalidateCachedQuery",
+        }
+    }
 }
 
 impl Refusal {

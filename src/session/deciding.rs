@@ -9,7 +9,7 @@ use super::renewal::Renewals;
 use super::scratch::Scratching;
 use super::settings::{Name, Settings, Values, split_search_path};
 use crate::audit::{Record, Who};
-use crate::error::{Family, Refusal, SqlState};
+use crate::error::{Family, Refusal, Routine, SqlState};
 use crate::identity::impersonation::SIGNED_NAME;
 use crate::identity::{Actor, Caller, Signed};
 use crate::plan::explain::outline_of;
@@ -403,8 +403,7 @@ impl<A: Surroundings> Deciding<A> {
         }
         if earlier.made != Made::Declare && !earlier.gives_the_same(again.plan.as_ref()) {
             let text = "cached plan must not change result type";
-            // pgjdbc and ActiveRecord prepare again when this routine says so, whatever the text.
-            let routine = Some("RevalidateCachedQuery");
+            let routine = Some(Routine::RevalidateCachedQuery);
             let refusal =
                 Refusal { routine, ..Refusal::new(Family::Unsupported, SqlState::FEATURE_NOT_SUPPORTED, text) };
             Record::refused(&self.who, self.project(), &earlier.sql, &refusal);

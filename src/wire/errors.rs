@@ -68,7 +68,7 @@ pub fn error_response(out: &mut BytesMut, refusal: &Refusal, severity: Severity,
             field(b, b'P', &position.to_string());
         }
         if let Some(routine) = refusal.routine {
-            field(b, b'R', routine);
+            field(b, b'R', routine.name());
         }
         b.put_u8(0);
     });
