@@ -134,6 +134,18 @@ pub(crate) fn is_guarded(name: &str) -> bool {
     GUARDS.iter().any(|g| g.0 == name)
 }
 
+/// The one argument (from 0) that the form of a guarded function may mention more than once; `None`: any.
+pub(crate) fn repeats(name: &str, argc: usize) -> Option<usize> {
+    let form = GUARDS.iter().find(|g| g.0 == name && (g.1..=g.2).contains(&argc)).map(|g| g.3)?;
+    match (form, name) {
+        (Form::First(_), _) | (Form::Own(_), "pg_get_indexdef" | "pg_get_constraintdef" | "col_description") => Some(0),
+        (Form::Own(_), "pg_get_expr") => Some(1),
+        (Form::System | Form::SystemIsVisible | Form::Plain | Form::Always(..) | Form::Null(_) | Form::Own(_), _) => {
+            None
+        }
+    }
+}
+
 /// Whether what stands for a call is NULL, whatever the arguments.
 pub(crate) fn is_null(name: &str, argc: usize) -> bool {
     GUARDS.iter().any(|g| g.0 == name && (g.1..=g.2).contains(&argc) && matches!(g.3, Form::Null(_)))
@@ -501,6 +513,11 @@ mod tests {
                     assert!((1..=argc).all(|i| sql.contains(&format!("${i}"))), "{name}/{argc}: {sql}");
                     assert!(!sql.contains(&format!("${}", argc + 1)), "{name}/{argc}: {sql}");
                     assert!(!sql.contains("zz_hidden") && !sql.contains("20020"), "{name}/{argc}: {sql}");
+                }
+                if let Some(key) = repeats(name, argc) {
+                    let sql = guard(name, argc, Mention::Freely, &v).unwrap();
+                    let once = |i: &usize| sql.matches(&format!("${i}")).count() == 1;
+                    assert!((1..=argc).filter(|i| *i != key + 1).all(|i| once(&i)), "{name}/{argc}: {sql}");
                 }
             }
         }

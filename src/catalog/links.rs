@@ -3,6 +3,7 @@
 //! In: the relations of a snapshot. Out: a relation by its OID, its children, and who refers to it. Must never: be asked before the
 //! snapshot is complete; it is made once, when it is first asked for.
 
+use super::visibility::is_system;
 use super::{Catalog, Relation, TypeInfo};
 use crate::types::Oid;
 use std::collections::HashMap;
@@ -17,6 +18,8 @@ struct Found {
     by_oid: HashMap<Oid, Arc<Relation>>,
     children: HashMap<Oid, Vec<Oid>>,
     referring: HashMap<Oid, Vec<Arc<Relation>>>,
+    /// Relations of the system by schema and name.
+    system: HashMap<String, HashMap<String, Oid>>,
 }
 
 impl Catalog {
@@ -25,6 +28,10 @@ impl Catalog {
             let mut found = Found::default();
             for relation in self.relations.values() {
                 found.by_oid.insert(relation.oid, Arc::clone(relation));
+                if is_system(&relation.name.schema) {
+                    let schema = found.system.entry(relation.name.schema.clone()).or_default();
+                    schema.insert(relation.name.name.clone(), relation.oid);
+                }
                 for parent in &relation.parents {
                     found.children.entry(*parent).or_default().push(relation.oid);
                 }
@@ -38,6 +45,11 @@ impl Catalog {
             }
             found
         })
+    }
+
+    /// The relation of `pg_catalog` or `information_schema` with this name.
+    pub fn system_relation(&self, schema: &str, name: &str) -> Option<Oid> {
+        self.found().system.get(schema)?.get(name).copied()
     }
 
     /// The relation with this OID.

@@ -23,7 +23,7 @@ const MAPS: usize = 4;
 const HASHED: u32 = 140_000;
 
 /// How often an expression may be mentioned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Mention {
     /// Once: it may be volatile, or costly.
     Once,

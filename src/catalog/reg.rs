@@ -12,7 +12,7 @@ use crate::error::{Family, Refusal, SqlState};
 use crate::types::{Oid, QualifiedName};
 
 /// What is cast.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Source {
     /// An OID, or the text of a name; mentioned once.
     Any,

@@ -273,6 +273,13 @@ impl Catalog {
         is_like(name) && matches!(left.0, TEXT | VARCHAR | BPCHAR | NAME) && like_pattern_is_total(pattern)
     }
 
+    /// Whether `left ~ 'pattern'` (or `!~`) with this constant pattern never raises.
+    pub fn match_is_total(&self, name: &str, left: Oid, pattern: &str) -> bool {
+        matches!(name, "~" | "!~")
+            && matches!(left.0, TEXT | VARCHAR | BPCHAR | NAME)
+            && regular_expression_is_total(pattern)
+    }
+
     /// Whether `pg_catalog` function `name` over arguments of these types never raises.
     pub fn function_is_total(&self, name: &str, args: &[Oid]) -> bool {
         #[cfg(feature = "disarm")]
@@ -361,6 +368,25 @@ pub fn may_be_guessed(kind: Oid) -> bool {
 /// Whether `LIKE` with this constant pattern (and the default escape) never raises: a trailing lone backslash does.
 pub fn like_pattern_is_total(pattern: &str) -> bool {
     pattern.chars().rev().take_while(|c| *c == '\\').count() % 2 == 0
+}
+
+/// Longest regular expression that is looked at.
+const LONG_PATTERN: usize = 256;
+
+/// Whether a match of a regular expression with this constant pattern never raises: names, `.` and `.*` between anchors, as psql makes them
+/// of what somebody asks for. Every such pattern is valid, and has neither the bounds nor the references back that need memory
+/// (PostgreSQL manual, 9.7.3).
+pub fn regular_expression_is_total(pattern: &str) -> bool {
+    let Some(rest) = pattern.strip_prefix('^').filter(|_| pattern.len() <= LONG_PATTERN) else { return false };
+    let rest = rest.strip_suffix('$').unwrap_or(rest);
+    let inner = rest.strip_prefix('(').map_or(Some(rest), |open| open.strip_suffix(')'));
+    let Some(inner) = inner else { return false };
+    let mut before = ' ';
+    inner.chars().all(|c| {
+        let fine = c.is_ascii_alphanumeric() || matches!(c, '_' | '.') || (c == '*' && before == '.');
+        before = c;
+        fine
+    })
 }
 
 fn is_like(name: &str) -> bool {
@@ -464,6 +490,38 @@ mod tests {
             [("", true), ("a%", true), ("a\\%", true), ("\\", false), ("\\\\", true), ("a\\\\\\", false)]
         {
             assert_eq!(like_pattern_is_total(pattern), total, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn regular_expressions_are_names_between_anchors() {
+        for fine in ["^(orders)$", "^(ord.*)$", "^pg_toast", "^(.*)$", "^()$", "^a.b$"] {
+            assert!(regular_expression_is_total(fine), "{fine}");
+        }
+        let long = format!("^({})$", "a".repeat(300));
+        for bad in [
+            "",
+            "a",
+            "^(a",
+            "^a)$",
+            "^((a))$",
+            "^*",
+            "^(*a)$",
+            "^a**",
+            "^.**",
+            "^a{9999}",
+            "^[a",
+            "^\\",
+            "^(?i)a",
+            "***:a",
+            "^(a)|(b)$",
+            "^(a)\\1$",
+            "^a$b$",
+            "^^",
+            "^é$",
+            &long,
+        ] {
+            assert!(!regular_expression_is_total(bad), "{bad}");
         }
     }
 

@@ -5,8 +5,10 @@
 use super::functions::FIRST_NORMAL_OID;
 use super::oids::{self, Mention};
 use super::scratch::Scratch;
+use super::sights::{Answers, Asked, Place};
 use super::{Catalog, Column, Constraint, Index, Relation, TypeInfo, synthetic};
 use crate::policy::decision::RelationDecision;
+use crate::sql::template::Template;
 use crate::types::{Oid, QualifiedName};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
@@ -34,6 +36,10 @@ pub struct Visibility<'a> {
     scratch: Option<&'a Scratch>,
     scope: OnceLock<Arc<Scope>>,
     kept: Option<&'a KeptScope>,
+    answers: Option<Answers<'a>>,
+    place: OnceLock<Arc<Place>>,
+    /// [`Self::effective_path`].
+    path: OnceLock<Vec<&'a str>>,
 }
 
 /// What follows from a catalog and the decisions of one caller, kept beside them for as long as both are in force.
@@ -44,8 +50,8 @@ pub struct KeptScope(OnceLock<Arc<Scope>>);
 pub(crate) struct Scope {
     /// Visible registered relations, by OID, one entry an OID.
     pub(crate) relations: Vec<Seen>,
-    /// Logical name → relation, system relations excluded.
-    by_name: HashMap<QualifiedName, Oid>,
+    /// Logical schema and name → relation, system relations excluded.
+    by_name: HashMap<String, HashMap<String, Oid>>,
     /// Types outside the system's that visible columns use, and row types of visible relations.
     pub(crate) types: BTreeSet<u32>,
     /// `pg_class` rows of standalone composite types among them.
@@ -98,7 +104,7 @@ impl Seen {
     /// Indexes that say nothing of hidden columns.
     pub(crate) fn indexes(&self) -> impl Iterator<Item = &Index> {
         self.relation.indexes.iter().filter(|i| match &i.columns {
-            Some(columns) => columns.iter().all(|c| self.has(c)),
+            Some(columns) => self.whole() || columns.iter().all(|c| self.has(c)),
             None => self.whole(),
         })
     }
@@ -113,7 +119,19 @@ impl<'a> Visibility<'a> {
         search_path: &'a [String],
         relations: &'a [Arc<RelationDecision>],
     ) -> Self {
-        Self { catalog, user, database, search_path, relations, scratch: None, scope: OnceLock::new(), kept: None }
+        Self {
+            catalog,
+            user,
+            database,
+            search_path,
+            relations,
+            scratch: None,
+            scope: OnceLock::new(),
+            kept: None,
+            answers: None,
+            place: OnceLock::new(),
+            path: OnceLock::new(),
+        }
     }
 
     /// The same with what follows from the catalog and the relations kept there, of which they must be the only ones it is used with.
@@ -121,6 +139,40 @@ impl<'a> Visibility<'a> {
     pub fn keeping(mut self, kept: &'a KeptScope) -> Self {
         self.kept = Some(kept);
         self
+    }
+
+    /// The same with the texts that were made of what the caller sees.
+    #[must_use]
+    pub(crate) fn answering(mut self, answers: Answers<'a>) -> Self {
+        self.answers = Some(answers);
+        self
+    }
+
+    /// Where the texts made of what the caller sees are kept; a session's own tables are in no other's.
+    fn answers(&self) -> Option<(Answers<'a>, &Arc<Place>)> {
+        let answers = self.answers.filter(|_| self.scratch.is_none())?;
+        let place = || Arc::new(Place { database: self.database.to_owned(), search_path: self.search_path.to_vec() });
+        Some((answers, self.place.get_or_init(place)))
+    }
+
+    /// The text that answers what is asked. `make` may look at nothing but this and what is asked.
+    pub(crate) fn template(&self, asked: Asked, make: impl FnOnce() -> Option<String>) -> Option<Template> {
+        match self.answers() {
+            Some((answers, place)) => answers.text(place, asked, make),
+            None => make().map(Template::from),
+        }
+    }
+
+    /// How a relation of the system is seen. `make` may look at nothing but this and the relation.
+    pub(crate) fn decided(
+        &self,
+        relation: &QualifiedName,
+        make: impl FnOnce() -> Option<RelationDecision>,
+    ) -> Option<Arc<RelationDecision>> {
+        match self.answers() {
+            Some((answers, place)) => answers.decision(place, relation, make),
+            None => make().map(Arc::new),
+        }
     }
 
     /// The same with the session's own temporary tables.
@@ -174,7 +226,7 @@ impl<'a> Visibility<'a> {
     pub(crate) fn find_relation(&self, schema: Option<&str>, name: &str) -> Option<Oid> {
         match schema {
             Some(schema) => self.find_qualified(schema, name),
-            None => self.effective_path().into_iter().find_map(|s| self.find_qualified(s, name)),
+            None => self.path.get_or_init(|| self.effective_path()).iter().find_map(|s| self.find_qualified(s, name)),
         }
     }
 
@@ -183,11 +235,10 @@ impl<'a> Visibility<'a> {
             Some((own, _)) if self.is_own_schema(schema) => own,
             _ => schema,
         };
-        let key = QualifiedName::new(schema, name);
         if is_system(schema) {
-            return self.catalog.relations.get(&key).map(|r| r.oid);
+            return self.catalog.system_relation(schema, name);
         }
-        self.scope().by_name.get(&key).copied()
+        self.scope().by_name.get(schema)?.get(name).copied()
     }
 
     /// The relations of `pg_catalog` and `information_schema`.
@@ -204,7 +255,7 @@ impl<'a> Visibility<'a> {
     pub(crate) fn constraints<'s>(&'s self, seen: &'s Seen) -> impl Iterator<Item = &'s Constraint> + 's {
         seen.relation.constraints.iter().filter(move |c| {
             let own = match &c.columns {
-                Some(columns) => columns.iter().all(|name| seen.has(name)),
+                Some(columns) => seen.whole() || columns.iter().all(|name| seen.has(name)),
                 None => seen.whole() && c.kind == 'c',
             };
             // The server makes the names of these, from the relation's name in the warehouse (PostgreSQL 18).
@@ -226,7 +277,7 @@ impl<'a> Visibility<'a> {
 
     fn references_visible(&self, c: &Constraint) -> bool {
         let Some(target) = self.seen(c.references) else { return false };
-        !c.referenced_columns.is_empty() && c.referenced_columns.iter().all(|name| target.has(name))
+        !c.referenced_columns.is_empty() && (target.whole() || c.referenced_columns.iter().all(|name| target.has(name)))
     }
 
     /// A visible relation by OID.
@@ -260,7 +311,11 @@ impl Scope {
             relation: Arc::clone(relation),
             shown: None,
         }));
-        let by_name = relations.iter().map(|s| (s.decision.logical.clone(), s.relation.oid)).collect();
+        let mut by_name: HashMap<String, HashMap<String, Oid>> = HashMap::new();
+        for s in &relations {
+            let QualifiedName { schema, name } = s.decision.logical.clone();
+            by_name.entry(schema).or_default().insert(name, s.relation.oid);
+        }
         relations.sort_by(|a, b| (a.relation.oid, &a.decision.logical).cmp(&(b.relation.oid, &b.decision.logical)));
         // One remote relation under two logical names has one row in pg_class: the first name.
         relations.dedup_by_key(|s| s.relation.oid);

@@ -56,7 +56,7 @@ impl Kind<'_> {
                     .at(call.location));
             };
             let (text, its) = self.configured(&asked).map_err(|refusal| refusal.at(asked.location))?;
-            replaced.insert(asked.location, Replacement::Guard(text));
+            replaced.insert(asked.location, Replacement::Guard(text.into()));
             effect = match (effect, its) {
                 (Effect::None, one) | (one, Effect::None) => one,
                 _ => {

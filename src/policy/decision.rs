@@ -92,7 +92,7 @@ impl RelationDecision {
             None => catalog.relations.get(&self.remote).map(Arc::as_ref),
         }
     }
-    /// Whether the relation is one of the system's or of the proxy's: its decision is made anew for every statement.
+    /// Whether the relation is one of the system's or of the proxy's.
     pub fn is_of_system(&self) -> bool {
         is_system(&self.remote.schema) || (self.query.is_some() && is_own(&self.remote.schema))
     }
@@ -101,10 +101,14 @@ impl RelationDecision {
         if self.is_of_system() {
             return 0;
         }
-        let masks = self.columns.iter().filter_map(|c| c.mask.as_ref()).map(|m| m.sql.len());
-        let rows = self.rows.iter().map(|r| r.sql.len());
-        let companions = self.companions.iter().map(|c| c.sql.len());
-        masks.chain(rows).chain(companions).sum::<usize>() + self.query.as_ref().map_or(0, |q| q.sql.len())
+        self.texts().map(str::len).sum()
+    }
+    /// The expressions that stand for the relation.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        let masks = self.columns.iter().filter_map(|c| c.mask.as_ref()).map(|m| &*m.sql);
+        let rows = self.rows.iter().map(|r| &*r.sql);
+        let companions = self.companions.iter().map(|c| &*c.sql);
+        masks.chain(rows).chain(companions).chain(self.query.as_ref().map(|q| q.sql.as_str()))
     }
     /// Whether some mask is so long that the planner must not copy it to every place that mentions the column.
     pub fn masks_at_length(&self) -> bool {

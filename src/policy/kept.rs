@@ -3,7 +3,9 @@
 //! In: an [`Arc`] of a decision. Out: what was derived from that very value. Must never: answer for another decision.
 
 use super::decision::{Access, RelationDecision};
+use crate::catalog::visibility::is_system;
 use crate::identity::Caller;
+use crate::sql::template::memory;
 use quick_cache::Equivalent;
 use quick_cache::sync::Cache;
 use std::hash::{Hash, Hasher};
@@ -13,9 +15,11 @@ use std::time::SystemTime;
 /// Values derived from decisions, by the decision's address: each entry holds the place of its decision, so that no other can take the
 /// address, and not the decision itself.
 ///
-/// Decisions of system relations are made anew for every statement and are large: what is derived from them is not kept.
+/// Decisions of system relations may be large, and follow from what a caller sees: they have a room of their own. Those of the proxy's own
+/// relations are made anew for every statement, and nothing derived from them is kept.
 pub struct ByDecision<V> {
     kept: Cache<(usize, u8), Kept<V>, Weight>,
+    system: Cache<(usize, u8), Kept<V>, Weight>,
 }
 
 /// Weighs entries by the bytes of policy they were made from: a tree takes some hundred times as much.
@@ -30,6 +34,11 @@ impl<V> quick_cache::Weighter<(usize, u8), Kept<V>> for Weight {
 
 /// Bytes of policy whose derived values are kept.
 const KEPT_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Bytes of memory that what is derived from decisions of system relations takes.
+const SYSTEM_BYTES: u64 = 64 * 1024 * 1024;
+/// Such values that are kept.
+const SYSTEM: usize = 128;
 
 struct Kept<V> {
     decision: Weak<RelationDecision>,
@@ -46,7 +55,10 @@ impl<V> Clone for Kept<V> {
 impl<V> ByDecision<V> {
     /// Keeps about so many values, fewer when they are large.
     pub fn new(most: usize) -> Self {
-        Self { kept: Cache::with_weighter(most, KEPT_BYTES, Weight) }
+        Self {
+            kept: Cache::with_weighter(most, KEPT_BYTES, Weight),
+            system: Cache::with_weighter(SYSTEM, SYSTEM_BYTES, Weight),
+        }
     }
 
     /// The value derived from `decision` in this `variant`, made now when it is not kept.
@@ -59,30 +71,36 @@ impl<V> ByDecision<V> {
         variant: u8,
         make: impl FnOnce() -> Result<V, E>,
     ) -> Result<Arc<V>, E> {
-        if decision.is_of_system() {
-            return make().map(Arc::new);
-        }
+        let room = match (decision.is_of_system(), is_system(&decision.remote.schema)) {
+            (false, _) => &self.kept,
+            (true, true) => &self.system,
+            (true, false) => return make().map(Arc::new),
+        };
         let key = (Arc::as_ptr(decision) as usize, variant);
-        if let Some(kept) = self.kept.get(&key)
+        if let Some(kept) = room.get(&key)
             && std::ptr::eq(kept.decision.as_ptr(), Arc::as_ptr(decision))
         {
             return Ok(kept.value);
         }
         let value = Arc::new(make()?);
-        let (place, weight) = (Arc::downgrade(decision), decision.weight());
-        self.kept.insert(key, Kept { decision: place, weight, value: Arc::clone(&value) });
+        let weight = match decision.weight() {
+            0 => decision.texts().map(memory).sum(),
+            bytes => bytes,
+        };
+        room.insert(key, Kept { decision: Arc::downgrade(decision), weight, value: Arc::clone(&value) });
         Ok(value)
     }
 
     /// Forgets what was derived from decisions that are no more.
     pub fn prune(&self) {
         self.kept.retain(|_, kept| kept.decision.strong_count() > 0);
+        self.system.retain(|_, kept| kept.decision.strong_count() > 0);
     }
 }
 
 impl<V> std::fmt::Debug for ByDecision<V> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ByDecision").field("kept", &self.kept.len()).finish()
+        f.debug_struct("ByDecision").field("kept", &self.kept.len()).field("system", &self.system.len()).finish()
     }
 }
 

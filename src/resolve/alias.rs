@@ -9,6 +9,7 @@ use super::scope::Scope;
 use super::{Replacement, Resolver};
 use crate::catalog::guard;
 use crate::catalog::reg::{self, Source};
+use crate::catalog::sights::{Asked, Gives};
 use crate::error::Refusal;
 use crate::sql::{NodeEnum, names, pb};
 use crate::types::Oid;
@@ -125,7 +126,7 @@ impl Resolver<'_, '_> {
                 if self.shown.contains(&cast.location)
                     && let Some(text) = reg::shown(alias, &digits, visibility)
                 {
-                    self.replace(cast.location, Replacement::Guard(text))?;
+                    self.replace(cast.location, Replacement::Guard(text.into()))?;
                     return Ok(Facts::constant(Type::Known(oid::TEXT)));
                 }
                 // Names of parser and dictionary configurations keep their type: functions take them by it. Others become plain OIDs.
@@ -141,22 +142,30 @@ impl Resolver<'_, '_> {
                 self.replace(cast.location, Replacement::Constant { value: Some(digits), type_name, array: false })?;
                 Ok(Facts::constant(type_oid))
             }
-            None if as_oid && let Some(text) = reg::oid_guard(alias, source, visibility) => {
+            None if as_oid
+                && let Some(template) = visibility
+                    .template(Asked::Cast { alias: alias.to_owned(), source, gives: Gives::Oid }, || {
+                        reg::oid_guard(alias, source, visibility)
+                    }) =>
+            {
                 if let Some(argument) = cast.arg.as_deref() {
                     self.scalar_argument(argument, cast.location)?;
                 }
-                self.replace(cast.location, Replacement::Guard(text))?;
+                self.replace(cast.location, Replacement::Guard(template))?;
                 Ok(Facts { type_oid: Type::Known(OID), ..inner }.but(total))
             }
             None => {
-                let text = reg::cast_guard(alias, source, visibility).ok_or_else(|| {
+                let asked = Asked::Cast { alias: alias.to_owned(), source, gives: Gives::Text };
+                // As text: an identifier would turn other values beside it into names.
+                let make =
+                    || reg::cast_guard(alias, source, visibility).map(|text| format!("({text})::pg_catalog.text"));
+                let template = visibility.template(asked, make).ok_or_else(|| {
                     Refusal::unsupported(format!("casts to {alias} are not supported")).at(cast.location)
                 })?;
                 if let Some(argument) = cast.arg.as_deref() {
                     self.scalar_argument(argument, cast.location)?;
                 }
-                // As text: an identifier would turn other values beside it into names.
-                self.replace(cast.location, Replacement::Guard(format!("({text})::pg_catalog.text")))?;
+                self.replace(cast.location, Replacement::Guard(template))?;
                 Ok(Facts { type_oid: Type::Known(oid::TEXT), ..inner }.but(total))
             }
         }
@@ -170,7 +179,9 @@ impl Resolver<'_, '_> {
         scope: &Scope<'_>,
     ) -> Result<Facts, Refusal> {
         let refused = || Refusal::unsupported(format!("arrays of {alias} are not supported")).at(cast.location);
-        let text = reg::array_guard(alias, self.sight.told()).ok_or_else(refused)?;
+        let told = self.sight.told();
+        let asked = Asked::Cast { alias: alias.to_owned(), source: Source::Any, gives: Gives::Texts };
+        let template = told.template(asked, || reg::array_guard(alias, told)).ok_or_else(refused)?;
         if cast.arg.as_deref().and_then(string_constant).is_some() {
             return Err(refused().with_hint("Write the array with ARRAY[…] or as an array of oid."));
         }
@@ -180,11 +191,11 @@ impl Resolver<'_, '_> {
             self.scalar_argument(argument, location)?;
         }
         // A vector of OIDs is no array of text, but an array of OIDs.
-        let text = match inner.type_oid {
-            Type::Known(oid::OIDVECTOR) => text.replacen("($1)", "($1)::pg_catalog.oid[]", 1),
-            _ => text,
+        let template = match inner.type_oid {
+            Type::Known(oid::OIDVECTOR) => template.text().replacen("($1)", "($1)::pg_catalog.oid[]", 1).into(),
+            _ => template,
         };
-        self.replace(location, Replacement::Guard(text))?;
+        self.replace(location, Replacement::Guard(template))?;
         Ok(Facts { type_oid: Type::Known(oid::TEXT_ARRAY), ..inner }.but(false))
     }
 }

@@ -53,7 +53,7 @@ impl Resolver<'_, '_> {
         let own: Vec<Function> = vouched.into_iter().flatten().map(|v| v.function.clone()).collect();
         let overloads = if vouched.is_some() { Some(&own) } else { catalog.functions.get(&name) };
         let aggregate = call.over.is_none() && overloads.is_some_and(|o| o.iter().any(|f| f.kind == 'a'));
-        if matches!(self.resolved.calls.get(&call.location), Some(Replacement::Guard(text)) if text.contains("SELECT"))
+        if matches!(self.resolved.calls.get(&call.location), Some(Replacement::Guard(template)) if template.text().contains("SELECT"))
         {
             for argument in &call.args {
                 self.scalar_argument(argument, call.location)?;
@@ -87,7 +87,7 @@ impl Resolver<'_, '_> {
             && of.type_oid == Type::Known(oid::XID)
         {
             let nothing = "CASE WHEN ($1) IS NULL THEN NULL::pg_catalog.int4 END".to_owned();
-            self.replace(call.location, Replacement::Guard(nothing))?;
+            self.replace(call.location, Replacement::Guard(nothing.into()))?;
             return Ok(Facts::of_parts(&args, Type::Known(oid::INT4)).but(false));
         }
         if name == "age"
@@ -144,6 +144,10 @@ impl Resolver<'_, '_> {
             }
             _ => result,
         };
+        // A name on the caller's path is another function.
+        let given: Vec<Type> = args.iter().map(|a| a.type_oid).collect();
+        let expanded = super::expanded::result(call, &given, catalog).filter(|_| vouched.is_none());
+        let (total, result) = expanded.map_or((total, result), |row| (true, row));
         let parts: Vec<_> = args.into_iter().chain(rest).collect();
         let mut facts = Facts::of_parts(&parts, result).but(total && !aggregate);
         facts.aggregates |= aggregate;

@@ -187,6 +187,14 @@ impl Resolver<'_, '_> {
             N::TypeCast(cast) => self.cast(cast, scope),
             N::FuncCall(call) => self.call(call, scope),
             N::SubLink(link) => self.sublink(link, scope),
+            N::AIndirection(indirection) if matches!(indirection.indirection.as_slice(), [one] if matches!(one.node, Some(N::String(_)))) =>
+            {
+                let of = self.optional(&mut indirection.arg, scope)?.unwrap_or_else(|| Facts::constant(Type::Unclear));
+                no_alias_mix(&[of.clone(), Facts::constant(Type::Unclear)], -1)?;
+                let field = super::expanded::field(of.type_oid, &indirection.indirection);
+                let facts = Facts { type_oid: field.unwrap_or(Type::Unclear), pushable: false, ..of };
+                Ok(facts.but(field.is_some()))
+            }
             N::AArrayExpr(array) if !array.elements.is_empty() => {
                 let parts = self.each(&mut array.elements, scope)?;
                 no_alias_mix(&parts, array.location)?;
@@ -314,7 +322,7 @@ impl Resolver<'_, '_> {
             let (catalog, outer) = catalog;
             if let Some(item) = outer {
                 let text = format!("CASE WHEN {item}.oid IS NOT NULL THEN '{catalog}'::pg_catalog.oid END");
-                self.replace(c.location, Replacement::Guard(text))?;
+                self.replace(c.location, Replacement::Guard(text.into()))?;
                 return Ok(opaque(self, scope.all_uses()));
             }
             let value = Some(catalog.to_string());
@@ -402,6 +410,8 @@ impl Resolver<'_, '_> {
             }
         };
         let pattern = e.rexpr.as_deref().and_then(string_constant).map(str::to_owned);
+        let matched =
+            e.rexpr.as_deref().and_then(|right| string_constant(of_default_collation(right))).map(str::to_owned);
         if let (Some(l), Some(r)) = (e.lexpr.as_deref(), e.rexpr.as_deref()) {
             let collations = (self.collation_at(l, scope), self.collation_at(r, scope));
             no_conflict(collations.0, collations.1, e.location)?;
@@ -434,6 +444,14 @@ impl Resolver<'_, '_> {
         let boolean = Type::Known(oid::BOOL);
         let pair = |op: &str, l: &Facts, r: &Facts| self.operator_total(op, l.type_oid, r.type_oid);
         Ok(match (kind, left, right, in_list) {
+            (K::AexprOp, Some(left), Some(_), None)
+                if matched.as_deref().is_some_and(|pattern| match left.type_oid {
+                    Type::Known(text) => self.sight.catalog.match_is_total(&name, text, pattern),
+                    Type::Literal | Type::Unclear => false,
+                }) =>
+            {
+                Facts { pushable: false, ..Facts::of_parts(&[left], boolean) }
+            }
             (K::AexprOp, left, Some(right), None) => {
                 let left_type = left.as_ref().map_or(Type::Known(Oid(0)), |l| l.type_oid);
                 let total = self.operator_total(&name, left_type, right.type_oid);
@@ -681,6 +699,18 @@ fn constant_type(c: &pb::AConst) -> Type {
         Some(Val::Boolval(_)) => Type::Known(oid::BOOL),
         Some(Val::Sval(_)) | None => Type::Literal,
         Some(Val::Bsval(_)) => Type::Unclear,
+    }
+}
+
+/// What `COLLATE pg_catalog.default` is said of, as psql says it of its patterns; that collation is deterministic. Anything else is itself.
+fn of_default_collation(node: &pb::Node) -> &pb::Node {
+    match &node.node {
+        Some(NodeEnum::CollateClause(clause))
+            if names::parts(&clause.collname).as_deref() == Some(&["pg_catalog", "default"]) =>
+        {
+            clause.arg.as_deref().unwrap_or(node)
+        }
+        _ => node,
     }
 }
 

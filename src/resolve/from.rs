@@ -8,7 +8,7 @@ use super::{RelationUse, Replacement, Resolver};
 use crate::catalog::scratch::SCHEMA;
 use crate::catalog::total::collation_never_conflicts;
 use crate::error::{Family, Refusal, SqlState};
-use crate::sql::{NodeEnum, names, parse_expression, pb, walk};
+use crate::sql::{NodeEnum, names, pb, walk};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
@@ -493,7 +493,7 @@ impl Resolver<'_, '_> {
         let stays = match self.resolved.calls.get(&location) {
             None => true,
             Some(Replacement::Constant { .. }) => named,
-            Some(Replacement::Guard(text)) => match parse_expression(text)?.node {
+            Some(Replacement::Guard(template)) => match &template.node()?.node {
                 Some(NodeEnum::FuncCall(f)) => names::parts(&f.funcname).unwrap_or_default().last() == called.last(),
                 _ => false,
             },

@@ -6,6 +6,7 @@
 
 mod alias;
 mod calls;
+mod expanded;
 mod expression;
 mod from;
 mod merge;
@@ -37,6 +38,7 @@ pub(crate) use writable::keeps_counts;
 use crate::error::Refusal;
 use crate::policy::permit::Permitted;
 use crate::sql::pb;
+use crate::sql::template::Template;
 use crate::sql::tree::Tree;
 use crate::types::{Oid, QualifiedName};
 use expression::Type;
@@ -107,7 +109,7 @@ pub enum Replacement {
         array: bool,
     },
     /// An expression over `$1…$n`, the original arguments.
-    Guard(String),
+    Guard(Template),
 }
 
 /// Resolves one SELECT (or VALUES, TABLE) with everything below it.
@@ -136,7 +138,7 @@ pub fn resolve_with_output(
     resolver.shown = alias::shown(select);
     resolver.repeated = repeated_params(select)?;
     let output = resolver.select(select, None, None)?;
-    let columns = output.columns.map(|c| c.into_iter().map(|c| (c.name, c.type_oid)).collect());
+    let columns = output.columns.map(|c| c.into_iter().map(|c| (c.name, expanded::told(c.type_oid))).collect());
     Ok((resolver.finish(), columns))
 }
 

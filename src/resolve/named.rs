@@ -108,7 +108,7 @@ impl Resolver<'_, '_> {
         if !computed {
             return Ok(());
         }
-        self.replace(call.location, Replacement::Guard(format!("pg_catalog.{name}({})", forms.join(", "))))
+        self.replace(call.location, Replacement::Guard(format!("pg_catalog.{name}({})", forms.join(", ")).into()))
     }
 
     /// Whether an argument is NULL, or a constant of an alias type that was resolved already.

@@ -4,6 +4,7 @@ use super::{Replacement, Resolver, Sight};
 use crate::catalog::functions::{FIRST_NORMAL_OID, FunctionClass, Identity};
 use crate::catalog::oids::Mention;
 use crate::catalog::scratch::ScratchTable;
+use crate::catalog::sights::Asked;
 use crate::catalog::{RelationKind, guard, lookup, reg};
 use crate::error::{Family, Refusal, SqlState};
 use crate::policy::decision::Access;
@@ -363,7 +364,7 @@ impl Resolver<'_, '_> {
                         Refusal::unsupported(format!("this form of {name}() is not supported")).at(call.location)
                     );
                 }
-                self.replace(call.location, Replacement::Guard(text))
+                self.replace(call.location, Replacement::Guard(text.into()))
             }
             FunctionClass::Allowed => Ok(()),
             FunctionClass::Denied => Err(Refusal::denied(format!("permission denied for function {name}"))
@@ -393,20 +394,24 @@ impl Resolver<'_, '_> {
                 let plain = !call.agg_star && !call.func_variadic && call.over.is_none() && call.agg_filter.is_none();
                 let named = call.args.iter().any(|a| matches!(a.node, Some(NodeEnum::NamedArgExpr(_))));
                 // What stands in FROM has to stay a call.
-                let steady = !in_from && call.args.iter().all(super::is_steady);
+                let repeated = guard::repeats(name, call.args.len());
+                let mut repeated =
+                    call.args.iter().enumerate().filter(|(at, _)| repeated.is_none_or(|only| only == *at));
+                let steady = !in_from && repeated.all(|(_, argument)| super::is_steady(argument));
                 let mention = if steady { Mention::Freely } else { Mention::Once };
-                let text = (plain && !named)
-                    .then(|| guard::guard(name, call.args.len(), mention, self.sight.told()))
+                let shown = (self.gives_alias(name) && !in_from).then(|| alias_shown_as(name));
+                let (told, arguments) = (self.sight.told(), call.args.len());
+                let make = || {
+                    let text = guard::guard(name, arguments, mention, told)?;
+                    Some(shown.map_or_else(|| text.clone(), |shown| format!("({text})::pg_catalog.{shown}")))
+                };
+                let template = (plain && !named)
+                    .then(|| told.template(Asked::Call { name: name.to_owned(), arguments, mention, shown }, make))
                     .flatten()
                     .ok_or_else(|| {
                         Refusal::denied(format!("permission denied for function {name}")).at(call.location)
                     })?;
-                let text = if self.gives_alias(name) && !in_from {
-                    format!("({text})::pg_catalog.{}", alias_shown_as(name))
-                } else {
-                    text
-                };
-                self.replace(call.location, Replacement::Guard(text))
+                self.replace(call.location, Replacement::Guard(template))
             }
         }
     }
@@ -507,12 +512,13 @@ impl Resolver<'_, '_> {
             own.into_iter().for_each(|(name, value)| values.add(name, value));
             let listed = crate::catalog::system::classes::SETTINGS.iter().map(|name| name.to_ascii_lowercase());
             shown.map(str::to_owned).chain(listed).for_each(|name| names.add(name.clone(), name));
-            return Ok(Replacement::Guard(format!(
+            let text = format!(
                 "(SELECT COALESCE({}, pg_catalog.current_setting({}, true)) \
                  FROM (SELECT pg_catalog.lower(($1)::pg_catalog.text) AS a1 OFFSET 0) AS g)",
                 values.find("g.a1"),
                 names.find("g.a1")
-            )));
+            );
+            return Ok(Replacement::Guard(text.into()));
         };
         let lower = name.to_ascii_lowercase();
         if let Some(value) = self.sight.session.own_setting(&lower, &self.sight.caller.user) {
@@ -536,7 +542,7 @@ impl Resolver<'_, '_> {
             return Err(Refusal::denied(format!("permission denied to examine \"{name}\"")).at(call.location));
         }
         let quoted = crate::types::quote_literal(&lower);
-        Ok(Replacement::Guard(format!("pg_catalog.current_setting({quoted}, true)")))
+        Ok(Replacement::Guard(format!("pg_catalog.current_setting({quoted}, true)").into()))
     }
 }
 

@@ -59,7 +59,7 @@ impl Resolver<'_, '_> {
         let rest: String = (2..=call.args.len()).map(|n| format!(", ${n}")).collect();
         let sequence = format!("{}::pg_catalog.regclass", quote_literal(&remote.to_sql()));
         self.resolved.sequences = true;
-        self.replace(call.location, Replacement::Guard(format!("pg_catalog.{name}({sequence}{rest})")))
+        self.replace(call.location, Replacement::Guard(format!("pg_catalog.{name}({sequence}{rest})").into()))
     }
 
     /// What the first argument names; the casts and calls in it stand for nothing, as the name does not stay.

@@ -2,7 +2,7 @@
 
 use super::own::Personal;
 use crate::catalog::own::{Own, SCHEMA};
-use crate::catalog::sights::{Seeing, Sights};
+use crate::catalog::sights::{Answers, Seeing, Sights};
 use crate::catalog::system::system_access;
 use crate::catalog::{Catalog, Visibility};
 use crate::error::Refusal;
@@ -121,9 +121,15 @@ impl<'a> Sight<'a> {
         });
         self.view.get_or_init(|| {
             let session = self.session;
-            Visibility::new(self.catalog, &self.caller.user, &session.database, &session.search_path, &seeing.relations)
-                .keeping(&seeing.scope)
-                .with_scratch(&session.scratch)
+            let path = &session.search_path;
+            let visibility =
+                Visibility::new(self.catalog, &self.caller.user, &session.database, path, &seeing.relations)
+                    .keeping(&seeing.scope)
+                    .with_scratch(&session.scratch);
+            match self.sights {
+                Some(sights) => visibility.answering(Answers::new(sights, seeing)),
+                None => visibility,
+            }
         })
     }
 

@@ -2,7 +2,7 @@
 
 use crate::error::Refusal;
 use crate::resolve::Replacement;
-use crate::sql::{NodeEnum, build, parse_expression, pb, walk};
+use crate::sql::{NodeEnum, build, pb, walk};
 
 /// The node that replaces a call or cast with these (already rewritten) arguments.
 ///
@@ -24,8 +24,8 @@ pub fn replacement(with: &Replacement, arguments: &[pb::Node]) -> Result<pb::Nod
             }
             Ok(cast)
         }
-        Replacement::Guard(text) => {
-            let mut node = parse_expression(text)?;
+        Replacement::Guard(template) => {
+            let mut node = template.node()?.clone();
             fill(&mut node, arguments)?;
             Ok(node)
         }

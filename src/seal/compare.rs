@@ -267,12 +267,12 @@ impl<'r> Comparison<'r> {
                     Err(Broken::at("a constant differs"))
                 }
             }
-            Replacement::Guard(text) => {
+            Replacement::Guard(template) => {
                 let arguments: Vec<Tree> = match kind {
                     "FuncCall" => c.field("args").map(|a| a.as_list().to_vec()).unwrap_or_default(),
                     _ => c.field("arg").cloned().into_iter().collect(),
                 };
-                let template = expression(text)?;
+                let template = template.picture()?;
                 let (template_kind, template) = template.unwrap_node().ok_or_else(|| Broken::at("no guard"))?;
                 if template_kind != sealed_kind {
                     return Err(Broken::at("a guard of another kind"));

@@ -9,6 +9,7 @@ pub mod limits;
 pub mod names;
 pub mod numbers;
 mod setting;
+pub mod template;
 pub mod tree;
 pub mod walk;
 

@@ -109,18 +109,21 @@ pub fn system_access(relation: &QualifiedName, v: &Visibility<'_>) -> Access {
         return Access::Hidden;
     }
     let Some(found) = v.catalog.relations.get(relation) else { return Access::Hidden };
-    let view = if relation.schema == "pg_catalog" {
-        classes::view(&relation.name, v)
-    } else {
-        information::view(&relation.name, v)
+    let make = || {
+        let view = if relation.schema == "pg_catalog" {
+            classes::view(&relation.name, v)
+        } else {
+            information::view(&relation.name, v)
+        };
+        #[cfg(feature = "disarm")]
+        let view = if crate::disarm::is_off(crate::disarm::Defence::Catalog) {
+            View { rows: Rows::All, masks: Vec::new(), extra: Vec::new() }
+        } else {
+            view
+        };
+        decide(found, view, v)
     };
-    #[cfg(feature = "disarm")]
-    let view = if crate::disarm::is_off(crate::disarm::Defence::Catalog) {
-        View { rows: Rows::All, masks: Vec::new(), extra: Vec::new() }
-    } else {
-        view
-    };
-    decide(found, view, v).map_or(Access::Invalid, |d| Access::Visible(Arc::new(d)))
+    v.decided(relation, make).map_or(Access::Invalid, Access::Visible)
 }
 
 /// `None` when a column's type is not in the snapshot: its mask cannot be written.
