@@ -191,7 +191,6 @@ const REVIEWED: &[&str] = &[
     "pg_get_keywords",
     "pg_indexam_has_property",
     "pg_is_in_recovery",
-    "pg_is_other_temp_schema",
     "pg_my_temp_schema",
     "pg_options_to_table",
     "pg_timezone_abbrevs",

@@ -39,6 +39,8 @@ enum Form {
 const GUARDS: &[(&str, usize, usize, Form)] = &[
     ("pg_table_is_visible", 1, 1, Form::Own(table_is_visible)),
     ("pg_type_is_visible", 1, 1, Form::Own(type_is_visible)),
+    // Those of others are not shown.
+    ("pg_is_other_temp_schema", 1, 1, Form::Always("bool", "false")),
     ("pg_function_is_visible", 1, 1, Form::SystemIsVisible),
     ("pg_operator_is_visible", 1, 1, Form::SystemIsVisible),
     ("pg_opclass_is_visible", 1, 1, Form::SystemIsVisible),
@@ -59,10 +61,12 @@ const GUARDS: &[(&str, usize, usize, Form)] = &[
     // Its text comes only from rows of the virtual catalog: pg_node_tree has no input function.
     ("pg_get_expr", 2, 3, Form::Own(expression)),
     ("pg_get_partkeydef", 1, 1, Form::First(Set::WholeRelations)),
-    ("pg_partition_ancestors", 1, 1, Form::First(Set::Rooted)),
-    ("pg_partition_tree", 1, 1, Form::First(Set::Trees)),
+    ("pg_partition_ancestors", 1, 1, Form::Own(partition_ancestors)),
+    // Empty: what it lacks would tell of partitions that are hidden.
+    ("pg_partition_tree", 1, 1, Form::Own(no_tree)),
     ("pg_describe_object", 3, 3, Form::Own(describe_object)),
-    ("pg_get_partition_constraintdef", 1, 1, Form::Plain),
+    // That of a default partition prints the bounds of the others.
+    ("pg_get_partition_constraintdef", 1, 1, Form::Null("text")),
     ("pg_get_viewdef", 1, 2, Form::Null("text")),
     ("pg_get_ruledef", 1, 2, Form::Null("text")),
     ("pg_get_triggerdef", 1, 2, Form::Null("text")),
@@ -100,6 +104,8 @@ const GUARDS: &[(&str, usize, usize, Form)] = &[
     ("pg_relation_filenode", 1, 1, Form::Null("oid")),
     ("pg_relation_filepath", 1, 1, Form::Null("text")),
     ("pg_tablespace_location", 1, 1, Form::Null("text")),
+    ("pg_stat_get_numscans", 1, 1, Form::Null("int8")),
+    ("pg_is_wal_replay_paused", 0, 0, Form::Always("bool", "false")),
     // What the caller may do: read what he sees.
     ("pg_relation_is_publishable", 1, 1, Form::Always("bool", "false")),
     ("pg_relation_is_updatable", 2, 2, Form::Always("int4", "0")),
@@ -237,10 +243,11 @@ fn constraintdef(argc: usize, mention: Mention, v: &Visibility<'_>) -> String {
     lookup::bare(text, "FOREIGN KEY \\(.*\\) REFERENCES ", v)
 }
 
-/// An expression of the catalog. Defaults are often a word of a type or a number of a sequence: those are named as the caller's path
+/// An expression of the catalog. Whatever tree it is printed with the names of the relation's columns, and with its own: those of relations that
+/// have no others. Defaults are often a word of a type or a number of a sequence: those are named as the caller's path
 /// finds them.
 fn expression(argc: usize, mention: Mention, v: &Visibility<'_>) -> String {
-    default_names(checked("pg_get_expr", argc, 2, Set::Relations, mention, v), v)
+    default_names(checked("pg_get_expr", argc, 2, Set::Printed, mention, v), v)
 }
 
 /// A default (SQL of type text) whose type or sequence is named as the caller's path finds it.
@@ -329,6 +336,17 @@ fn format_type(_: usize, mention: Mention, v: &Visibility<'_>) -> String {
     )
 }
 
+/// Of a relation that is shown with all its ancestors, under their own names, which the server prints.
+fn partition_ancestors(_: usize, _: Mention, v: &Visibility<'_>) -> String {
+    let rooted: BTreeSet<String> = members(Set::Rooted, v).iter().map(u32::to_string).collect();
+    let known = lookup::relation_spellings(v).only(&rooted).find("($1)::pg_catalog.text");
+    format!("pg_catalog.pg_partition_ancestors({known}::pg_catalog.oid)")
+}
+
+fn no_tree(_: usize, _: Mention, _: &Visibility<'_>) -> String {
+    "pg_catalog.pg_partition_tree(CASE WHEN ($1) IS NULL THEN NULL::pg_catalog.regclass END)".to_owned()
+}
+
 /// A collation outside `pg_catalog` is printed with its schema, and is not told.
 fn collation_for(_: usize, _: Mention, _: &Visibility<'_>) -> String {
     "pg_catalog.substring(pg_catalog.pg_collation_for($1), '^(\"([^\"]|\"\")*\"|[^\".]*)$'::pg_catalog.text)".to_owned()
@@ -387,6 +405,10 @@ fn obj_description(argc: usize, _: Mention, v: &Visibility<'_>) -> String {
     )
 }
 
+/// Privileges as words, one of which is asked for.
+const READER: &str = "SELECT";
+const WRITER: &str = "SELECT|INSERT|UPDATE|DELETE|TRUNCATE";
+
 /// `(role, object…, privilege)` or `(object…, privilege)`: the test of the role, if given, and of one privilege word.
 /// An unknown word is no privilege.
 fn privilege(argc: usize, plain: usize, word: &str, object: &str, v: &Visibility<'_>) -> String {
@@ -405,9 +427,17 @@ fn is_caller(arg: &str, v: &Visibility<'_>) -> String {
     roles.holds(&format!("({arg})::pg_catalog.text"))
 }
 
+/// Everything that is seen may be read, and written where WRITE was given: each relation with the words of its privileges.
 fn table_privilege(argc: usize, _: Mention, v: &Visibility<'_>) -> String {
-    let known = lookup::relation_spellings(v).holds(&format!("(${})::pg_catalog.text", argc - 1));
-    privilege(argc, 2, "SELECT", &known, v)
+    let written = v.scope().relations.iter().filter(|s| s.decision.write).map(|s| s.relation.oid.to_string());
+    let written: BTreeSet<String> = written.collect();
+    let words = |oid: &str| if written.contains(oid) { WRITER } else { READER };
+    let words = lookup::relation_spellings(v).mapped(words).find(&format!("(${})::pg_catalog.text", argc - 1));
+    let pattern = format!(
+        "pg_catalog.textcat(pg_catalog.textcat('(^|,)\\s*('::pg_catalog.text, {words}), ')\\s*(,|$)'::pg_catalog.text)"
+    );
+    let role = if argc > 2 { format!("{} AND ", is_caller("$1", v)) } else { String::new() };
+    format!("COALESCE({role}pg_catalog.textregexeq(pg_catalog.upper(${argc}::pg_catalog.text), {pattern}), false)")
 }
 
 fn column_privilege(argc: usize, _: Mention, v: &Visibility<'_>) -> String {

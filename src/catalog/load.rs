@@ -8,7 +8,7 @@ use super::{
     Cast, Catalog, Column, Constraint, Function, Index, NamedKind, Operator, Relation, RelationKind, Sequence, TypeInfo,
 };
 use crate::types::{Oid, QualifiedName};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use tokio_postgres::{Client, Row};
 
@@ -103,6 +103,25 @@ const PGCRYPTO: &str = "SELECT n.nspname::text FROM pg_extension e \
     JOIN pg_namespace n ON n.oid = p.pronamespace \
     WHERE e.extname = 'pgcrypto' AND p.proname = 'encrypt' AND p.proargtypes = '17 17 25'::oidvector AND p.prorettype = 17";
 
+/// Expressions of the catalog that name something else than the relation itself, its sequences, the types of its columns, and what belongs to the
+/// system or to an extension: defaults (with their relation), checks, indexes, partition keys, and defaults of domains.
+const ALIEN: &str = "SELECT d.objid, coalesce(a.adrelid, 0::oid) FROM pg_depend d \
+    LEFT JOIN pg_attrdef a ON d.classid = 'pg_attrdef'::regclass AND a.oid = d.objid \
+    LEFT JOIN pg_constraint c ON d.classid = 'pg_constraint'::regclass AND c.oid = d.objid \
+    LEFT JOIN pg_index i ON d.classid = 'pg_class'::regclass AND i.indexrelid = d.objid \
+    LEFT JOIN pg_type y ON d.classid = 'pg_type'::regclass AND y.oid = d.objid AND y.typtype = 'd' AND y.typdefaultbin IS NOT NULL \
+    CROSS JOIN LATERAL (SELECT coalesce(a.adrelid, c.conrelid, i.indrelid, 0::oid) AS relation) AS own \
+    WHERE d.refobjid >= 16384 AND d.deptype IN ('n', 'a') \
+    AND (a.oid IS NOT NULL OR c.contype IN ('c', 'x') OR i.indexrelid IS NOT NULL \
+        OR d.classid = 'pg_class'::regclass AND d.objsubid = 0 AND d.refclassid = 'pg_proc'::regclass OR y.oid IS NOT NULL) \
+    AND CASE d.refclassid \
+        WHEN 'pg_class'::regclass THEN d.refobjid <> own.relation AND NOT EXISTS (SELECT FROM pg_depend s WHERE s.classid = 'pg_class'::regclass \
+            AND s.objid = d.refobjid AND s.refclassid = 'pg_class'::regclass AND s.refobjid = own.relation AND s.deptype IN ('a', 'i')) \
+        WHEN 'pg_type'::regclass THEN d.refobjid <> coalesce(y.typbasetype, 0::oid) AND (own.relation <> 0 OR y.oid IS NOT NULL) AND NOT EXISTS (SELECT FROM pg_attribute t JOIN pg_type k ON k.oid = d.refobjid \
+            WHERE t.attrelid = own.relation AND t.atttypid IN (k.oid, k.typarray)) \
+        WHEN 'pg_namespace'::regclass THEN false WHEN 'pg_constraint'::regclass THEN false ELSE true END \
+    AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = d.refclassid AND e.objid = d.refobjid AND e.deptype = 'e')";
+
 impl Catalog {
     /// Takes a snapshot; `version` is left 0 for the holder to set.
     ///
@@ -142,10 +161,11 @@ async fn read(client: &Client, shards: &BTreeSet<String>) -> Result<Catalog, Loa
     read_views(client, &mut relations, &catalog.functions).await?;
     let index_columns = read_indexes(client, &mut relations).await?;
     read_constraints(client, &mut relations, &index_columns).await?;
+    let alien = read_alien(client, &mut relations).await?;
     catalog.open_functions = super::effects::read(client, &mut relations).await?;
     catalog.own_sql = Arc::new(super::effects::read_own_sql(client).await?);
     catalog.relations = relations.into_values().map(|r| (r.name.clone(), Arc::new(r))).collect();
-    read_types(client, &schemas, &mut catalog).await?;
+    read_types(client, &schemas, &alien, &mut catalog).await?;
     catalog.unclassified = catalog.find_unclassified();
     read_operators(client, &mut catalog).await?;
     read_casts(client, &mut catalog).await?;
@@ -306,7 +326,7 @@ async fn read_indexes(
         let computed: bool = row.try_get(4)?;
         let columns = if computed { None } else { column_names(relation, &keys) };
         by_oid.insert(id, columns.clone());
-        relation.indexes.push(Index { oid: id, name: row.try_get(2)?, columns });
+        relation.indexes.push(Index { oid: id, name: row.try_get(2)?, columns, alien: false });
     }
     Ok(by_oid)
 }
@@ -340,6 +360,7 @@ async fn read_constraints(
             oid: oid(&row, 1)?,
             name: row.try_get(2)?,
             kind,
+            alien: false,
             columns,
             references,
             referenced_columns,
@@ -350,7 +371,32 @@ async fn read_constraints(
     Ok(())
 }
 
-async fn read_types(client: &Client, schemas: &HashMap<Oid, String>, catalog: &mut Catalog) -> Result<(), LoadError> {
+/// Marks the expressions of relations that name what not everyone sees; gives their OIDs and those of others.
+async fn read_alien(client: &Client, relations: &mut HashMap<Oid, Relation>) -> Result<HashSet<Oid>, LoadError> {
+    let mut alien = HashSet::new();
+    for row in client.query(ALIEN, &[]).await? {
+        let object = oid(&row, 0)?;
+        alien.insert(object);
+        if let Some(relation) = relations.get_mut(&oid(&row, 1)?)
+            && !relation.alien_defaults.contains(&object)
+        {
+            relation.alien_defaults.push(object);
+        }
+    }
+    for relation in relations.values_mut() {
+        relation.alien_key = alien.contains(&relation.oid);
+        relation.indexes.iter_mut().for_each(|index| index.alien = alien.contains(&index.oid));
+        relation.constraints.iter_mut().for_each(|constraint| constraint.alien = alien.contains(&constraint.oid));
+    }
+    Ok(alien)
+}
+
+async fn read_types(
+    client: &Client,
+    schemas: &HashMap<Oid, String>,
+    alien: &HashSet<Oid>,
+    catalog: &mut Catalog,
+) -> Result<(), LoadError> {
     for row in client.query(TYPES, &[]).await? {
         let Some(schema) = schemas.get(&oid(&row, 1)?) else { continue };
         let info = TypeInfo {
@@ -365,7 +411,14 @@ async fn read_types(client: &Client, schemas: &HashMap<Oid, String>, catalog: &m
             sql: row.try_get(9)?,
             typmod: row.try_get(10)?,
             not_null: row.try_get(11)?,
-            checks: row.try_get::<_, Vec<u32>>(12)?.into_iter().map(Oid).collect(),
+            checks: row
+                .try_get::<_, Vec<u32>>(12)?
+                .into_iter()
+                .map(Oid)
+                .filter(|check| !alien.contains(check))
+                .collect(),
+            checked: row.try_get::<_, Vec<u32>>(12).is_ok_and(|checks| !checks.is_empty()),
+            alien_default: alien.contains(&oid(&row, 0)?),
         };
         catalog.type_names.insert(info.name.clone(), info.oid);
         catalog.types.insert(info.oid, Arc::new(info));

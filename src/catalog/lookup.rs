@@ -33,6 +33,18 @@ impl Map {
     pub(crate) fn add_oid(&mut self, oid: u32) {
         self.add(oid.to_string(), oid.to_string());
     }
+    /// The keys whose texts are among these.
+    pub(crate) fn only(mut self, texts: &BTreeSet<String>) -> Self {
+        self.0.retain(|_, value| value.as_ref().and_then(Value::as_str).is_some_and(|text| texts.contains(text)));
+        self
+    }
+    /// The same keys with what `of` makes of their texts.
+    pub(crate) fn mapped(mut self, of: impl Fn(&str) -> &'static str) -> Self {
+        for value in self.0.values_mut() {
+            *value = value.as_ref().and_then(Value::as_str).map(|text| of(text).into());
+        }
+        self
+    }
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -91,10 +103,10 @@ pub(crate) enum Set {
     Relations,
     /// Of those, the ones with no hidden column.
     WholeRelations,
-    /// Of those, the ones all of whose ancestors are visible.
+    /// Of those, the ones under their own names.
+    Printed,
+    /// Visible relations under their own names, all of whose ancestors are, too.
     Rooted,
-    /// Visible relations under their own names, all of whose partitions and children are, too.
-    Trees,
     /// Visible indexes and the system's.
     Indexes,
     /// Visible constraints and the system's.
@@ -115,33 +127,19 @@ pub(crate) fn members(set: Set, v: &Visibility<'_>) -> Vec<u32> {
     let mut map = vec![0];
     let scope = v.scope();
     match set {
-        Set::Relations | Set::WholeRelations => {
+        Set::Relations | Set::WholeRelations | Set::Printed => {
             v.system_relations().for_each(|r| map.push(r.oid.0));
-            let shown = scope.relations.iter().filter(|s| set == Set::Relations || s.whole());
+            let shown = scope.relations.iter().filter(|s| match set {
+                Set::Relations => true,
+                Set::Printed => s.whole() && s.is_stored() && !s.is_renamed(),
+                _ => s.whole() && !s.relation.alien_key,
+            });
             shown.for_each(|s| map.push(s.relation.oid.0));
         }
         Set::Rooted => {
-            let rooted = scope.relations.iter().filter(|s| has_visible_ancestors(&s.relation, v, 0));
+            let named = scope.relations.iter().filter(|s| s.is_stored() && !s.is_renamed());
+            let rooted = named.filter(|s| has_visible_ancestors(&s.relation, v, 0));
             rooted.for_each(|s| map.push(s.relation.oid.0));
-        }
-        Set::Trees => {
-            // Whatever is hidden or renamed takes its ancestors with it.
-            let mut broken: Vec<Oid> = v
-                .catalog
-                .relations
-                .values()
-                .filter(|r| !r.parents.is_empty() && v.seen(r.oid).is_none_or(|s| s.is_renamed()))
-                .flat_map(|r| r.parents.iter().copied())
-                .collect();
-            let mut taken = BTreeSet::new();
-            while let Some(oid) = broken.pop() {
-                if taken.insert(oid) {
-                    broken.extend(v.catalog.relation_of(oid).into_iter().flat_map(|r| r.parents.iter().copied()));
-                }
-            }
-            let whole =
-                scope.relations.iter().filter(|s| !s.is_renamed() && s.is_stored() && !taken.contains(&s.relation.oid));
-            whole.for_each(|s| map.push(s.relation.oid.0));
         }
         Set::Indexes => {
             v.system_relations().flat_map(|r| &r.indexes).for_each(|i| map.push(i.oid.0));
@@ -166,7 +164,10 @@ pub(crate) fn plain<'s>(v: &'s Visibility<'_>) -> impl Iterator<Item = u32> + 's
 /// Inheritance has no cycles; the depth is bounded all the same.
 fn has_visible_ancestors(relation: &Relation, v: &Visibility<'_>, depth: usize) -> bool {
     depth < 100
-        && relation.parents.iter().all(|p| v.seen(*p).is_some_and(|s| has_visible_ancestors(&s.relation, v, depth + 1)))
+        && relation
+            .parents
+            .iter()
+            .all(|p| v.seen(*p).is_some_and(|s| !s.is_renamed() && has_visible_ancestors(&s.relation, v, depth + 1)))
 }
 
 /// Types whose names as the server prints them may be seen.
@@ -212,8 +213,7 @@ pub(crate) fn relation_spellings(v: &Visibility<'_>) -> Map {
 /// The same of relations of which nothing is hidden, and their indexes by their OIDs.
 pub(crate) fn plain_spellings(v: &Visibility<'_>) -> Map {
     let plain: BTreeSet<String> = plain(v).map(|oid| oid.to_string()).collect();
-    let mut map = relation_spellings(v);
-    map.0.retain(|_, oid| oid.as_ref().and_then(Value::as_str).is_some_and(|oid| plain.contains(oid)));
+    let mut map = relation_spellings(v).only(&plain);
     plain.iter().for_each(|oid| map.add(oid.clone(), oid.clone()));
     map
 }

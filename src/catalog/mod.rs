@@ -185,6 +185,10 @@ pub struct Relation {
     pub before_triggers: bool,
     /// Stored generated columns, and the columns that each is computed from.
     pub generated_from: std::collections::BTreeMap<String, std::collections::BTreeSet<String>>,
+    /// `pg_attrdef` rows of defaults that name what not everyone sees: functions, other relations, types.
+    pub alien_defaults: Vec<Oid>,
+    /// Its partition key does.
+    pub alien_key: bool,
     /// Whether it runs code that finds the session's temporary tables by unqualified names.
     pub open: effects::Open,
 }
@@ -228,6 +232,8 @@ pub struct Index {
     pub name: String,
     /// Columns, included ones too; `None` when the index has an expression or a predicate.
     pub columns: Option<Vec<String>>,
+    /// Its expression or predicate names what not everyone sees.
+    pub alien: bool,
 }
 
 /// A constraint, for the virtual catalog.
@@ -239,6 +245,8 @@ pub struct Constraint {
     pub name: String,
     /// `contype`: c check, f foreign key, n not null, p primary key, u unique, t trigger, x exclusion.
     pub kind: char,
+    /// It names what not everyone sees: a function, a relation, a type.
+    pub alien: bool,
     /// Columns of this relation it names; `None` when it holds an expression (CHECK).
     pub columns: Option<Vec<String>>,
     /// Referenced relation (foreign key), 0 for none.
@@ -270,10 +278,14 @@ pub struct TypeInfo {
     pub base: Oid,
     /// Modifier a domain puts on its base type, else -1.
     pub typmod: i32,
+    /// Its default names what not everyone sees.
+    pub alien_default: bool,
     /// A domain that takes no NULL.
     pub not_null: bool,
-    /// `pg_constraint` rows of a domain's own checks.
+    /// `pg_constraint` rows of a domain's own checks that name nothing but what everyone sees.
     pub checks: Vec<Oid>,
+    /// A domain has checks, these or others.
+    pub checked: bool,
     /// Relation of a composite type, else 0.
     pub relation: Oid,
     /// SQL text that names the type, schema-qualified outside `pg_catalog` (`format_type(oid, NULL)` with an empty path).
@@ -283,7 +295,7 @@ pub struct TypeInfo {
 impl TypeInfo {
     /// A domain with a constraint of its own, so that a cast to it may raise.
     pub fn is_constrained(&self) -> bool {
-        self.not_null || !self.checks.is_empty()
+        self.not_null || self.checked
     }
 }
 

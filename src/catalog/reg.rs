@@ -73,7 +73,7 @@ pub fn array_guard(type_name: &str, v: &Visibility<'_>) -> Option<String> {
     Some(format!(
         "(SELECT CASE WHEN g.a IS NOT NULL THEN ARRAY(SELECT ({element})::pg_catalog.text \
          FROM pg_catalog.unnest(g.a) WITH ORDINALITY AS e(v, n) ORDER BY e.n) END \
-         FROM (SELECT ($1)::pg_catalog.text[] AS a OFFSET 0) AS g)"
+         FROM (SELECT ($1)::pg_catalog.text[] AS a OFFSET 0) AS g)::pg_catalog.text[]"
     ))
 }
 
@@ -418,8 +418,8 @@ mod tests {
     fn check(test: impl FnOnce(&Visibility<'_>)) {
         let mut a = relation(20000, "public", "a", &["x", "y"]);
         a.indexes = vec![
-            Index { oid: Oid(20005), name: "a_x".into(), columns: Some(vec!["x".into()]) },
-            Index { oid: Oid(20006), name: "a_y".into(), columns: Some(vec!["y".into()]) },
+            Index { oid: Oid(20005), name: "a_x".into(), columns: Some(vec!["x".into()]), alien: false },
+            Index { oid: Oid(20006), name: "a_y".into(), columns: Some(vec!["y".into()]), alien: false },
         ];
         let odd = relation(20030, "public", "Odd \"Name\"", &["x"]);
         let hidden = relation(20020, "public", "hidden", &["x"]);

@@ -292,7 +292,12 @@ fn relation(table: &Value, schema: &str) -> Option<Relation> {
     }
     // All of a session's own table is shown to it: which columns an index or a constraint names does not matter.
     for index in list(table, "indexes")? {
-        relation.indexes.push(Index { oid: oid(index, "oid")?, name: text(index, "name")?, columns: None });
+        relation.indexes.push(Index {
+            oid: oid(index, "oid")?,
+            name: text(index, "name")?,
+            columns: None,
+            alien: false,
+        });
     }
     for constraint in list(table, "constraints")? {
         relation.constraints.push(Constraint {

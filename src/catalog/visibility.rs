@@ -103,9 +103,10 @@ impl Seen {
     }
     /// Indexes that say nothing of hidden columns.
     pub(crate) fn indexes(&self) -> impl Iterator<Item = &Index> {
-        self.relation.indexes.iter().filter(|i| match &i.columns {
+        self.relation.indexes.iter().filter(|i| !i.alien).filter(|i| match &i.columns {
             Some(columns) => self.whole() || columns.iter().all(|c| self.has(c)),
-            None => self.whole(),
+            // An expression may name the relation itself (a whole row).
+            None => self.whole() && !self.is_renamed(),
         })
     }
 }
@@ -256,11 +257,12 @@ impl<'a> Visibility<'a> {
         seen.relation.constraints.iter().filter(move |c| {
             let own = match &c.columns {
                 Some(columns) => seen.whole() || columns.iter().all(|name| seen.has(name)),
-                None => seen.whole() && c.kind == 'c',
+                // An expression may name the relation itself (a whole row).
+                None => seen.whole() && c.kind == 'c' && !seen.is_renamed(),
             };
             // The server makes the names of these, from the relation's name in the warehouse (PostgreSQL 18).
             let told = c.kind != 'n' || seen.decision.logical.name == seen.decision.remote.name;
-            own && told && (c.kind != 'f' || self.references_visible(c))
+            own && told && !c.alien && (c.kind != 'f' || self.references_visible(c))
         })
     }
 
@@ -458,6 +460,8 @@ pub(crate) mod tests {
             typmod: -1,
             not_null: false,
             checks: Vec::new(),
+            checked: false,
+            alien_default: false,
             sql: name.to_owned(),
         };
         catalog.type_names.insert(info.name.clone(), info.oid);
@@ -546,9 +550,9 @@ pub(crate) mod tests {
     fn constraints_and_indexes_need_all_their_columns() {
         let mut parent = relation(20000, "public", "p", &["id", "s"]);
         parent.indexes = vec![
-            Index { oid: Oid(1), name: "i1".into(), columns: Some(vec!["id".into()]) },
-            Index { oid: Oid(2), name: "i2".into(), columns: Some(vec!["id".into(), "s".into()]) },
-            Index { oid: Oid(3), name: "i3".into(), columns: None },
+            Index { oid: Oid(1), name: "i1".into(), columns: Some(vec!["id".into()]), alien: false },
+            Index { oid: Oid(2), name: "i2".into(), columns: Some(vec!["id".into(), "s".into()]), alien: false },
+            Index { oid: Oid(3), name: "i3".into(), columns: None, alien: false },
         ];
         let fk = |oid, column: &str, kind| Constraint {
             oid: Oid(oid),

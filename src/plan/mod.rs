@@ -117,6 +117,8 @@ pub struct Plan {
     pub writing: Option<Arc<Writing>>,
     /// `World::version` decided under.
     pub world_version: u64,
+    /// Names a column that is nowhere to be found, so that the warehouse refuses it.
+    pub lacks_column: bool,
     /// The decision holds until this instant (exclusive).
     pub valid_until: Option<SystemTime>,
 }

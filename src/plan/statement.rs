@@ -241,6 +241,7 @@ impl Kind<'_> {
             gives: None,
             writing: self.writing(resolved),
             world_version: self.inputs.world.version,
+            lacks_column: resolved.lacks_column,
             valid_until: self.sight.looked_at().chain(decisions.iter().copied()).filter_map(|d| d.valid_until).min(),
         })
     }
@@ -281,6 +282,7 @@ impl Kind<'_> {
             instead: None,
             sources: Vec::new(),
             world_version: self.inputs.world.version,
+            lacks_column: false,
             valid_until: None,
         }
     }

@@ -27,6 +27,8 @@ fn type_info(oid: Oid, schema: &str, name: &str, kind: char, category: char, ele
         typmod: -1,
         not_null: false,
         checks: Vec::new(),
+        checked: false,
+        alien_default: false,
         relation: NONE,
         sql,
     }

@@ -39,7 +39,8 @@ pub const FAR: &str = "a server behind the warehouse does not answer";
 
 /// Whether an error in the middle of a session is about another server (manual, Appendix A: connection exceptions, foreign data).
 fn of_another_server(code: &str) -> bool {
-    code.starts_with("08") || code.starts_with("HV")
+    // 08P01 is about the caller's own messages.
+    (code.starts_with("08") && code != "08P01") || code.starts_with("HV")
 }
 
 /// Whether an error of the warehouse is about names that the proxy itself wrote: a relation that is not there, a column under our own
@@ -214,6 +215,7 @@ mod tests {
             gives: None,
             writing: None,
             world_version: 1,
+            lacks_column: false,
             valid_until: None,
         }
     }

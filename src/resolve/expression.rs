@@ -348,7 +348,10 @@ impl Resolver<'_, '_> {
                 Facts { masked: facts.masked || shown, ..facts }
             }
             Found::Unknown => opaque(self, scope.all_uses()),
-            Found::Nothing => opaque(self, scope.all_uses()),
+            Found::Nothing => {
+                self.resolved.lacks_column = true;
+                opaque(self, scope.all_uses())
+            }
         })
     }
 

@@ -56,6 +56,8 @@ pub struct Resolved {
     pub temporaries: BTreeSet<i32>,
     /// Column references that named a schema, by location: the reference without it.
     pub columns: BTreeMap<i32, Vec<String>>,
+    /// Names a column that is nowhere to be found: the warehouse will say so.
+    pub lacks_column: bool,
     /// Calls and casts that are replaced, by location.
     pub calls: BTreeMap<i32, Replacement>,
     /// Calls of functions outside `pg_catalog`, by location: each of them is vouched for.

@@ -80,6 +80,7 @@ impl Surroundings for Fake {
                 gives: None,
                 writing: None,
                 world_version: 1,
+                lacks_column: false,
                 valid_until: None,
             });
             progress.admit(&plan)?;

@@ -44,7 +44,9 @@ impl<A: Surroundings> Deciding<A> {
             return Err(Refusal::internal("not settled"));
         }
         let held = self.statements.get(name).is_some_and(|slot| slot.batch != self.batch);
-        if !held || self.status == TransactionStatus::Failed {
+        // What the warehouse would refuse is not sent to it ahead of the caller's own message: nobody waits for that answer.
+        let lacks = again.plan.as_ref().is_some_and(|plan| plan.lacks_column);
+        if !held || lacks || self.status == TransactionStatus::Failed {
             return Err(changed(name));
         }
         match self.renewals.get(name) {

@@ -47,7 +47,13 @@ async fn every_set_holds_what_is_seen_and_nothing_else() {
             "attnum > 0 AND attrelid IN (SELECT oid FROM pg_class WHERE relkind = 'r')",
             &column,
         ),
-        ("pg_catalog.pg_attrdef", "adrelid, adnum", "true", &seen("adrelid")),
+        // Where a column is hidden, none is told.
+        (
+            "pg_catalog.pg_attrdef",
+            "adrelid, adnum",
+            "adrelid NOT IN (SELECT attrelid FROM pg_attribute WHERE attname = 'zz_secret')",
+            &seen("adrelid"),
+        ),
         ("pg_catalog.pg_index", "indexrelid, indkey", "indisprimary", &index),
         ("pg_catalog.pg_constraint", "oid, conname", "true", &constraint),
         ("pg_catalog.pg_description", "objoid, objsubid, description", "classoid = 1259", &comment),

@@ -143,6 +143,29 @@ async fn catalogs() {
     );
 }
 
+/// A partition whose parent and siblings are not there for him is a table like others.
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_of_what_is_hidden() {
+    let both = with(|stage, user| {
+        stage.sources(&[("sale_2024", "{}"), ("sale_rest", "{}")]).policy(ANYONE).raw_user(&format!("{{{user}}}"))
+    })
+    .await;
+    let one = |sql: &str| both.found(sql);
+    assert_eq!(one("SELECT DISTINCT relispartition, relhassubclass FROM pg_class WHERE oid >= 16384"), set(&["f.f"]));
+    assert_eq!(
+        one("SELECT DISTINCT attinhcount, attislocal FROM pg_attribute WHERE attrelid >= 16384 AND attnum > 0"),
+        set(&["0.t"])
+    );
+    assert_eq!(
+        one("SELECT DISTINCT coninhcount, conislocal, conparentid FROM pg_constraint WHERE conrelid >= 16384"),
+        set(&["0.t.0"])
+    );
+    assert_eq!(one("SELECT count(*) FROM pg_inherits"), set(&["0"]));
+    let told =
+        "SELECT pg_get_expr(relpartbound, oid), pg_get_partition_constraintdef(oid) FROM pg_class WHERE relname = ";
+    assert_eq!(one(&format!("{told} 'sale_rest'")), set(&["DEFAULT."]));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn information_schema() {
     let both = restricted().await;
@@ -244,4 +267,78 @@ async fn drivers() {
     let said = both.asked_at(port, jdbc::java, &[("ONLY", "columns")]);
     let found: BTreeSet<String> = said.iter().filter(|line| *line != "done").cloned().collect();
     assert_eq!(found, columns());
+}
+
+/// What of visible tables names or counts something else: functions of another schema, hidden partitions, renamed tables, hidden columns.
+const TELLTALES: &str = "
+    CREATE SCHEMA vault; CREATE FUNCTION vault.zz_secret(int) RETURNS boolean IMMUTABLE LANGUAGE sql AS 'SELECT $1 > 0';
+    CREATE TABLE vault.zz_table (id int); CREATE SEQUENCE vault.zz_sequence; CREATE TYPE vault.zz_mood AS ENUM ('zz_a');
+    CREATE DOMAIN seen AS int DEFAULT 'vault.zz_table'::regclass::oid::int CHECK (vault.zz_secret(VALUE)) CHECK (VALUE < 1000);
+    CREATE TABLE odd (id int CHECK (vault.zz_secret(id)), plain int DEFAULT 5 CHECK (plain > 0),
+        told int DEFAULT nextval('vault.zz_sequence'), named text DEFAULT 'zz_a'::vault.zz_mood::text, own serial, domained seen);
+    CREATE INDEX odd_secret ON odd ((vault.zz_secret(id))); CREATE INDEX odd_plain ON odd ((plain + 1));
+    CREATE TABLE zz_remote (id int, CHECK (zz_remote.* IS NOT NULL)); CREATE INDEX remote_row ON zz_remote ((zz_remote IS NULL));
+    CREATE TABLE parted (k int) PARTITION BY RANGE (k); CREATE TABLE part_a PARTITION OF parted FOR VALUES FROM (1) TO (2);
+    CREATE TABLE zz_part PARTITION OF parted FOR VALUES FROM (2) TO (3);
+    CREATE TABLE half (a int DEFAULT 1, zz_hidden_with_a_long_name int, b int DEFAULT 2); CREATE INDEX zz_index ON half (zz_hidden_with_a_long_name);
+    GRANT USAGE ON SCHEMA vault TO PUBLIC; GRANT SELECT ON ALL TABLES IN SCHEMA public TO PUBLIC;";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn definitions() {
+    let stage = crate::support::Stage::new().await.sql(TELLTALES).await;
+    let proxy = stage
+        .sources(&[("odd", "{}"), ("parted", "{}"), ("part_a", "{}")])
+        .source("table: zz_remote\nschema: public\nnaming: {datasource: shown, schema: public, table: shown}")
+        .source("table: half\nschema: public\ncolumns: [{name: a}, {name: b}]")
+        .policy(ANYONE)
+        .user("ana", &[], &[])
+        .start()
+        .await;
+    let ask = |sql: &str| {
+        let said = proxy.psql("ana", &["-At", "-F", ".", "-c", sql]);
+        assert!(said.ok, "{sql}: {}", said.err);
+        assert!(!said.out.contains("zz_") && !said.out.contains("vault"), "{sql}: {}", said.out);
+        said.out.lines().map(str::to_owned).collect::<BTreeSet<_>>()
+    };
+    for everything in [
+        "\\d+ public.*",
+        "\\dD+",
+        "\\di+",
+        "SELECT *, pg_get_constraintdef(oid) FROM pg_constraint WHERE oid >= 16384",
+        "SELECT *, pg_get_indexdef(indexrelid), pg_get_expr(indexprs, indrelid) FROM pg_index WHERE indrelid >= 16384",
+        "SELECT *, pg_get_expr(adbin, adrelid) FROM pg_attrdef",
+        "SELECT * FROM pg_type WHERE oid >= 16384",
+        "SELECT * FROM information_schema.columns WHERE table_schema = 'public'",
+        "SELECT * FROM information_schema.domains WHERE domain_schema = 'public'",
+        "SELECT pg_get_constraintdef(n::oid), pg_get_indexdef(n::oid), pg_get_partkeydef(n::oid) FROM generate_series(16384, 17500) n",
+        "SELECT pg_partition_ancestors(oid), pg_get_partition_constraintdef(oid) FROM pg_class WHERE oid >= 16384",
+    ] {
+        ask(everything);
+    }
+    assert_eq!(ask("SELECT indexrelid::regclass FROM pg_index WHERE indrelid = 'odd'::regclass"), set(&["odd_plain"]));
+    assert_eq!(
+        ask("SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef WHERE adrelid = 'odd'::regclass"),
+        set(&["5", "nextval('odd_own_seq'::regclass)"])
+    );
+    assert_eq!(
+        ask("SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 'odd'::regclass"),
+        set(&["CHECK ((plain > 0))"])
+    );
+    assert_eq!(
+        ask("SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE contypid = 'seen'::regtype"),
+        set(&["CHECK ((VALUE < 1000))"])
+    );
+    // A tree printed with another relation's names.
+    let trees =
+        "SELECT conbin::text IS NOT NULL, pg_get_expr(conbin, o), pg_get_expr(conbin, o, true) FROM pg_constraint";
+    for other in ["half", "shown"] {
+        ask(&trees.replace("conbin, o", &format!("conbin, '{other}'::regclass")));
+    }
+    // Where a column is hidden, expressions would tell how long its definition is.
+    assert_eq!(ask("SELECT count(*) FROM pg_attrdef WHERE adrelid = 'half'::regclass"), set(&["0"]));
+    assert_eq!(ask("SELECT hasindexes FROM pg_tables WHERE tablename = 'half'"), set(&["f"]));
+    // Whether there are hidden partitions.
+    assert_eq!(ask("SELECT count(*) FROM pg_partition_tree('parted')"), set(&["0"]));
+    assert_eq!(ask("SELECT count(*) FROM pg_inherits"), set(&["1"]));
+    assert_eq!(ask("SELECT * FROM pg_partition_ancestors('part_a')"), set(&["public.part_a", "public.parted"]));
 }

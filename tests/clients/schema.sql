@@ -16,6 +16,7 @@ CREATE TABLE sale (id bigint, sold date NOT NULL, customer_id int REFERENCES cus
     PARTITION BY RANGE (sold);
 CREATE TABLE sale_2024 PARTITION OF sale FOR VALUES FROM ('2024-01-01') TO ('2025-01-01');
 CREATE TABLE sale_2025 PARTITION OF sale FOR VALUES FROM ('2025-01-01') TO ('2026-01-01');
+CREATE TABLE sale_rest PARTITION OF sale DEFAULT;
 CREATE VIEW rich AS SELECT id, name, balance FROM customer WHERE balance > 1000;
 CREATE MATERIALIZED VIEW totals AS SELECT region_id, count(*) AS customers, sum(balance) AS balance FROM customer GROUP BY region_id;
 CREATE TABLE hidden (id int PRIMARY KEY, word text, customer_id int REFERENCES customer);

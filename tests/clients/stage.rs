@@ -5,7 +5,8 @@ use sqlveil::identity::scram::Verifier;
 use std::process::{Command, Stdio};
 
 /// The relations that are registered, all of them.
-const SOURCES: [&str; 8] = ["region", "customer", "sale", "sale_2024", "sale_2025", "rich", "totals", "hidden"];
+const SOURCES: [&str; 9] =
+    ["region", "customer", "sale", "sale_2024", "sale_2025", "sale_rest", "rich", "totals", "hidden"];
 
 /// A warehouse and a proxy before it.
 pub struct Both {

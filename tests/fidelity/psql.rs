@@ -56,6 +56,10 @@ enum But {
     Owner,
     /// Sizes of the system's relations, of views and of partitioned indexes are not told: in lines that begin with this.
     Sizes(&'static str),
+    /// What a partition's bounds come to is not shown: of a default one it is what the others hold.
+    Bounds,
+    /// A default that names the sequence of another table is not shown.
+    Inherited,
     /// What others may do is not shown.
     Rights,
     /// Definitions of views may name what is hidden.
@@ -68,7 +72,7 @@ enum But {
     Otherwise(&'static str),
 }
 
-use But::{Definitions, Lacks, Otherwise, Owner, Rights, Sizes, Storage};
+use But::{Bounds, Definitions, Inherited, Lacks, Otherwise, Owner, Rights, Sizes, Storage};
 
 const SEQUENCES: &str = "sequences cannot be registered";
 const OWN_ROLES: &str = "one sees oneself and `warehouse`";
@@ -90,10 +94,10 @@ const COMMANDS: &[(&str, &[But])] = &[
     ("\\d measure", &[]),
     ("\\d+ measure", &[]),
     ("\\d measure_2023", &[]),
-    ("\\d+ measure_2024", &[]),
+    ("\\d+ measure_2024", &[Bounds]),
     ("\\d thing", &[]),
     ("\\d+ thing", &[]),
-    ("\\d bike", &[]),
+    ("\\d bike", &[Inherited]),
     ("\\d fast", &[]),
     ("\\d+ fast", &[Storage]),
     ("\\d paid", &[]),
@@ -224,7 +228,7 @@ const COMMANDS: &[(&str, &[But])] = &[
     ("\\deu", &[]),
     ("\\deu+", &[]),
     ("\\dP", &[Owner]),
-    ("\\dP+", &[Sizes("public\\|.*partitioned index"), Owner]),
+    ("\\dP+", &[Sizes("public"), Owner]),
     ("\\dPn", &[Owner]),
     ("\\dPt", &[Owner]),
     ("\\dPi", &[Owner]),
@@ -287,6 +291,8 @@ fn changed(direct: &str, buts: &[But], superuser: &str) -> String {
                     .join("\n")
             }
             Sizes(begin) => replace(&text, &format!(r"(?m)^({begin}.*)\|\d+ (bytes|kB|MB)\|"), "$1||"),
+            Bounds => replace(&text, r"Partition constraint: .*", "No partition constraint"),
+            Inherited => text.replace("nextval('thing_id_seq'::regclass)", ""),
             Rights => replace(&text, r"\b[a-z_0-9]*=[a-zA-Z*]*/[a-z_0-9]+(\n[a-z_0-9]*=[a-zA-Z*]*/[a-z_0-9]+)*", ""),
             Definitions => replace(&text, r"(?s)View definition:\n.*?;\n", "View definition:\n\n"),
             Storage => {

@@ -159,12 +159,14 @@ fn pairs(v: &Visibility<'_>, relation: &str, number: &str, of: impl Fn(&Seen, &C
     oids::pair(&col(relation), &col(number), &pairs, v.catalog.server_version)
 }
 
-/// Default expressions of visible columns; the expression of a generated column names others, so all must be visible.
+/// Default expressions of relations whose every column is visible.
 fn default_columns(v: &Visibility<'_>) -> String {
-    // The default of a relation known by another name may say its own: nextval('remote.sequence').
-    let partial = pairs(v, "adrelid", "adnum", |s, c| !s.is_renamed() && !c.generated);
-    let shown = v.scope().relations.iter().filter(|s| s.whole() && !s.is_renamed()).map(|s| s.relation.oid.0);
-    or(vec![any("adrelid", shown, v), partial])
+    // The default of a relation known by another name may say its own: nextval('remote.sequence'). Every expression tells where it stood in
+    // CREATE TABLE, and so how long the names of columns before it are.
+    let shown = || v.scope().relations.iter().filter(|s| s.whole() && !s.is_renamed());
+    let alien: Vec<u32> = shown().flat_map(|s| s.relation.alien_defaults.iter().map(|oid| oid.0)).collect();
+    let known = any("adrelid", shown().map(|s| s.relation.oid.0), v);
+    if alien.is_empty() { known } else { format!("{known} AND NOT ({})", any("oid", alien, v)) }
 }
 
 /// `pg_class` OIDs of schemas, as text, for relations shown in another schema than their own.
@@ -198,7 +200,7 @@ fn pg_class(v: &Visibility<'_>) -> View {
     let unindexed = any("oid", partial().filter(|s| s.indexes().next().is_none()).map(|s| s.relation.oid.0), v);
     let plain = any("oid", lookup::plain(v), v);
     let when_plain = |column, or| Shown::Expression(format!("CASE WHEN {plain} THEN {} ELSE {or} END", col(column)));
-    View::rows(or(vec![sound, any("oid", visible, v)]))
+    let view = View::rows(or(vec![sound, any("oid", visible, v)]))
         .replace("relname", &names, &key("oid"))
         .replace("relnamespace", &schemas, &key("oid"))
         .replace("relnatts", &counts, &key("oid"))
@@ -218,7 +220,24 @@ fn pg_class(v: &Visibility<'_>) -> View {
         // Bounds are values of the partition's rows.
         .mask("relpartbound", when_plain("relpartbound", "NULL"))
         .null(&["reloptions"])
-        .and(extra::pg_class(v))
+        .and(extra::pg_class(v));
+    without_ancestors(view, v, "oid", &[("relispartition", "false")])
+}
+
+/// Visible relations with an ancestor that is not: that they have one is not told.
+fn orphans<'s>(v: &'s Visibility<'_>) -> impl Iterator<Item = &'s Seen> + 's {
+    v.scope().relations.iter().filter(|s| s.relation.parents.iter().any(|parent| v.seen(*parent).is_none()))
+}
+
+/// Columns that tell of ancestors have other values where these are not told.
+fn without_ancestors(view: View, v: &Visibility<'_>, relation: &str, columns: &[(&'static str, &str)]) -> View {
+    if orphans(v).next().is_none() {
+        return view;
+    }
+    let orphan = any(relation, orphans(v).flat_map(|s| s.indexes().map(|i| i.oid.0).chain([s.relation.oid.0])), v);
+    columns.iter().fold(view, |view, (column, otherwise)| {
+        view.mask(column, Shown::Expression(format!("CASE WHEN {orphan} THEN {otherwise} ELSE {} END", col(column))))
+    })
 }
 
 /// Visible relations that a visible one inherits from or is a partition of.
@@ -243,18 +262,20 @@ fn pg_attribute(v: &Visibility<'_>) -> View {
     let whole_rows = or(vec![system("attrelid"), any("attrelid", whole_rows, v)]);
     let columns = pairs(v, "attrelid", "attnum", |_, _| true);
     let alive = format!("NOT {}", col("attisdropped"));
-    View::rows(format!("{} AND {alive} AND ({})", real("attnum"), or(vec![whole_rows, columns])))
+    let view = View::rows(format!("{} AND {alive} AND ({})", real("attnum"), or(vec![whole_rows, columns])))
         // A value of the table's own rows; options and access.
         .null(&["attmissingval", "attoptions", "attfdwoptions"])
         .constant(&["atthasmissing"], "false")
-        .and(extra::pg_attribute(v))
+        .and(extra::pg_attribute(v));
+    without_ancestors(view, v, "attrelid", &[("attinhcount", "0"), ("attislocal", "true")])
 }
 
 fn pg_constraint(v: &Visibility<'_>) -> View {
     let oids = v.scope().relations.iter().flat_map(|s| v.constraints(s)).map(|c| c.oid.0);
     let schemas = moved(v, |s| v.constraints(s).map(|c| c.oid).collect());
     let oids = oids.chain(v.domain_checks().map(|oid| oid.0));
-    View::rows(or(vec![system("oid"), any("oid", oids, v)])).replace("connamespace", &schemas, &key("oid"))
+    let view = View::rows(or(vec![system("oid"), any("oid", oids, v)])).replace("connamespace", &schemas, &key("oid"));
+    without_ancestors(view, v, "conrelid", &[("coninhcount", "0"), ("conislocal", "true"), ("conparentid", "0")])
 }
 
 fn pg_type(v: &Visibility<'_>) -> View {
@@ -273,9 +294,16 @@ fn pg_type(v: &Visibility<'_>) -> View {
         vec![row, array]
     });
     let sound = format!("{} AND {} <> {PG_TOAST}::pg_catalog.oid", system("oid"), col("typnamespace"));
-    View::rows(or(vec![sound, any("oid", v.scope().types.iter().copied(), v)]))
+    let alien: Vec<u32> = v.types().filter(|t| t.alien_default).map(|t| t.oid.0).collect();
+    let view = View::rows(or(vec![sound, any("oid", v.scope().types.iter().copied(), v)]))
         .replace("typname", &names, &key("oid"))
-        .replace("typnamespace", &schemas, &key("oid"))
+        .replace("typnamespace", &schemas, &key("oid"));
+    if alien.is_empty() {
+        return view;
+    }
+    let alien = any("oid", alien, v);
+    let unless = |column| Shown::Expression(format!("CASE WHEN NOT {alien} THEN {} END", col(column)));
+    view.mask("typdefault", unless("typdefault")).mask("typdefaultbin", unless("typdefaultbin"))
 }
 
 fn pg_namespace(v: &Visibility<'_>) -> View {
@@ -428,9 +456,11 @@ fn named(view: View, column: &'static str, v: &Visibility<'_>) -> View {
 
 fn pg_tables(v: &Visibility<'_>) -> View {
     let kinds = |s: &Seen| matches!(s.relation.kind, RelationKind::Table | RelationKind::Partitioned);
+    let indexed = rows_by_name(v, "tablename", |s| s.indexes().next().is_some());
     named(View::rows(rows_by_name(v, "tablename", kinds)), "tablename", v)
         .null(&["tablespace"])
         .constant(&["hasrules", "hastriggers", "rowsecurity"], "false")
+        .mask("hasindexes", Shown::Expression(format!("{} AND ({indexed})", col("hasindexes"))))
 }
 
 /// Indexes by schema and name, which together are unique.

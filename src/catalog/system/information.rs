@@ -9,7 +9,7 @@ use crate::catalog::guard;
 use crate::catalog::lookup::{Map, name_array};
 use crate::catalog::oids;
 use crate::catalog::visibility::{OWNER_NAME, Seen, Visibility};
-use crate::catalog::{Constraint, RelationKind};
+use crate::catalog::{Constraint, RelationKind, TypeInfo};
 use crate::types::quote_literal;
 use std::collections::BTreeMap;
 
@@ -28,7 +28,7 @@ pub(super) fn view(name: &str, v: &Visibility<'_>) -> View {
         "schemata" => schemata(v),
         "tables" => renamed(View::rows(tables(v, |_| true)), "table_schema", "table_name", v)
             .mask("table_type", Shown::Expression(table_type()))
-            .constant(&["is_insertable_into"], "NO")
+            .mask("is_insertable_into", writable(v, "is_insertable_into"))
             .and(extra::tables(v)),
         "columns" => of_system(
             renamed(View::rows(columns(v)), "table_schema", "table_name", v),
@@ -37,7 +37,7 @@ pub(super) fn view(name: &str, v: &Visibility<'_>) -> View {
         )
         .mask("column_default", column_default(v))
         .mask("generation_expression", Shown::Expression(when(&expressions(v), "generation_expression")))
-        .constant(&["is_updatable"], "NO")
+        .mask("is_updatable", writable(v, "is_updatable"))
         .and(extra::columns(v)),
         "views" => {
             renamed(View::rows(tables(v, |s| s.relation.kind == RelationKind::View)), "table_schema", "table_name", v)
@@ -61,7 +61,11 @@ pub(super) fn view(name: &str, v: &Visibility<'_>) -> View {
             let rows = format!("({}) AND ({})", unambiguous(v, |_| true), columns(v));
             constraint_schema(renamed(View::rows(rows), "table_schema", "table_name", v), v)
         }
-        "domains" => of_system(View::rows(domains(v)), ["collation_catalog", "collation_schema", "collation_name"], v),
+        "domains" => of_system(
+            View::rows(domains(v)).mask("domain_default", domain_default(v)),
+            ["collation_catalog", "collation_schema", "collation_name"],
+            v,
+        ),
         "domain_constraints" => View::rows(domains(v)),
         // The elements of arrays in columns; those of other types than the system's are not told apart.
         "element_types" => {
@@ -134,6 +138,15 @@ fn tables_by(schema: &str, table: &str, v: &Visibility<'_>, of: impl Fn(&Seen) -
     or(parts)
 }
 
+/// Whether something can be written, as the server says, where WRITE was given; `NO` elsewhere.
+fn writable(v: &Visibility<'_>, column: &str) -> Shown {
+    let mut parts = vec!["false".to_owned()];
+    for (schema, names) in by_schema(v, |s| s.decision.write) {
+        parts.push(format!("{} AND {}", in_schema("table_schema", schema), one_of("table_name", names, v)));
+    }
+    Shown::Expression(format!("CASE WHEN {} THEN {}::pg_catalog.text ELSE 'NO' END", or(parts), col(column)))
+}
+
 /// A column where a condition holds, else NULL.
 fn when(condition: &str, column: &str) -> String {
     format!("CASE WHEN {condition} THEN {} END", col(column))
@@ -141,13 +154,24 @@ fn when(condition: &str, column: &str) -> String {
 
 /// Relations whose expressions name nothing that the caller does not see, as `pg_attrdef` shows them.
 fn expressions(v: &Visibility<'_>) -> String {
-    tables(v, |s| s.whole() && !s.is_renamed())
+    tables(v, |s| s.whole() && !s.is_renamed() && s.relation.alien_defaults.is_empty())
 }
 
 /// Defaults, without the schema that the server prints where the caller's path makes it superfluous.
 fn column_default(v: &Visibility<'_>) -> Shown {
     let shown = format!("({})::pg_catalog.text", when(&expressions(v), "column_default"));
     Shown::Expression(guard::default_names(shown, v))
+}
+
+/// Defaults of domains, but for those that name what not everyone sees.
+fn domain_default(v: &Visibility<'_>) -> Shown {
+    let of = |domain: &TypeInfo| {
+        let here = in_schema("domain_schema", &domain.name.schema);
+        format!("{here} AND {} = {}::pg_catalog.name", name("domain_name"), quote_literal(&domain.name.name))
+    };
+    let mut alien = vec!["false".to_owned()];
+    alien.extend(v.types().filter(|t| t.alien_default).map(of));
+    Shown::Expression(format!("CASE WHEN NOT ({}) THEN {} END", or(alien), col("domain_default")))
 }
 
 /// Rows by `domain_schema` and `domain_name`: the system's, and domains that visible columns use.
