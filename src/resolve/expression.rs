@@ -771,6 +771,8 @@ fn needs_no_cast(left: &Facts, item: &Facts) -> bool {
     item.type_oid == Type::Literal
         || item.type_oid == left.type_oid
         || (whole(item.type_oid) && (whole(left.type_oid) || left.type_oid == Type::Known(oid::NUMERIC)))
+        // Its bits are taken as they are (pg_cast.dat).
+        || (left.type_oid == Type::Known(OID) && item.type_oid == Type::Known(oid::INT4))
 }
 
 /// All of one type, or all literals.

@@ -162,6 +162,26 @@ async fn what_is_listed_as_total_never_raises() {
             }
         }
     }
+    let long = format!("^({})$", "a.*".repeat(80));
+    for matches in ["~", "!~"] {
+        for kind in [25, 1042, 1043, 19] {
+            for pattern in ["^", "^()$", "^(a.*b)$", "^.*.*.*$", "^_9", &long] {
+                assert!(catalog.match_is_total(matches, Oid(kind), pattern));
+                never_raises(&client, &[kind], |v| format!("{} {matches} '{pattern}'", v[0])).await;
+            }
+        }
+    }
+    // Taken apart in select lists (`resolve`): vectors of catalogs, and arrays whose bounds somebody chose.
+    let apart = "SELECT count(*) FROM (SELECT unnest(a), generate_subscripts(a, 1), generate_subscripts(a, 2), generate_subscripts(a, 7)
+                 FROM (VALUES ('{}'::int4[]), (NULL), ('[-2147483648:-2147483647]={1,2}'), ('[2147483645:2147483646]={1,2}'), ('{{1},{NULL}}')) AS v(a)) AS s";
+    client.simple_query(apart).await.unwrap();
+    let vectors = "SELECT count((k).x), count((k).n), count((o).x), count((o).n) FROM (SELECT information_schema._pg_expandarray(indkey) AS k,
+                   information_schema._pg_expandarray(indclass) AS o FROM pg_index) AS s";
+    client.simple_query(vectors).await.unwrap();
+    client
+        .simple_query(&vectors.replace("indkey", "''::int2vector").replace("indclass", "NULL::oidvector"))
+        .await
+        .unwrap();
 }
 
 /// The one way in which LIKE raises, so that the check of patterns is known to be needed.

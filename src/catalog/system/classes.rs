@@ -200,7 +200,7 @@ fn pg_class(v: &Visibility<'_>) -> View {
     let unindexed = any("oid", partial().filter(|s| s.indexes().next().is_none()).map(|s| s.relation.oid.0), v);
     let plain = any("oid", lookup::plain(v), v);
     let when_plain = |column, or| Shown::Expression(format!("CASE WHEN {plain} THEN {} ELSE {or} END", col(column)));
-    let view = View::rows(or(vec![sound, any("oid", visible, v)]))
+    let view = View::rows(or(vec![sound, format!("{}{}", any("oid", visible, v), alone(v))]))
         .replace("relname", &names, &key("oid"))
         .replace("relnamespace", &schemas, &key("oid"))
         .replace("relnatts", &counts, &key("oid"))
@@ -238,6 +238,16 @@ fn without_ancestors(view: View, v: &Visibility<'_>, relation: &str, columns: &[
     columns.iter().fold(view, |view, (column, otherwise)| {
         view.mask(column, Shown::Expression(format!("CASE WHEN {orphan} THEN {otherwise} ELSE {} END", col(column))))
     })
+}
+
+/// Relations from which on [`alone`] says something.
+const MANY: usize = 1_000;
+
+/// A condition that always holds, by a stable function that only the session itself may call (`proparallel`, PostgreSQL manual, 15.4): the
+/// test of a large set looks dear to the planner, and is not, so that it would start workers for what takes less time than starting them.
+fn alone(v: &Visibility<'_>) -> &'static str {
+    let many = v.scope().relations.len() >= MANY && v.catalog.functions.contains_key("pg_my_temp_schema");
+    if many { " AND pg_catalog.pg_my_temp_schema() IS NOT NULL" } else { "" }
 }
 
 /// Visible relations that a visible one inherits from or is a partition of.
