@@ -41,7 +41,8 @@ async fn checked(config: &Path) -> (bool, String) {
     let fine = sqlveil::cli::check::run(config, &mut out, false).await.unwrap();
     // As one line, however it was set.
     let said = String::from_utf8(out).unwrap().replace('│', " ");
-    (fine, said.split_whitespace().collect::<Vec<_>>().join(" "))
+    // A line may end behind a hyphen.
+    (fine, said.split_whitespace().collect::<Vec<_>>().join(" ").replace("- ", "-"))
 }
 
 pub fn altered(major: u32) {
