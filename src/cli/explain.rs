@@ -164,7 +164,7 @@ pub fn explain(world: &Arc<World>, caller: &Arc<Caller>, text: &str) -> Explaine
     let mut relations = written(text, &session.view.search_path, world);
     if let Ok(plans) = &planned {
         // What the statement really reads; a name may also be that of a common table expression.
-        let read: BTreeSet<&str> = plans.iter().flat_map(|p| &p.sources).map(|s| &**s).collect();
+        let read: BTreeSet<&str> = plans.iter().flat_map(|p| p.sources.iter()).map(|s| &**s).collect();
         relations.retain(|name| world.ruleset.source_of(name).is_none_or(|source| read.contains(source)));
         let known = |name: &&QualifiedName| world.ruleset.source_of(name).is_some_and(|source| read.contains(source));
         relations.extend(world.ruleset.registered().filter(known).cloned());

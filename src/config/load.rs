@@ -49,6 +49,7 @@ pub(super) struct Context<'a> {
 impl Context<'_> {
     fn config(&self, reader: &mut Reader, top: &mut Entries<'_>, file: &Path) -> Option<Config> {
         let listen = self.listen(reader, top);
+        let threads = reader.optional(top, "threads").and_then(|node| reader.count(node, 1, 1024));
         let tls_node = reader.optional(top, "tls");
         let tls = tls_node.and_then(|node| self.server_tls(reader, node));
         let servers = super::authentication::servers(self, reader, top);
@@ -71,6 +72,7 @@ impl Context<'_> {
         Some(Config {
             file: file.to_path_buf(),
             listen,
+            threads,
             tls: tls.map(Arc::new),
             authentication,
             directories: directories.unwrap_or_default(),

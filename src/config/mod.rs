@@ -33,6 +33,8 @@ pub struct Config {
     pub file: PathBuf,
     /// Addresses to listen on; at least one.
     pub listen: Vec<SocketAddr>,
+    /// Threads that serve sessions; `None` = as many as there are processors.
+    pub threads: Option<usize>,
     /// TLS towards clients; `None` answers SSLRequest with `N`.
     pub tls: Option<Arc<tls::ServerTls>>,
     /// Who proves his name by what; `None` = everybody by SCRAM-SHA-256.

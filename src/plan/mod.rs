@@ -14,9 +14,10 @@ mod planner;
 mod scratch;
 pub mod settings;
 mod statement;
+mod variant;
 mod write;
 
-pub use planner::Planner;
+pub use planner::{Counts, Planner};
 pub use write::{Named, Writing};
 
 use crate::catalog::scratch::{Change, Scratch};
@@ -106,7 +107,7 @@ pub struct Plan {
     /// What the client gets in place of the warehouse's rows.
     pub instead: Option<Shown>,
     /// Data sources read, for the audit record.
-    pub sources: Vec<Arc<str>>,
+    pub sources: Arc<[Arc<str>]>,
     /// True when the statement returns rows (Describe answers RowDescription).
     pub returns_rows: bool,
     /// Functions whose words are for the caller.
@@ -123,11 +124,58 @@ pub struct Plan {
     pub valid_until: Option<SystemTime>,
 }
 
+impl Plan {
+    /// Whether both send the same text and treat its answer in the same way.
+    fn same(&self, other: &Self) -> bool {
+        // Destructured so that a new field cannot be forgotten here.
+        let Self {
+            sealed,
+            holds_pid,
+            effect,
+            tag,
+            positions,
+            errors,
+            notices,
+            instead,
+            sources,
+            returns_rows,
+            quotable,
+            gives,
+            writing,
+            world_version,
+            lacks_column,
+            valid_until,
+        } = self;
+        (sealed, holds_pid, effect, tag, errors, notices, instead, sources)
+            == (
+                &other.sealed,
+                &other.holds_pid,
+                &other.effect,
+                &other.tag,
+                &other.errors,
+                &other.notices,
+                &other.instead,
+                &other.sources,
+            )
+            && (returns_rows, quotable, gives, writing, world_version, lacks_column, valid_until)
+                == (
+                    &other.returns_rows,
+                    &other.quotable,
+                    &other.gives,
+                    &other.writing,
+                    &other.world_version,
+                    &other.lacks_column,
+                    &other.valid_until,
+                )
+            && positions.same(&other.positions, sealed.as_str().len())
+    }
+}
+
 /// Functions that errors may quote; what others of the warehouse say may be of any row of any table.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Quotable {
     /// Those outside `pg_catalog` that the statement calls itself.
-    pub calls: BTreeSet<QualifiedName>,
+    pub calls: Arc<BTreeSet<QualifiedName>>,
     /// [`crate::catalog::Catalog::own_sql`].
     pub own_sql: Arc<BTreeSet<String>>,
 }
@@ -153,18 +201,66 @@ pub struct ErrorPolicy {
     pub canonical_data_errors: bool,
 }
 
-/// Pairs of (byte offset in the rewritten statement, byte offset in the caller's whole string), sorted by the first.
+/// Where what stands in the rewritten statement stands in the caller's whole string, in byte offsets.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PositionMap {
-    pub(crate) pairs: Vec<(u32, u32)>,
+    /// Offset in the rewritten statement and in the caller's string, sorted by the first.
+    pairs: Arc<[(u32, u32)]>,
+    /// How much longer or shorter literals of the rewritten statement are than those that `pairs` knows.
+    sent: Vec<Gap>,
+    /// The same of the caller's string.
+    caller: Vec<Gap>,
+}
+
+/// A literal that has another length now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap {
+    /// Where it began in the text that is known.
+    pub at: usize,
+    /// Its length there.
+    pub before: usize,
+    /// Its length now.
+    pub now: usize,
 }
 
 impl PositionMap {
+    /// From pairs of offsets in the rewritten statement and in the caller's string.
+    pub fn new(mut pairs: Vec<(u32, u32)>) -> Self {
+        pairs.sort_unstable();
+        pairs.dedup_by_key(|p| p.0);
+        Self { pairs: pairs.into(), ..Self::default() }
+    }
+
+    /// The same places in texts of which literals have other lengths.
+    pub fn with_gaps(&self, sent: Vec<Gap>, caller: Vec<Gap>) -> Self {
+        Self { pairs: Arc::clone(&self.pairs), sent, caller }
+    }
+
+    /// Whether both lead from each of the first `bytes` places to the same.
+    fn same(&self, other: &Self, bytes: usize) -> bool {
+        (0..bytes).all(|at| self.to_caller(at) == other.to_caller(at))
+    }
+
     /// The caller's byte offset for a byte offset in the sealed text: exact when known, else none.
     pub fn to_caller(&self, rewritten: usize) -> Option<usize> {
-        let key = u32::try_from(rewritten).ok()?;
+        let (mut longer, mut shorter) = (0, 0);
+        for gap in &self.sent {
+            let at = (gap.at + longer).checked_sub(shorter)?;
+            if rewritten <= at {
+                break;
+            }
+            if rewritten < at + gap.now {
+                return None;
+            }
+            longer += gap.now;
+            shorter += gap.before;
+        }
+        let key = u32::try_from((rewritten + shorter).checked_sub(longer)?).ok()?;
         let found = self.pairs.binary_search_by_key(&key, |p| p.0).ok()?;
-        self.pairs.get(found).map(|p| p.1 as usize)
+        let known = self.pairs.get(found).map(|p| p.1 as usize)?;
+        let before = self.caller.iter().filter(|gap| gap.at < known);
+        let (longer, shorter) = before.fold((0, 0), |(l, s), gap| (l + gap.now, s + gap.before));
+        (known + longer).checked_sub(shorter)
     }
 }
 

@@ -1,13 +1,16 @@
 //! Strings of statements to plans.
 
-use super::cache::{self, Key, PlanCache};
-use super::{Plan, Progress, statement};
+use super::cache::{self, PlanCache, Wanted};
+use super::variant::{Form, Known, open_literals};
+use super::{Effect, Plan, PlanInputs, Progress, statement};
 use crate::error::{Family, Refusal, SqlState};
 use crate::policy::kept::ByDecision;
 use crate::rewrite::Body;
-use crate::sql::{self, tree::Tree};
+use crate::sql::literal::{Literal, Skeleton};
+use crate::sql::{self, Parsed, Statement, tree::Tree};
 use crate::world::World;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::SystemTime;
 
 /// Longest statement string accepted, in bytes.
@@ -26,6 +29,9 @@ const MAX_RELATIONS: usize = 500;
 /// Bytes of text that the plan cache holds.
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 
+/// How often a form is tried for before statements with a skeleton are taken to have none, less one.
+const TRIES: u8 = 2;
+
 /// Policy views kept parsed.
 const KEPT_VIEWS: usize = 4096;
 
@@ -34,8 +40,31 @@ const KEPT_VIEWS: usize = 4096;
 pub struct Planner {
     cache: PlanCache,
     kept: Kept,
+    counters: Counters,
     /// Held while a large string is planned.
     large: std::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    kept: AtomicU64,
+    filled: AtomicU64,
+    planned: AtomicU64,
+}
+
+/// Where plans came from, since the planner was made, and what it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Strings whose plan was kept.
+    pub kept: u64,
+    /// Strings that differed in literals from what was planned.
+    pub filled: u64,
+    /// Strings that were parsed and decided, refused ones among them.
+    pub planned: u64,
+    /// Plans and forms that are held.
+    pub entries: usize,
+    /// Bytes of text that these take.
+    pub bytes: u64,
 }
 
 /// What is made once for every decision: for the rewriter, and apart from it for the seal.
@@ -57,7 +86,20 @@ impl Planner {
     /// A planner that refuses statements which mention more relations.
     pub fn new(relations: usize) -> Self {
         let kept = Kept { bodies: ByDecision::new(KEPT_VIEWS), expected: ByDecision::new(KEPT_VIEWS), relations };
-        Self { cache: PlanCache::new(CACHE_BYTES), kept, large: std::sync::Mutex::new(()) }
+        Self {
+            cache: PlanCache::new(CACHE_BYTES),
+            kept,
+            counters: Counters::default(),
+            large: std::sync::Mutex::new(()),
+        }
+    }
+
+    /// Where plans came from so far.
+    pub fn counts(&self) -> Counts {
+        let Counters { kept, filled, planned } = &self.counters;
+        let [kept, filled, planned] = [kept, filled, planned].map(|counter| counter.load(Relaxed));
+        let (entries, bytes) = self.cache.size();
+        Counts { kept, filled, planned, entries, bytes }
     }
 }
 
@@ -85,13 +127,24 @@ impl Planner {
             .with_hint("Send data by COPY or as parameters."));
         }
         let inputs = progress.inputs()?;
-        let key = Key::new(text, &inputs);
+        let wanted = Wanted::new(text, &inputs);
         let now = SystemTime::now();
-        let found = self.cache.get(&key, now).or_else(|| self.cache.get(&key.clone().with_pid(), now));
-        if let Some(plan) = found {
+        if let Some(plan) = self.cache.get(&wanted, now) {
+            self.counters.kept.fetch_add(1, Relaxed);
             progress.admit(&plan)?;
             return Ok(vec![plan]);
         }
+        let variant =
+            if text.len() < LARGE { Skeleton::of(text) } else { None }.map(|s| Variant::of(s, self, &inputs, now));
+        if let Some(plan) = variant.as_ref().and_then(Variant::plan) {
+            self.counters.filled.fetch_add(1, Relaxed);
+            #[cfg(debug_assertions)]
+            self.held_against_the_long_way(text, &plan, &inputs)?;
+            let plan = Arc::new(plan);
+            progress.admit(&plan)?;
+            return Ok(vec![plan]);
+        }
+        self.counters.planned.fetch_add(1, Relaxed);
         let _turn = if text.len() >= LARGE {
             sql::limits::check_tokens(text, MAX_TOKENS)?;
             Some(self.large.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
@@ -99,20 +152,13 @@ impl Planner {
             None
         };
         sql::limits::with_stack(text, || {
-            let parsed = sql::parse(text)?;
-            sql::numbers::check(text, inputs.world.catalog.server_version)?;
-            if parsed.statements.len() > MAX_STATEMENTS {
-                return Err(Refusal::new(
-                    Family::Unsupported,
-                    SqlState::PROGRAM_LIMIT_EXCEEDED,
-                    format!("a string may hold at most {MAX_STATEMENTS} statements"),
-                )
-                .with_hint("Send it in several parts."));
-            }
+            let parsed = parsed(text, &inputs)?;
             if let [single] = parsed.statements.as_slice() {
                 let plan = Arc::new(statement::plan(single, text, &inputs, &self.kept, SystemTime::now())?);
                 progress.admit(&plan)?;
-                self.cache.put(key, Arc::clone(&plan), &inputs);
+                if variant.is_none_or(|variant| !variant.learn(single, &plan)) {
+                    self.cache.put(&wanted, Arc::clone(&plan));
+                }
                 return Ok(vec![plan]);
             }
             let mut plans = Vec::with_capacity(parsed.statements.len());
@@ -126,4 +172,149 @@ impl Planner {
             Ok(plans)
         })
     }
+
+    /// Plans a text of one statement without looking at what is kept.
+    fn the_long_way(&self, text: &str, inputs: &PlanInputs) -> Result<Plan, Refusal> {
+        sql::limits::with_stack(text, || {
+            let parsed = parsed(text, inputs)?;
+            let [single] = parsed.statements.as_slice() else {
+                return Err(Refusal::internal("not the one statement that was planned"));
+            };
+            statement::plan(single, text, inputs, &self.kept, SystemTime::now())
+        })
+    }
+
+    /// Whether a plan that was made from a form is the one that the whole way leads to. Where it is not, a literal was open whose value
+    /// matters: a defect of ours.
+    #[cfg(debug_assertions)]
+    fn held_against_the_long_way(&self, text: &str, plan: &Plan, inputs: &PlanInputs) -> Result<(), Refusal> {
+        match self.the_long_way(text, inputs) {
+            Ok(long) if long.same(plan) => Ok(()),
+            // The catalog has changed since.
+            Err(refusal) if refusal.family == Family::Upstream => Ok(()),
+            Ok(_) | Err(_) => Err(Refusal::internal("a plan made from a form differs from the statement's own")),
+        }
+    }
+}
+
+/// All statements of a text, fewer than too many.
+fn parsed(text: &str, inputs: &PlanInputs) -> Result<Parsed, Refusal> {
+    let parsed = sql::parse(text)?;
+    sql::numbers::check(text, inputs.world.catalog.server_version)?;
+    if parsed.statements.len() > MAX_STATEMENTS {
+        return Err(Refusal::new(
+            Family::Unsupported,
+            SqlState::PROGRAM_LIMIT_EXCEEDED,
+            format!("a string may hold at most {MAX_STATEMENTS} statements"),
+        )
+        .with_hint("Send it in several parts."));
+    }
+    Ok(parsed)
+}
+
+/// A statement as one of those that differ from it in literals alone.
+struct Variant<'a> {
+    planner: &'a Planner,
+    inputs: &'a PlanInputs,
+    skeleton: Skeleton<'a>,
+    /// The skeleton, with the literals in it that are not open.
+    text: String,
+    /// Of each literal whether it is open; `None`: all are.
+    open: Option<Arc<[bool]>>,
+    known: Option<Known>,
+}
+
+impl<'a> Variant<'a> {
+    fn of(skeleton: Skeleton<'a>, planner: &'a Planner, inputs: &'a PlanInputs, now: SystemTime) -> Self {
+        let text = skeleton.marked(|_| true);
+        let mut variant = Self { planner, inputs, text, skeleton, open: None, known: None };
+        variant.look(now);
+        if let Some(Known::Partly(open)) = variant.known.take_if(|known| matches!(known, Known::Partly(_))) {
+            variant.narrow(open);
+            variant.look(now);
+            // Its like was seen before.
+            variant.known.get_or_insert(Known::Tried(0));
+        }
+        variant
+    }
+
+    fn look(&mut self, now: SystemTime) {
+        self.known = self.planner.cache.known(&Wanted::new(&self.text, self.inputs), now);
+    }
+
+    /// Leaves only these literals open.
+    fn narrow(&mut self, open: Arc<[bool]>) {
+        self.text = self.skeleton.marked(|number| is_open(Some(&open), number));
+        self.open = Some(open);
+    }
+
+    /// The open literals of a statement with this skeleton.
+    fn literals<'s>(&self, skeleton: &Skeleton<'s>) -> Vec<Literal<'s>> {
+        let open = |(number, literal): (usize, &Literal<'s>)| is_open(self.open.as_ref(), number).then_some(*literal);
+        skeleton.literals().iter().enumerate().filter_map(open).collect()
+    }
+
+    /// The statement's plan, when the form of its like is known.
+    fn plan(&self) -> Option<Plan> {
+        match &self.known {
+            Some(Known::Form(form)) if self.open.is_none() => form.plan(self.skeleton.literals()),
+            Some(Known::Form(form)) => form.plan(&self.literals(&self.skeleton)),
+            _ => None,
+        }
+    }
+
+    /// Takes note of the statement's plan; true when its like needs no other plans from now on.
+    fn learn(mut self, statement: &Statement, plan: &Plan) -> bool {
+        let cache = &self.planner.cache;
+        let key = |variant: &Self, known| cache.learn(&Wanted::new(&variant.text, variant.inputs), known);
+        let tried = match &self.known {
+            None => {
+                key(&self, Known::Tried(0));
+                return false;
+            }
+            Some(Known::Tried(tried)) => *tried,
+            // Either it is of no use, or what was known has run out meanwhile.
+            Some(Known::Nothing | Known::Partly(_) | Known::Form(_)) => return false,
+        };
+        if self.open.is_none() {
+            match open_literals(&statement.node, &self.skeleton) {
+                Some(open) if open.iter().all(|open| *open) => {}
+                Some(open) => {
+                    let open: Arc<[bool]> = open.into();
+                    key(&self, Known::Partly(Arc::clone(&open)));
+                    self.narrow(open);
+                }
+                None => {
+                    key(&self, Known::Nothing);
+                    return false;
+                }
+            }
+        }
+        let form = self.form(plan);
+        let found = form.is_some();
+        // Literals that are printed otherwise than they were written (`-0`) say nothing of the next ones.
+        let known = match form {
+            Some(form) => Known::Form(Arc::new(form)),
+            None if tried < TRIES => Known::Tried(tried + 1),
+            None => Known::Nothing,
+        };
+        key(&self, known);
+        found
+    }
+
+    /// Goes the whole way again with other literals.
+    fn form(&self, plan: &Plan) -> Option<Form> {
+        let plain = plan.effect == Effect::None && plan.tag.is_none() && plan.instead.is_none() && !plan.holds_pid;
+        if !plain {
+            return None;
+        }
+        let varied = self.skeleton.varied(|number| is_open(self.open.as_ref(), number));
+        let skeleton = Skeleton::of(&varied)?;
+        let other = self.planner.the_long_way(&varied, self.inputs).ok()?;
+        Form::of(plan, &self.literals(&self.skeleton), &other, &self.literals(&skeleton))
+    }
+}
+
+fn is_open(open: Option<&Arc<[bool]>>, number: usize) -> bool {
+    open.is_none_or(|open| open.get(number).copied().unwrap_or(false))
 }

@@ -235,7 +235,7 @@ impl Kind<'_> {
             sources: sources.into_iter().collect(),
             returns_rows,
             quotable: Quotable {
-                calls: resolved.functions.values().cloned().collect(),
+                calls: Arc::new(resolved.functions.values().cloned().collect()),
                 own_sql: Arc::clone(&self.inputs.world.catalog.own_sql),
             },
             gives: None,
@@ -280,7 +280,7 @@ impl Kind<'_> {
             errors: ErrorPolicy::default(),
             notices: Vec::new(),
             instead: None,
-            sources: Vec::new(),
+            sources: Arc::from([]),
             world_version: self.inputs.world.version,
             lacks_column: false,
             valid_until: None,

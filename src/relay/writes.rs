@@ -176,7 +176,7 @@ mod tests {
     #[test]
     fn contexts_are_the_servers_or_of_what_is_called() {
         let calls = BTreeSet::from([QualifiedName::new("lib", "raises"), QualifiedName::new("Lib", "f(")]);
-        let quotable = Quotable { calls, own_sql: BTreeSet::from(["lpad".to_owned()]).into() };
+        let quotable = Quotable { calls: calls.into(), own_sql: BTreeSet::from(["lpad".to_owned()]).into() };
         for (context, of_a_function) in [
             ("", false),
             ("COPY t, line 1, column a: \"x\"", false),

@@ -44,10 +44,8 @@ impl<'r> Comparison<'r> {
         Self { resolved, catalog, expected, pairs: Vec::new(), bare: false }
     }
 
-    pub fn positions(mut self) -> PositionMap {
-        self.pairs.sort_unstable();
-        self.pairs.dedup_by_key(|p| p.0);
-        PositionMap { pairs: self.pairs }
+    pub fn positions(self) -> PositionMap {
+        PositionMap::new(self.pairs)
     }
 
     /// Compares two values that should be the same but for the documented rewrites.

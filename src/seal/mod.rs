@@ -8,6 +8,7 @@ mod compare;
 mod inventory;
 mod own;
 mod scratch;
+mod template;
 mod write;
 
 use crate::catalog::Catalog;
@@ -125,6 +126,8 @@ fn check(
     comparison.nodes(&caller, &sealed)?;
     Ok(comparison.positions())
 }
+
+pub use template::Template;
 
 pub use own::{clear, deallocate, lock_shared, placeholder, set_own, show_own};
 

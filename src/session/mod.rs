@@ -15,6 +15,7 @@ pub mod eviction;
 mod forgetting;
 pub mod handshake;
 pub mod instead;
+pub mod lanes;
 pub mod login;
 #[cfg(any(test, fuzzing))]
 pub mod model;

@@ -74,7 +74,7 @@ impl Surroundings for Fake {
                 errors: ErrorPolicy::default(),
                 notices: Vec::new(),
                 instead: None,
-                sources: Vec::new(),
+                sources: [].into(),
                 returns_rows: true,
                 quotable: crate::plan::Quotable::default(),
                 gives: None,

@@ -4,6 +4,7 @@
 //! or let one session's failure end another.
 
 use super::connection::{Shared, serve};
+use super::lanes::{self, Lanes};
 use crate::config::Config;
 use crate::governance::problem::Problem;
 use crate::world::{Outcome, Reloader};
@@ -55,6 +56,11 @@ impl Proxy {
         if !problems.is_empty() {
             return Err(problems);
         }
+        let lanes = Lanes::new(config.threads.unwrap_or_else(lanes::automatic)).map(Arc::new);
+        let lanes = lanes.map_err(|error| {
+            let hint = "allow the process more threads and open files, or set `threads` lower";
+            vec![Problem::in_file(&config.file, format!("cannot start the threads that serve sessions: {error}"), hint)]
+        })?;
         let Some(address) = bound.first().map(|(address, _)| *address) else {
             return Err(vec![Problem::in_file(&config.file, "no address to listen on", "add one to `listen`")]);
         };
@@ -66,7 +72,7 @@ impl Proxy {
             .into_iter()
             .map(|(address, listener)| {
                 tracing::info!(%address, "listening");
-                (address, tokio::spawn(listen(Arc::clone(&shared), listener, stopped.clone())))
+                (address, tokio::spawn(listen(Arc::clone(&shared), Arc::clone(&lanes), listener, stopped.clone())))
             })
             .unzip();
         Ok(Self { address, addresses, shared, reloader, stop, listeners })
@@ -85,6 +91,11 @@ impl Proxy {
     /// How many sessions are live.
     pub fn sessions(&self) -> usize {
         self.shared.keys.len()
+    }
+
+    /// Where plans came from so far.
+    pub fn plans(&self) -> crate::plan::Counts {
+        self.shared.planner.counts()
     }
 
     /// Reloads governance and identities, and does not wait for it.
@@ -120,7 +131,7 @@ impl Drop for Proxy {
 }
 
 /// Accepts until told to stop, then waits for the sessions. Dropping it ends them.
-async fn listen(shared: Arc<Shared>, listener: TcpListener, mut stop: watch::Receiver<bool>) {
+async fn listen(shared: Arc<Shared>, lanes: Arc<Lanes>, listener: TcpListener, mut stop: watch::Receiver<bool>) {
     let mut sessions = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -141,7 +152,8 @@ async fn listen(shared: Arc<Shared>, listener: TcpListener, mut stop: watch::Rec
             }
             Ok((socket, peer)) => {
                 keep_alive(&socket);
-                sessions.spawn(serve(Arc::clone(&shared), socket, peer, stop.clone()));
+                let (shared, stop) = (Arc::clone(&shared), stop.clone());
+                lanes.spawn(&mut sessions, socket, peer, move |socket| serve(shared, socket, peer, stop));
             }
             Err(error) => {
                 // Out of file descriptors, or a client that left at once: neither is solved by trying again at once.

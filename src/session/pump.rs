@@ -19,7 +19,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 
 /// Read ahead from a side while its engine cannot go on.
 const READ_AHEAD: usize = 64 * 1024;
@@ -149,51 +149,86 @@ pub struct Control {
     pub cancel: Option<CancelTarget>,
 }
 
-async fn turn<A: Surroundings, C, U>(
-    engine: &Engine<A>,
-    closing: bool,
+/// Writes what can be written and reads what can be read. Ready when something was read, or when what was written may let the engine go
+/// on.
+fn poll_sides<C, U>(
+    want: Want,
     client: &mut Side<C>,
     upstream: &mut Side<U>,
     out: &mut Outgoing,
-) -> Result<(), Trouble>
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), Trouble>>
 where
     C: AsyncRead + AsyncWrite + Unpin,
     U: AsyncRead + AsyncWrite + Unpin,
 {
-    let full = out.client.len() >= HIGH_WATER;
-    let want_client = !closing && client.input.len() < engine.client_wants().max(READ_AHEAD);
-    let want_upstream = !full && upstream.input.len() < engine.upstream_wants().max(READ_AHEAD);
-    poll_fn(|cx| {
-        let mut moved = match client.poll_out(&mut out.client, cx) {
-            Ok(moved) => moved,
-            Err(_) => return Poll::Ready(Err(Trouble::Client)),
-        };
-        match upstream.poll_out(&mut out.upstream, cx) {
-            Ok(wrote) => moved |= wrote,
-            // It may have said why before it went: what it said is still to be read.
-            Err(_) if upstream.ended => {}
-            Err(_) => match upstream.poll_in(cx) {
-                Poll::Ready(Ok(true)) => moved = true,
-                _ => return Poll::Ready(Err(Trouble::Upstream)),
-            },
+    let mut moved = match client.poll_out(&mut out.client, cx) {
+        Ok(wrote) => wrote && want.room,
+        Err(_) => return Poll::Ready(Err(Trouble::Client)),
+    };
+    match upstream.poll_out(&mut out.upstream, cx) {
+        Ok(wrote) => moved |= wrote && want.room,
+        // It may have said why before it went: what it said is still to be read.
+        Err(_) if upstream.ended => {}
+        Err(_) => match upstream.poll_in(cx) {
+            Poll::Ready(Ok(true)) => moved = true,
+            _ => return Poll::Ready(Err(Trouble::Upstream)),
+        },
+    }
+    if want.client {
+        match client.poll_in(cx) {
+            Poll::Ready(Ok(read)) => moved |= read,
+            Poll::Ready(Err(_)) => return Poll::Ready(Err(Trouble::Client)),
+            Poll::Pending => {}
         }
-        if want_client {
-            match client.poll_in(cx) {
-                Poll::Ready(Ok(read)) => moved |= read,
-                Poll::Ready(Err(_)) => return Poll::Ready(Err(Trouble::Client)),
-                Poll::Pending => {}
+    }
+    if want.upstream {
+        match upstream.poll_in(cx) {
+            Poll::Ready(Ok(read)) => moved |= read,
+            Poll::Ready(Err(_)) => return Poll::Ready(Err(Trouble::Upstream)),
+            Poll::Pending => {}
+        }
+    }
+    if moved { Poll::Ready(Ok(())) } else { Poll::Pending }
+}
+
+/// What a turn is for.
+#[derive(Debug, Clone, Copy)]
+struct Want {
+    /// Something of the client.
+    client: bool,
+    /// Something of the warehouse.
+    upstream: bool,
+    /// Room for more to write, or nothing left to write: something waits for it.
+    room: bool,
+}
+
+/// When a client that sends nothing is sent away. One timer for all of its waits: it is set anew when it goes off too early, not at every
+/// statement.
+struct Idleness {
+    limit: Duration,
+    since: Instant,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Idleness {
+    fn new(limit: Duration) -> Self {
+        let since = Instant::now();
+        Self { limit, since, timer: Box::pin(tokio::time::sleep_until(since + limit)) }
+    }
+
+    /// Ready when the client has been at rest since the last turn for as long as it may.
+    fn poll(&mut self, resting: bool, cx: &mut Context<'_>) -> Poll<()> {
+        while self.timer.as_mut().poll(cx).is_ready() {
+            let now = Instant::now();
+            let end = self.since + self.limit;
+            if resting && now >= end {
+                return Poll::Ready(());
             }
+            self.timer.as_mut().reset(end.max(now + self.limit / 16));
         }
-        if want_upstream {
-            match upstream.poll_in(cx) {
-                Poll::Ready(Ok(read)) => moved |= read,
-                Poll::Ready(Err(_)) => return Poll::Ready(Err(Trouble::Upstream)),
-                Poll::Pending => {}
-            }
-        }
-        if moved { Poll::Ready(Ok(())) } else { Poll::Pending }
-    })
-    .await
+        Poll::Pending
+    }
 }
 
 /// Runs a session until it ends. Not cancel safe: a dropped session is [`Ended::Midway`].
@@ -202,7 +237,7 @@ pub async fn run<A: Surroundings, C, U>(
     client: &mut Side<C>,
     upstream: &mut Side<U>,
     out: &mut Outgoing,
-    mut control: Control,
+    control: Control,
 ) -> Ended
 where
     C: AsyncRead + AsyncWrite + Unpin,
@@ -212,6 +247,21 @@ where
     let mut left: Option<Instant> = None;
     let mut stopping = *control.stop.borrow();
     let mut evicted = control.evicted.borrow().is_some();
+    let mut gone: Option<Pin<Box<Sleep>>> = None;
+    let mut idleness = control.idle.map(Idleness::new);
+    // They live as long as the session: made anew for each turn they would cost more than the turn.
+    let (mut stops, mut evictions) = (control.stop.clone(), control.evicted.clone());
+    let mut stop = pin!(async {
+        if stops.wait_for(|stop| *stop).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    });
+    let mut evict = pin!(async {
+        // The sender lives as long as the session.
+        if evictions.wait_for(Option::is_some).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    });
     loop {
         let fatal = match step(engine, closing, client, upstream, out) {
             Ok(()) => None,
@@ -261,49 +311,42 @@ where
             }
         }
         let mut learning = engine.take_learning();
-        let turned = {
-            let resting = engine.at_rest() && !closing && learning.is_none();
-            let learned = async {
-                match &mut learning {
-                    // Once it has ended it is not asked again.
-                    Some(learning) => drop(learning.await),
-                    None => std::future::pending().await,
-                }
-            };
-            let moved = turn(engine, closing, client, upstream, out);
-            let idle = async {
-                match control.idle.filter(|_| resting) {
-                    Some(limit) => tokio::time::sleep(limit).await,
-                    None => std::future::pending().await,
-                }
-            };
-            let stop = async {
-                if stopping || control.stop.wait_for(|stop| *stop).await.is_err() {
-                    std::future::pending::<()>().await;
-                }
-            };
-            let evict = async {
-                // The sender lives as long as the session.
-                if evicted || control.evicted.wait_for(Option::is_some).await.is_err() {
-                    std::future::pending::<()>().await;
-                }
-            };
-            let gone = async {
-                match left {
-                    Some(until) => tokio::time::sleep_until(until).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                biased;
-                moved = moved => Turned::Moved(moved),
-                () = learned => Turned::Learned,
-                () = gone => Turned::Gone,
-                () = stop => Turned::Stop,
-                () = evict => Turned::Evicted,
-                () = idle => Turned::Idle,
-            }
+        let resting = engine.at_rest() && !closing && learning.is_none();
+        if let Some(idleness) = &mut idleness {
+            idleness.since = Instant::now();
+        }
+        let full = out.client.len() >= HIGH_WATER;
+        let want = Want {
+            client: !closing && client.input.len() < engine.client_wants().max(READ_AHEAD),
+            upstream: !full && upstream.input.len() < engine.upstream_wants().max(READ_AHEAD),
+            room: full || closing || out.upstream.len() >= HIGH_WATER,
         };
+        if let Some(until) = left.filter(|_| gone.is_none()) {
+            gone = Some(Box::pin(tokio::time::sleep_until(until)));
+        }
+        let turned = poll_fn(|cx| {
+            if let Poll::Ready(moved) = poll_sides(want, client, upstream, out, cx) {
+                return Poll::Ready(Turned::Moved(moved));
+            }
+            // Once it has ended it is not asked again.
+            if learning.as_mut().is_some_and(|learning| Pin::new(learning).poll(cx).is_ready()) {
+                return Poll::Ready(Turned::Learned);
+            }
+            if gone.as_mut().is_some_and(|gone| gone.as_mut().poll(cx).is_ready()) {
+                return Poll::Ready(Turned::Gone);
+            }
+            if !stopping && stop.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Turned::Stop);
+            }
+            if !evicted && evict.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Turned::Evicted);
+            }
+            if idleness.as_mut().is_some_and(|idleness| idleness.poll(resting, cx).is_ready()) {
+                return Poll::Ready(Turned::Idle);
+            }
+            Poll::Pending
+        })
+        .await;
         if !matches!(turned, Turned::Learned) {
             engine.put_learning(learning);
         }

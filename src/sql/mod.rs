@@ -6,6 +6,7 @@
 pub mod build;
 mod failure;
 pub mod limits;
+pub mod literal;
 pub mod names;
 pub mod numbers;
 mod setting;
@@ -140,6 +141,23 @@ pub fn print(node: NodeEnum) -> Result<String, Refusal> {
         pg_query::Error::Parse(said) if said.contains("stack depth limit exceeded") => limits::too_complex(),
         _ => Refusal::internal("a statement could not be printed"),
     })
+}
+
+/// The tokens of a text by PostgreSQL's own lexer, comments among them, as byte ranges.
+///
+/// # Errors
+/// XX000 when it cannot read the text.
+pub fn tokens(text: &str) -> Result<Vec<std::ops::Range<usize>>, Refusal> {
+    let broken = || Refusal::internal("a text could not be read token by token");
+    // Of no token at all the library makes a slice of nothing, which it may not.
+    if text.trim().is_empty() {
+        return Ok(Vec::new());
+    }
+    let range = |token: pb::ScanToken| {
+        let (start, end) = (usize::try_from(token.start), usize::try_from(token.end));
+        start.and_then(|start| end.map(|end| start..end)).map_err(|_| broken())
+    };
+    pg_query::scan_tokens(text).map_err(|_| broken())?.into_iter().map(range).collect()
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::cancel::{self, CancelTarget};
 use super::failure::Failure;
 use super::login::{Leg, LoggedIn, login};
 use super::message::{self, Fixed};
-use super::stream::{ReadHalf, WriteHalf, dial};
+use super::stream::{ReadHalf, WriteHalf, dial, polled_here, poller};
 use crate::config::Connection;
 use crate::error::{Family, Refusal, SqlState};
 use bytes::BytesMut;
@@ -39,6 +39,8 @@ pub struct Pool {
 struct Idle {
     session: Open,
     since: Instant,
+    /// What polls its socket.
+    poller: Option<tokio::runtime::Id>,
 }
 
 /// An open session, whoever holds it.
@@ -164,12 +166,26 @@ impl Pool {
     }
 
     fn take_idle(&self) -> Option<Open> {
+        let here = poller();
         loop {
-            let Idle { session, .. } = self.idle().pop()?;
-            if !self.too_old(&session.about) && session.read.is_quiet() {
+            let Idle { session, poller, .. } = {
+                let mut idle = self.idle();
+                // One that is polled here, or else any.
+                let near = idle.iter().rposition(|idle| idle.poller == here).or_else(|| idle.len().checked_sub(1))?;
+                idle.remove(near)
+            };
+            if self.too_old(&session.about) || !session.read.is_quiet() {
+                hang_up(session.write);
+                continue;
+            }
+            if poller == here {
                 return Some(session);
             }
-            hang_up(session.write);
+            let Open { read, write, about } = session;
+            match polled_here(read, write) {
+                Ok((read, write)) => return Some(Open { read, write, about }),
+                Err(error) => tracing::debug!(%error, "a session with the warehouse is lost"),
+            }
         }
     }
 
@@ -201,7 +217,7 @@ impl Pool {
         if idle.len() >= self.connection.pool.idle {
             return Some(session);
         }
-        idle.push(Idle { session, since: Instant::now() });
+        idle.push(Idle { session, since: Instant::now(), poller: poller() });
         None
     }
 

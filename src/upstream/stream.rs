@@ -95,6 +95,30 @@ impl ReadHalf {
     }
 }
 
+/// What polls the sockets that are opened here, by a number of its own.
+pub(super) fn poller() -> Option<tokio::runtime::Id> {
+    tokio::runtime::Handle::try_current().ok().map(|runtime| runtime.id())
+}
+
+/// Gives a stream that another runtime has polled to the one that runs this, which would else be woken by the other for every message. TLS
+/// stays where it is.
+pub(super) fn polled_here(read: ReadHalf, write: WriteHalf) -> io::Result<(ReadHalf, WriteHalf)> {
+    let apart = || io::Error::other("two halves of different streams");
+    Ok(match (read, write) {
+        (ReadHalf::Tcp(read), WriteHalf::Tcp(write)) => {
+            let whole = read.reunite(write).map_err(|_| apart())?.into_std()?;
+            let (read, write) = TcpStream::from_std(whole)?.into_split();
+            (ReadHalf::Tcp(read), WriteHalf::Tcp(write))
+        }
+        (ReadHalf::Unix(read), WriteHalf::Unix(write)) => {
+            let whole = read.reunite(write).map_err(|_| apart())?.into_std()?;
+            let (read, write) = UnixStream::from_std(whole)?.into_split();
+            (ReadHalf::Unix(read), WriteHalf::Unix(write))
+        }
+        halves => halves,
+    })
+}
+
 /// Where a session really went: the address a CancelRequest has to go to as well.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Peer {

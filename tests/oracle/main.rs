@@ -18,6 +18,7 @@ mod raw;
 mod answer;
 mod fidelity;
 mod grammar;
+mod literals;
 mod mutations;
 mod native;
 mod schema;

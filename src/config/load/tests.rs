@@ -57,6 +57,7 @@ fn everything_set() {
         .load(
             "
 listen: [\"0.0.0.0:6432\", '[::1]:7000']
+threads: 3
 tls: {certificate: server.crt, key: server.key, required: true}
 governance: /etc/g
 identity: identity.yaml
@@ -105,7 +106,7 @@ limits:
     assert_eq!(other.tls.mode, SslMode::Disable);
     assert_eq!(config.limits.message_bytes, 16 << 20);
     assert_eq!(config.limits.idle_timeout, Some(Duration::from_secs(3600)));
-    assert_eq!(config.catalog_refresh, Duration::from_secs(300));
+    assert_eq!((config.catalog_refresh, config.threads), (Duration::from_secs(300), Some(3)));
     let shown = format!("{config:?}");
     assert!(!shown.contains("pässword") && !shown.contains("0123456789abcdef"), "{shown}");
     // The password file is readable by others: worth a look, not an error.
@@ -185,6 +186,7 @@ fn single_mistakes() {
         ("governance: ./governance", "governance: g\ntls: {certificate: garbage.pem, key: short}", "certificate"),
         ("  warehouse:", "  b: {host: h, database: demo, user: u}\n  warehouse:", "already leads to"),
         ("governance: ./governance", "governance: g\nlimits: {sessions: 0}", "whole number"),
+        ("governance: ./governance", "governance: g\nthreads: 0", "whole number"),
         ("governance: ./governance", "governance: g\nlisten: []", "no address"),
         ("governance: ./governance", "governance: g\nlisten: ['[::1]:1', '[::1]:1']", "twice"),
     ] {
