@@ -415,20 +415,9 @@ fn function_name(reader: &mut Reader, node: &Node) -> Option<(String, QualifiedN
 }
 
 fn volatility(reader: &mut Reader, node: &Node) -> Option<char> {
-    match reader.string(node)?.as_str() {
-        "immutable" => Some('i'),
-        "stable" => Some('s'),
-        "volatile" => Some('v'),
-        _ => {
-            let origin = reader.origin(node);
-            reader.error(
-                &origin,
-                "unknown volatility",
-                "one of immutable, stable, volatile, as the function is declared",
-            );
-            None
-        }
-    }
+    let words = [("immutable", 'i'), ("stable", 's'), ("volatile", 'v')];
+    let help = "one of immutable, stable, volatile, as the function is declared";
+    reader.word(node, &words, "unknown volatility", help)
 }
 
 fn tls_result<T>(reader: &mut Reader, origin: &Origin, loaded: Result<T, TlsError>, help: &str) -> Option<T> {
@@ -484,18 +473,14 @@ fn startup_text(reader: &mut Reader, node: &Node) -> Option<String> {
 }
 
 fn read_mode(reader: &mut Reader, node: &Node) -> Option<SslMode> {
-    match reader.string(node)?.as_str() {
-        "disable" => Some(SslMode::Disable),
-        "prefer" => Some(SslMode::Prefer),
-        "require" => Some(SslMode::Require),
-        "verify-ca" => Some(SslMode::VerifyCa),
-        "verify-full" => Some(SslMode::VerifyFull),
-        _ => {
-            let origin = reader.origin(node);
-            reader.error(&origin, "unknown sslmode", "one of disable, prefer, require, verify-ca, verify-full");
-            None
-        }
-    }
+    let words = [
+        ("disable", SslMode::Disable),
+        ("prefer", SslMode::Prefer),
+        ("require", SslMode::Require),
+        ("verify-ca", SslMode::VerifyCa),
+        ("verify-full", SslMode::VerifyFull),
+    ];
+    reader.word(node, &words, "unknown sslmode", "one of disable, prefer, require, verify-ca, verify-full")
 }
 
 impl Default for PoolLimits {
@@ -523,16 +508,9 @@ macro_rules! set {
 
 /// What the warehouse is.
 fn engine(reader: &mut Reader, node: &Node) -> Option<Engine> {
-    match reader.string(node)?.as_str() {
-        "postgresql" => Some(Engine::Postgresql),
-        "compatible" => Some(Engine::Compatible),
-        _ => {
-            let origin = reader.origin(node);
-            let help = "`postgresql` (the default), or `compatible` for another engine that speaks PostgreSQL";
-            reader.error(&origin, "unknown engine", help);
-            None
-        }
-    }
+    let words = [("postgresql", Engine::Postgresql), ("compatible", Engine::Compatible)];
+    let help = "`postgresql` (the default), or `compatible` for another engine that speaks PostgreSQL";
+    reader.word(node, &words, "unknown engine", help)
 }
 
 /// A pooler whose sessions are nobody else's.

@@ -171,6 +171,15 @@ impl Reader {
         }
     }
 
+    /// One of these words, each with what it means.
+    pub(crate) fn word<T: Copy>(&mut self, node: &Node, words: &[(&str, T)], message: &str, help: &str) -> Option<T> {
+        let text = self.string(node)?;
+        match words.iter().find(|(word, _)| *word == text) {
+            Some((_, meaning)) => Some(*meaning),
+            None => self.wrong(node, message, help),
+        }
+    }
+
     pub(crate) fn list<'a>(&mut self, node: &'a Node) -> &'a [Node] {
         match &node.value {
             Value::List(items) => items,

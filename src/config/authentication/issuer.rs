@@ -279,16 +279,9 @@ fn leeway(reader: &mut Reader, entries: &mut Entries<'_>) -> Option<Duration> {
 
 fn users(reader: &mut Reader, entries: &mut Entries<'_>) -> Option<Users> {
     let Some(node) = reader.optional(entries, "users") else { return Some(Users::Declared) };
-    match reader.string(node)?.as_str() {
-        "declared" => Some(Users::Declared),
-        "any" => Some(Users::Any),
-        _ => {
-            let origin = reader.origin(node);
-            let help = "`declared`: users of the identity file only; `any`: the token alone may say who somebody is";
-            reader.error(&origin, "declared or any is expected here", help);
-            None
-        }
-    }
+    let words = [("declared", Users::Declared), ("any", Users::Any)];
+    let help = "`declared`: users of the identity file only; `any`: the token alone may say who somebody is";
+    reader.word(node, &words, "declared or any is expected here", help)
 }
 
 fn claims(reader: &mut Reader, entries: &mut Entries<'_>) -> Option<Claims> {

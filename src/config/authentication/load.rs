@@ -199,17 +199,9 @@ fn named_or_regex(reader: &mut Reader, node: &Node) -> Option<Pattern> {
 }
 
 fn transport(reader: &mut Reader, node: &Node) -> Option<Transport> {
-    match reader.string(node)?.as_str() {
-        "any" => Some(Transport::Any),
-        "local" => Some(Transport::Local),
-        "tls" => Some(Transport::Tls),
-        "plain" => Some(Transport::Plain),
-        _ => {
-            let origin = reader.origin(node);
-            reader.error(&origin, "unknown kind of connection", "one of any, local, tls, plain");
-            None
-        }
-    }
+    let words =
+        [("any", Transport::Any), ("local", Transport::Local), ("tls", Transport::Tls), ("plain", Transport::Plain)];
+    reader.word(node, &words, "unknown kind of connection", "one of any, local, tls, plain")
 }
 
 fn network(reader: &mut Reader, node: &Node) -> Option<Network> {
@@ -322,16 +314,12 @@ fn certificate(
 }
 
 fn field_of(reader: &mut Reader, node: &Node) -> Option<Field> {
-    match reader.string(node)?.as_str() {
-        "cn" => Some(Field::CommonName),
-        "dn" => Some(Field::Subject),
-        "email" => Some(Field::Email),
-        "dns" => Some(Field::Dns),
-        "uri" => Some(Field::Uri),
-        _ => {
-            let origin = reader.origin(node);
-            reader.error(&origin, "unknown field of a certificate", "one of cn, dn, email, dns, uri");
-            None
-        }
-    }
+    let words = [
+        ("cn", Field::CommonName),
+        ("dn", Field::Subject),
+        ("email", Field::Email),
+        ("dns", Field::Dns),
+        ("uri", Field::Uri),
+    ];
+    reader.word(node, &words, "unknown field of a certificate", "one of cn, dn, email, dns, uri")
 }

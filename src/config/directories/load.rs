@@ -99,14 +99,7 @@ fn register(loading: &Loading<'_>, reader: &mut Reader, name: &str, node: &Node)
 }
 
 fn users(reader: &mut Reader, node: &Node) -> Option<Users> {
-    match reader.string(node)?.as_str() {
-        "declared" => Some(Users::Declared),
-        "any" => Some(Users::Any),
-        _ => {
-            let origin = reader.origin(node);
-            let help = "`declared`: users of the identity file; `any`: all that the directory knows";
-            reader.error(&origin, "declared or any is expected here", help);
-            None
-        }
-    }
+    let words = [("declared", Users::Declared), ("any", Users::Any)];
+    let help = "`declared`: users of the identity file; `any`: all that the directory knows";
+    reader.word(node, &words, "declared or any is expected here", help)
 }
