@@ -12,24 +12,31 @@ fn seen(oid: &str) -> String {
     )
 }
 
-#[tokio::test]
-async fn every_set_holds_what_is_seen_and_nothing_else() {
+/// A database with the tables, each of these columns, with what else is done for each number `i`, and what the caller sees of them.
+async fn many(columns: &str, more: &str) -> (Client, Catalog, Vec<Arc<RelationDecision>>) {
     let (client, _) = database().await;
     let make = format!(
         "RESET ROLE; CREATE SCHEMA many; SET search_path = many, pg_catalog; DO $$ BEGIN FOR i IN 0..{} LOOP
-           EXECUTE format('CREATE TABLE t%s (id int PRIMARY KEY, a text DEFAULT ''x'', b int)', i);
-           IF i % 4 = 2 THEN EXECUTE format('ALTER TABLE t%s ADD CHECK (b > 0), ADD FOREIGN KEY (b) REFERENCES t%s', i, i - 2); END IF;
-           IF i % 4 = 3 THEN EXECUTE format('ALTER TABLE t%s ADD FOREIGN KEY (b) REFERENCES t%s', i, i - 1); END IF;
-           IF i % 10 = 0 THEN EXECUTE format('ALTER TABLE t%s ADD zz_secret int; CREATE INDEX ON t%s (zz_secret)', i, i); END IF;
-           EXECUTE format('COMMENT ON TABLE t%s IS ''t%s''; COMMENT ON COLUMN t%s.b IS ''b of %s''', i, i, i, i);
-           IF i % 10 = 0 THEN EXECUTE format('COMMENT ON COLUMN t%s.zz_secret IS ''zz''', i); END IF;
+           EXECUTE format('CREATE TABLE t%s ({columns})', i); {more}
          END LOOP; END $$; SET search_path = pg_catalog",
         TABLES - 1
     );
     client.batch_execute(&make).await.unwrap();
     let catalog = Catalog::load(&client).await.unwrap();
     let names: Vec<String> = (0..TABLES).step_by(2).map(|number| format!("t{number}")).collect();
-    let decisions: Vec<_> = names.iter().map(|name| see(&catalog, ("many", name), ("many", name))).collect();
+    let decisions = names.iter().map(|name| see(&catalog, ("many", name), ("many", name))).collect();
+    (client, catalog, decisions)
+}
+
+#[tokio::test]
+async fn every_set_holds_what_is_seen_and_nothing_else() {
+    let more = "
+        IF i % 4 = 2 THEN EXECUTE format('ALTER TABLE t%s ADD CHECK (b > 0), ADD FOREIGN KEY (b) REFERENCES t%s', i, i - 2); END IF;
+        IF i % 4 = 3 THEN EXECUTE format('ALTER TABLE t%s ADD FOREIGN KEY (b) REFERENCES t%s', i, i - 1); END IF;
+        IF i % 10 = 0 THEN EXECUTE format('ALTER TABLE t%s ADD zz_secret int; CREATE INDEX ON t%s (zz_secret)', i, i); END IF;
+        EXECUTE format('COMMENT ON TABLE t%s IS ''t%s''; COMMENT ON COLUMN t%s.b IS ''b of %s''', i, i, i, i);
+        IF i % 10 = 0 THEN EXECUTE format('COMMENT ON COLUMN t%s.zz_secret IS ''zz''', i); END IF;";
+    let (client, catalog, decisions) = many("id int PRIMARY KEY, a text DEFAULT ''x'', b int", more).await;
     let path = ["many".to_owned()];
     let v = Visibility::new(&catalog, "ana", "demo", &path, &decisions);
     let (class, index, constraint) =
@@ -98,16 +105,7 @@ async fn every_set_holds_what_is_seen_and_nothing_else() {
 
 #[tokio::test]
 async fn guards_tell_the_members_of_large_sets() {
-    let (client, _) = database().await;
-    let make = format!(
-        "RESET ROLE; CREATE SCHEMA many; DO $$ BEGIN FOR i IN 0..{} LOOP EXECUTE format('CREATE TABLE many.t%s (id int PRIMARY KEY)', i);
-         END LOOP; END $$; SET search_path = pg_catalog",
-        TABLES - 1
-    );
-    client.batch_execute(&make).await.unwrap();
-    let catalog = Catalog::load(&client).await.unwrap();
-    let names: Vec<String> = (0..TABLES).step_by(2).map(|number| format!("t{number}")).collect();
-    let decisions: Vec<_> = names.iter().map(|name| see(&catalog, ("many", name), ("many", name))).collect();
+    let (client, catalog, decisions) = many("id int PRIMARY KEY", "").await;
     for path in ["many".to_owned(), "public".to_owned()] {
         let found = path == "many";
         let prefix = if path == "many" { "" } else { "many." };
