@@ -60,7 +60,7 @@ const GUARDS: &[(&str, usize, usize, Form)] = &[
     ("pg_get_constraintdef", 1, 2, Form::Own(constraintdef)),
     // Its text comes only from rows of the virtual catalog: pg_node_tree has no input function.
     ("pg_get_expr", 2, 3, Form::Own(expression)),
-    ("pg_get_partkeydef", 1, 1, Form::First(Set::WholeRelations)),
+    ("pg_get_partkeydef", 1, 1, Form::First(Set::Keyed)),
     ("pg_partition_ancestors", 1, 1, Form::Own(partition_ancestors)),
     // Empty: what it lacks would tell of partitions that are hidden.
     ("pg_partition_tree", 1, 1, Form::Own(no_tree)),
@@ -140,10 +140,14 @@ pub(crate) fn is_guarded(name: &str) -> bool {
     GUARDS.iter().any(|g| g.0 == name)
 }
 
+/// How a function is answered with so many arguments.
+fn form(name: &str, argc: usize) -> Option<Form> {
+    GUARDS.iter().find(|g| g.0 == name && (g.1..=g.2).contains(&argc)).map(|g| g.3)
+}
+
 /// The one argument (from 0) that the form of a guarded function may mention more than once; `None`: any.
 pub(crate) fn repeats(name: &str, argc: usize) -> Option<usize> {
-    let form = GUARDS.iter().find(|g| g.0 == name && (g.1..=g.2).contains(&argc)).map(|g| g.3)?;
-    match (form, name) {
+    match (form(name, argc)?, name) {
         (Form::First(_), _) | (Form::Own(_), "pg_get_indexdef" | "pg_get_constraintdef" | "col_description") => Some(0),
         (Form::Own(_), "pg_get_expr") => Some(1),
         (Form::System | Form::SystemIsVisible | Form::Plain | Form::Always(..) | Form::Null(_) | Form::Own(_), _) => {
@@ -154,14 +158,13 @@ pub(crate) fn repeats(name: &str, argc: usize) -> Option<usize> {
 
 /// Whether what stands for a call is NULL, whatever the arguments.
 pub(crate) fn is_null(name: &str, argc: usize) -> bool {
-    GUARDS.iter().any(|g| g.0 == name && (g.1..=g.2).contains(&argc) && matches!(g.3, Form::Null(_)))
+    matches!(form(name, argc), Some(Form::Null(_)))
 }
 
 /// Whether what stands for a call never raises, given arguments of these types that do not: constants, and tests of sets of OIDs.
 pub(crate) fn is_total(name: &str, types: &[Option<Oid>]) -> bool {
     const OF_SETS: [&str; 3] = ["pg_table_is_visible", "pg_type_is_visible", "pg_get_userbyid"];
-    let form = GUARDS.iter().find(|g| g.0 == name && (g.1..=g.2).contains(&types.len())).map(|g| g.3);
-    match form {
+    match form(name, types.len()) {
         Some(Form::Null(_) | Form::Always(..)) => true,
         Some(Form::Own(_)) => OF_SETS.contains(&name) && types == [Some(Oid(OID_TYPE))],
         Some(Form::First(_) | Form::Plain | Form::System | Form::SystemIsVisible) | None => false,
@@ -174,9 +177,8 @@ pub(crate) fn is_total(name: &str, types: &[Option<Oid>]) -> bool {
 /// The text is an expression, not always a call: only `pg_partition_ancestors`, which psql calls in FROM, is sure to stay a call. `obj_description` evaluates its arguments inside a sub-select,
 /// so arguments that hold aggregates, window functions or set-returning functions must be refused for it.
 pub fn guard(name: &str, argc: usize, mention: Mention, v: &Visibility<'_>) -> Option<String> {
-    let (_, _, _, form) = GUARDS.iter().find(|g| g.0 == name && (g.1..=g.2).contains(&argc))?;
-    Some(match form {
-        Form::First(set) => checked(name, argc, 1, *set, mention, v),
+    Some(match form(name, argc)? {
+        Form::First(set) => checked(name, argc, 1, set, mention, v),
         Form::Plain => {
             let plain = lookup::plain_spellings(v).find("($1)::pg_catalog.text");
             call(name, argc, 1, &format!("{plain}::pg_catalog.oid"))

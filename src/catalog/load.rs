@@ -103,22 +103,26 @@ const PGCRYPTO: &str = "SELECT n.nspname::text FROM pg_extension e \
     JOIN pg_namespace n ON n.oid = p.pronamespace \
     WHERE e.extname = 'pgcrypto' AND p.proname = 'encrypt' AND p.proargtypes = '17 17 25'::oidvector AND p.prorettype = 17";
 
-/// Expressions of the catalog that name something else than the relation itself, its sequences, the types of its columns, and what belongs to the
-/// system or to an extension: defaults (with their relation), checks, indexes, partition keys, and defaults of domains.
+/// Expressions of the catalog that name something else than the relation itself, its sequences, the types of its columns, of a domain itself and
+/// what it is made of, and what belongs to the system or to an extension: defaults (with their relation), checks, indexes, partition keys, and
+/// defaults and checks of domains.
 const ALIEN: &str = "SELECT d.objid, coalesce(a.adrelid, 0::oid) FROM pg_depend d \
     LEFT JOIN pg_attrdef a ON d.classid = 'pg_attrdef'::regclass AND a.oid = d.objid \
     LEFT JOIN pg_constraint c ON d.classid = 'pg_constraint'::regclass AND c.oid = d.objid \
+    LEFT JOIN pg_type m ON m.oid = c.contypid \
     LEFT JOIN pg_index i ON d.classid = 'pg_class'::regclass AND i.indexrelid = d.objid \
+    LEFT JOIN pg_partitioned_table p ON d.classid = 'pg_class'::regclass AND p.partrelid = d.objid AND d.objsubid = 0 \
+        AND NOT EXISTS (SELECT FROM pg_inherits h WHERE h.inhrelid = d.objid AND h.inhparent = d.refobjid AND d.refclassid = d.classid) \
     LEFT JOIN pg_type y ON d.classid = 'pg_type'::regclass AND y.oid = d.objid AND y.typtype = 'd' AND y.typdefaultbin IS NOT NULL \
-    CROSS JOIN LATERAL (SELECT coalesce(a.adrelid, c.conrelid, i.indrelid, 0::oid) AS relation) AS own \
+    CROSS JOIN LATERAL (SELECT coalesce(a.adrelid, c.conrelid, i.indrelid, p.partrelid, 0::oid) AS relation) AS own \
     WHERE d.refobjid >= 16384 AND d.deptype IN ('n', 'a') \
-    AND (a.oid IS NOT NULL OR c.contype IN ('c', 'x') OR i.indexrelid IS NOT NULL \
-        OR d.classid = 'pg_class'::regclass AND d.objsubid = 0 AND d.refclassid = 'pg_proc'::regclass OR y.oid IS NOT NULL) \
+    AND (a.oid IS NOT NULL OR c.contype IN ('c', 'x') OR i.indexrelid IS NOT NULL OR p.partrelid IS NOT NULL OR y.oid IS NOT NULL) \
     AND CASE d.refclassid \
         WHEN 'pg_class'::regclass THEN d.refobjid <> own.relation AND NOT EXISTS (SELECT FROM pg_depend s WHERE s.classid = 'pg_class'::regclass \
             AND s.objid = d.refobjid AND s.refclassid = 'pg_class'::regclass AND s.refobjid = own.relation AND s.deptype IN ('a', 'i')) \
-        WHEN 'pg_type'::regclass THEN d.refobjid <> coalesce(y.typbasetype, 0::oid) AND (own.relation <> 0 OR y.oid IS NOT NULL) AND NOT EXISTS (SELECT FROM pg_attribute t JOIN pg_type k ON k.oid = d.refobjid \
-            WHERE t.attrelid = own.relation AND t.atttypid IN (k.oid, k.typarray)) \
+        WHEN 'pg_type'::regclass THEN d.refobjid <> coalesce(c.contypid, 0::oid) AND NOT EXISTS (SELECT FROM pg_type k WHERE k.oid = d.refobjid \
+            AND (coalesce(y.typbasetype, m.typbasetype) IN (k.oid, k.typarray) OR EXISTS (SELECT FROM pg_attribute t \
+                WHERE t.attrelid = own.relation AND t.attnum > 0 AND NOT t.attisdropped AND t.atttypid IN (k.oid, k.typarray)))) \
         WHEN 'pg_namespace'::regclass THEN false WHEN 'pg_constraint'::regclass THEN false ELSE true END \
     AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = d.refclassid AND e.objid = d.refobjid AND e.deptype = 'e')";
 
@@ -399,6 +403,7 @@ async fn read_types(
 ) -> Result<(), LoadError> {
     for row in client.query(TYPES, &[]).await? {
         let Some(schema) = schemas.get(&oid(&row, 1)?) else { continue };
+        let checks: Vec<u32> = row.try_get(12)?;
         let info = TypeInfo {
             oid: oid(&row, 0)?,
             name: QualifiedName::new(schema.clone(), row.try_get::<_, String>(2)?),
@@ -411,13 +416,8 @@ async fn read_types(
             sql: row.try_get(9)?,
             typmod: row.try_get(10)?,
             not_null: row.try_get(11)?,
-            checks: row
-                .try_get::<_, Vec<u32>>(12)?
-                .into_iter()
-                .map(Oid)
-                .filter(|check| !alien.contains(check))
-                .collect(),
-            checked: row.try_get::<_, Vec<u32>>(12).is_ok_and(|checks| !checks.is_empty()),
+            checked: !checks.is_empty(),
+            checks: checks.into_iter().map(Oid).filter(|check| !alien.contains(check)).collect(),
             alien_default: alien.contains(&oid(&row, 0)?),
         };
         catalog.type_names.insert(info.name.clone(), info.oid);

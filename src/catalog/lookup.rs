@@ -103,7 +103,9 @@ pub(crate) enum Set {
     Relations,
     /// Of those, the ones with no hidden column.
     WholeRelations,
-    /// Of those, the ones under their own names.
+    /// Of those, the ones whose partition key, if there is one, names nothing that not everyone sees.
+    Keyed,
+    /// Of those with no hidden column, the ones under their own names.
     Printed,
     /// Visible relations under their own names, all of whose ancestors are, too.
     Rooted,
@@ -124,41 +126,42 @@ pub(crate) fn oids(set: Set, v: &Visibility<'_>) -> Map {
 
 /// The OIDs of a set, and 0.
 pub(crate) fn members(set: Set, v: &Visibility<'_>) -> Vec<u32> {
-    let mut map = vec![0];
+    let mut found = vec![0];
     let scope = v.scope();
     match set {
-        Set::Relations | Set::WholeRelations | Set::Printed => {
-            v.system_relations().for_each(|r| map.push(r.oid.0));
+        Set::Relations | Set::WholeRelations | Set::Keyed | Set::Printed => {
+            v.system_relations().for_each(|r| found.push(r.oid.0));
             let shown = scope.relations.iter().filter(|s| match set {
                 Set::Relations => true,
                 Set::Printed => s.whole() && s.is_stored() && !s.is_renamed(),
-                _ => s.whole() && !s.relation.alien_key,
+                Set::Keyed => s.whole() && !s.relation.alien_key,
+                _ => s.whole(),
             });
-            shown.for_each(|s| map.push(s.relation.oid.0));
+            shown.for_each(|s| found.push(s.relation.oid.0));
         }
         Set::Rooted => {
             let named = scope.relations.iter().filter(|s| s.is_stored() && !s.is_renamed());
             let rooted = named.filter(|s| has_visible_ancestors(&s.relation, v, 0));
-            rooted.for_each(|s| map.push(s.relation.oid.0));
+            rooted.for_each(|s| found.push(s.relation.oid.0));
         }
         Set::Indexes => {
-            v.system_relations().flat_map(|r| &r.indexes).for_each(|i| map.push(i.oid.0));
-            scope.relations.iter().flat_map(|s| s.indexes()).for_each(|i| map.push(i.oid.0));
+            v.system_relations().flat_map(|r| &r.indexes).for_each(|i| found.push(i.oid.0));
+            scope.relations.iter().flat_map(|s| s.indexes()).for_each(|i| found.push(i.oid.0));
         }
         Set::Constraints => {
-            v.system_relations().flat_map(|r| &r.constraints).for_each(|c| map.push(c.oid.0));
-            scope.relations.iter().flat_map(|s| v.constraints(s)).for_each(|c| map.push(c.oid.0));
-            map.extend(v.domain_checks().map(|oid| oid.0));
+            v.system_relations().flat_map(|r| &r.constraints).for_each(|c| found.push(c.oid.0));
+            scope.relations.iter().flat_map(|s| v.constraints(s)).for_each(|c| found.push(c.oid.0));
+            found.extend(v.domain_checks().map(|oid| oid.0));
         }
-        Set::Types => types(v).for_each(|oid| map.push(oid)),
+        Set::Types => types(v).for_each(|oid| found.push(oid)),
     }
-    map
+    found
 }
 
 /// Visible relations of which nothing is hidden, and their indexes.
 pub(crate) fn plain<'s>(v: &'s Visibility<'_>) -> impl Iterator<Item = u32> + 's {
     let plain = v.scope().relations.iter().filter(|s| s.is_plain(v.catalog));
-    plain.flat_map(|s| s.indexes().map(|i| i.oid.0).chain([s.relation.oid.0]))
+    plain.flat_map(Seen::with_indexes)
 }
 
 /// Inheritance has no cycles; the depth is bounded all the same.

@@ -22,6 +22,15 @@ pub enum Source {
     Null,
 }
 
+/// What is cast to an array.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum List {
+    /// An array of OIDs or names.
+    Array,
+    /// A value of type `oidvector`: no array of text, but an array of OIDs.
+    Vector,
+}
+
 /// SQL that stands for a cast of a non-literal `$1` to the type `pg_catalog.type_name`; hidden and unknown objects become NULL. For
 /// `regclass` and `regtype` it is the text of the name that callers use. `None`: such a cast is not allowed.
 pub fn cast_guard(type_name: &str, source: Source, v: &Visibility<'_>) -> Option<String> {
@@ -68,12 +77,16 @@ pub fn shown(type_name: &str, digits: &str, v: &Visibility<'_>) -> Option<String
 }
 
 /// As [`cast_guard`], for an array `$1` of OIDs or names: an array of texts, NULL for NULL.
-pub fn array_guard(type_name: &str, v: &Visibility<'_>) -> Option<String> {
+pub fn array_guard(type_name: &str, list: List, v: &Visibility<'_>) -> Option<String> {
     let element = guard_of(type_name, "e.v", Source::Any, v)?;
+    let oids = match list {
+        List::Array => "",
+        List::Vector => "::pg_catalog.oid[]",
+    };
     Some(format!(
         "(SELECT CASE WHEN g.a IS NOT NULL THEN ARRAY(SELECT ({element})::pg_catalog.text \
          FROM pg_catalog.unnest(g.a) WITH ORDINALITY AS e(v, n) ORDER BY e.n) END \
-         FROM (SELECT ($1)::pg_catalog.text[] AS a OFFSET 0) AS g)::pg_catalog.text[]"
+         FROM (SELECT ($1){oids}::pg_catalog.text[] AS a OFFSET 0) AS g)::pg_catalog.text[]"
     ))
 }
 
@@ -422,9 +435,10 @@ mod tests {
             Index { oid: Oid(20006), name: "a_y".into(), columns: Some(vec!["y".into()]), alien: false },
         ];
         let odd = relation(20030, "public", "Odd \"Name\"", &["x"]);
+        let number = relation(20040, "outside", "n ($1)", &["x"]);
         let hidden = relation(20020, "public", "hidden", &["x"]);
-        let seen = [decision(&a, None, &["y"]), decision(&odd, None, &[])];
-        let mut catalog = catalog(vec![a, odd, hidden, relation(1259, "pg_catalog", "pg_class", &["oid"])]);
+        let seen = [decision(&a, None, &["y"]), decision(&odd, None, &[]), decision(&number, None, &[])];
+        let mut catalog = catalog(vec![a, odd, number, hidden, relation(1259, "pg_catalog", "pg_class", &["oid"])]);
         let f = |oid, arg| Function { oid: Oid(oid), args: vec![Oid(arg)], ..Function::default() };
         catalog.functions.insert("one".into(), vec![f(100, 23)]);
         catalog.functions.insert("two".into(), vec![f(101, 23), f(102, 25)]);
@@ -498,11 +512,17 @@ mod tests {
     fn a_cast_mentions_its_argument_once_and_nothing_hidden() {
         check(|v| {
             for kind in ["regclass", "regtype", "regnamespace", "regproc", "regconfig"] {
-                assert_eq!(cast_guard(kind, Source::Any, v).unwrap().matches("$1").count(), 1);
+                let sql = cast_guard(kind, Source::Any, v).unwrap().replace("n ($1)", "");
+                assert_eq!(sql.matches("$1").count(), 1);
                 for source in [Source::Any, Source::Oid] {
                     let sql = cast_guard(kind, source, v).unwrap();
                     assert!(!sql.contains("hidden") && !sql.contains("20020") && !sql.contains("20006"), "{sql}");
                 }
+            }
+            for (list, argument) in [(List::Array, "($1)::pg_catalog.text[]"), (List::Vector, "($1)::pg_catalog.oid[]")]
+            {
+                let sql = array_guard("regclass", list, v).unwrap();
+                assert!(sql.contains(argument) && sql.contains("n ($1)") && !sql.contains("n ($1)::"), "{sql}");
             }
             assert!(cast_guard("regrole", Source::Any, v).is_none());
             assert!(cast_guard("aclitem", Source::Any, v).is_none());

@@ -5,7 +5,7 @@
 //! another caller, or beyond the instant at which time alone changes an answer. It belongs to one catalog and one set of policies.
 
 use super::oids::Mention;
-use super::reg::Source;
+use super::reg::{List, Source};
 use super::visibility::KeptScope;
 use crate::identity::Caller;
 use crate::policy::decision::RelationDecision;
@@ -95,8 +95,8 @@ pub enum Gives {
     Text,
     /// An OID.
     Oid,
-    /// Texts, of an array.
-    Texts,
+    /// Texts, of such a list.
+    Texts(List),
 }
 
 /// Where a session looks.

@@ -101,6 +101,10 @@ impl Seen {
     fn has(&self, name: &str) -> bool {
         self.columns().any(|c| c.name == name)
     }
+    /// OIDs of its indexes, as [`Self::indexes`], and its own.
+    pub(crate) fn with_indexes(&self) -> impl Iterator<Item = u32> {
+        self.indexes().map(|i| i.oid.0).chain([self.relation.oid.0])
+    }
     /// Indexes that say nothing of hidden columns.
     pub(crate) fn indexes(&self) -> impl Iterator<Item = &Index> {
         self.relation.indexes.iter().filter(|i| !i.alien).filter(|i| match &i.columns {
@@ -383,10 +387,7 @@ impl Scope {
 
 /// A decision together with the relation it is about; `None` when the catalog no longer has that very relation.
 fn seen(catalog: &Catalog, decision: &Arc<RelationDecision>) -> Option<Seen> {
-    let relation = match &decision.query {
-        Some(query) => &query.relation,
-        None => catalog.relations.get(&decision.remote)?,
-    };
+    let relation = decision.relation(catalog)?;
     if relation.oid != decision.oid {
         return None;
     }

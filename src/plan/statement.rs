@@ -418,9 +418,9 @@ impl Kind<'_> {
             K::VarSetCurrent | K::Undefined => return Err(Refusal::unsupported("SET … FROM CURRENT is not supported")),
             K::VarSetValue | K::VarSetDefault | K::VarReset => {}
         }
+        let tag = (kind == K::VarReset).then_some("RESET");
         if self.is_ones_own_role(set)? {
             let sealed = seal::set_own("sqlveil.nothing", None, set.is_local);
-            let tag = if kind == K::VarReset { Some("RESET") } else { None };
             return Ok(Plan { returns_rows: false, ..self.own(sealed, Effect::None, tag) });
         }
         match self.setting(set)? {
@@ -435,7 +435,6 @@ impl Kind<'_> {
             }
             Setting::Own(name, value) => {
                 let sealed = seal::set_own(name, value.as_deref(), set.is_local);
-                let tag = if kind == K::VarReset { Some("RESET") } else { None };
                 let effect = Effect::Set { name, value, local: set.is_local };
                 Ok(Plan { tag, returns_rows: false, ..self.own(sealed, effect, None) })
             }

@@ -86,10 +86,10 @@ impl RelationDecision {
         self.query.as_ref().map_or_else(|| self.remote.to_sql(), |query| format!("({})", query.sql))
     }
     /// The relation the decision is about: that of the query, or the warehouse's.
-    pub fn relation<'a>(&'a self, catalog: &'a Catalog) -> Option<&'a Relation> {
+    pub fn relation<'a>(&'a self, catalog: &'a Catalog) -> Option<&'a Arc<Relation>> {
         match &self.query {
             Some(query) => Some(&query.relation),
-            None => catalog.relations.get(&self.remote).map(Arc::as_ref),
+            None => catalog.relations.get(&self.remote),
         }
     }
     /// Whether the relation is one of the system's or of the proxy's.
@@ -117,7 +117,7 @@ impl RelationDecision {
     /// Whether the relation is a view that somebody made in the warehouse, or may be one on another server: its own conditions may hide
     /// rows.
     pub fn is_view(&self, catalog: &Catalog) -> bool {
-        let view = |r: &Relation| r.kind == RelationKind::View || r.opaque;
+        let view = |r: &Arc<Relation>| r.kind == RelationKind::View || r.opaque;
         !is_system(&self.remote.schema) && self.relation(catalog).is_some_and(view)
     }
     /// Whether anything of the relation is hidden: rows, or a column's values. The conditions of a query hide rows.

@@ -8,7 +8,7 @@ use super::names::string_constant;
 use super::scope::Scope;
 use super::{Replacement, Resolver};
 use crate::catalog::guard;
-use crate::catalog::reg::{self, Source};
+use crate::catalog::reg::{self, List, Source};
 use crate::catalog::sights::{Asked, Gives};
 use crate::error::Refusal;
 use crate::sql::{NodeEnum, names, pb};
@@ -178,23 +178,20 @@ impl Resolver<'_, '_> {
         cast: &mut pb::TypeCast,
         scope: &Scope<'_>,
     ) -> Result<Facts, Refusal> {
-        let refused = || Refusal::unsupported(format!("arrays of {alias} are not supported")).at(cast.location);
+        let location = cast.location;
+        let refused = || Refusal::unsupported(format!("arrays of {alias} are not supported")).at(location);
+        let literal = cast.arg.as_deref().and_then(string_constant).is_some();
+        let inner = self.optional(&mut cast.arg, scope)?.unwrap_or_else(|| Facts::constant(Type::Unclear));
+        let list = if inner.type_oid == Type::Known(oid::OIDVECTOR) { List::Vector } else { List::Array };
         let told = self.sight.told();
-        let asked = Asked::Cast { alias: alias.to_owned(), source: Source::Any, gives: Gives::Texts };
-        let template = told.template(asked, || reg::array_guard(alias, told)).ok_or_else(refused)?;
-        if cast.arg.as_deref().and_then(string_constant).is_some() {
+        let asked = Asked::Cast { alias: alias.to_owned(), source: Source::Any, gives: Gives::Texts(list) };
+        let template = told.template(asked, || reg::array_guard(alias, list, told)).ok_or_else(refused)?;
+        if literal {
             return Err(refused().with_hint("Write the array with ARRAY[…] or as an array of oid."));
         }
-        let location = cast.location;
-        let inner = self.optional(&mut cast.arg, scope)?.unwrap_or_else(|| Facts::constant(Type::Unclear));
         if let Some(argument) = cast.arg.as_deref() {
             self.scalar_argument(argument, location)?;
         }
-        // A vector of OIDs is no array of text, but an array of OIDs.
-        let template = match inner.type_oid {
-            Type::Known(oid::OIDVECTOR) => template.text().replacen("($1)", "($1)::pg_catalog.oid[]", 1).into(),
-            _ => template,
-        };
         self.replace(location, Replacement::Guard(template))?;
         Ok(Facts { type_oid: Type::Known(oid::TEXT_ARRAY), ..inner }.but(false))
     }

@@ -352,19 +352,23 @@ impl Resolver<'_, '_> {
         match self.sight.catalog.function_class(name) {
             FunctionClass::Allowed if self.gives_alias(name) && !in_from => {
                 // As plain text or OID: an identifier would turn other values beside it into names of objects.
-                let arguments: Vec<String> = (1..=call.args.len()).map(|n| format!("${n}")).collect();
-                let text =
-                    format!("(pg_catalog.{name}({}))::pg_catalog.{}", arguments.join(", "), alias_shown_as(name));
-                let text = match alias_shown_as(name) {
-                    "text" => lookup::bare(text, "", self.sight.told()),
-                    _ => text,
-                };
                 if call.agg_star || call.func_variadic || call.over.is_some() || call.agg_filter.is_some() {
                     return Err(
                         Refusal::unsupported(format!("this form of {name}() is not supported")).at(call.location)
                     );
                 }
-                self.replace(call.location, Replacement::Guard(text.into()))
+                let (told, arguments, shown) = (self.sight.told(), call.args.len(), alias_shown_as(name));
+                let make = || {
+                    let written: Vec<String> = (1..=arguments).map(|n| format!("${n}")).collect();
+                    let text = format!("(pg_catalog.{name}({}))::pg_catalog.{shown}", written.join(", "));
+                    Some(if shown == "text" { lookup::bare(text, "", told) } else { text })
+                };
+                let (name, mention) = (name.to_owned(), Mention::Once);
+                let asked = Asked::Call { name, arguments, mention, shown: Some(shown) };
+                match told.template(asked, make) {
+                    Some(template) => self.replace(call.location, Replacement::Guard(template)),
+                    None => Err(Refusal::internal("what stands for a call")),
+                }
             }
             FunctionClass::Allowed => Ok(()),
             FunctionClass::Denied => Err(Refusal::denied(format!("permission denied for function {name}"))

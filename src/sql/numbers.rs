@@ -12,7 +12,7 @@ const KNOWN_SINCE: u32 = 160_000;
 /// Refuses numbers that the server does not know.
 ///
 /// # Errors
-/// 42601 in PostgreSQL 15's words, at the number.
+/// 42601 in PostgreSQL 15's words, at the number; the lexer's own for what it does not take; XX000 for what it does not place.
 pub fn check(text: &str, server_version: u32) -> Result<(), Refusal> {
     if server_version >= KNOWN_SINCE {
         return Ok(());
@@ -21,11 +21,16 @@ pub fn check(text: &str, server_version: u32) -> Result<(), Refusal> {
     if !text.bytes().zip(text.bytes().skip(1)).any(|(digit, c)| digit.is_ascii_digit() && marks(c)) {
         return Ok(());
     }
-    // What the lexer refuses the parser refuses.
-    for token in pg_query::scan_tokens(text).unwrap_or_default() {
-        let number = matches!(Token::try_from(token.token), Ok(Token::Iconst | Token::Fconst));
-        let (Ok(start), Ok(end)) = (usize::try_from(token.start), usize::try_from(token.end)) else { continue };
-        let Some(written) = text.get(start..end).filter(|_| number) else { continue };
+    let tokens = pg_query::scan_tokens(text).map_err(|_| super::failure::refusal(text))?;
+    for token in tokens {
+        if !matches!(Token::try_from(token.token), Ok(Token::Iconst | Token::Fconst)) {
+            continue;
+        }
+        let unreadable = || Refusal::internal("the place of a number in the text");
+        let (Ok(start), Ok(end)) = (usize::try_from(token.start), usize::try_from(token.end)) else {
+            return Err(unreadable());
+        };
+        let written = text.get(start..end).ok_or_else(unreadable)?;
         let plain = |c: char| c.is_ascii_digit() || matches!(c, '.' | 'e' | 'E' | '+' | '-');
         let Some((at, odd)) = written.char_indices().find(|(_, c)| !plain(*c)) else { continue };
         let shown = written.get(..at.saturating_add(odd.len_utf8())).unwrap_or_default();
@@ -52,6 +57,8 @@ mod tests {
         let refusal = check("SELECT 1, 0x1F", 130_023).unwrap_err();
         assert_eq!(refusal.message, "trailing junk after numeric literal at or near \"0x\"");
         assert_eq!(refusal.position, Some(10));
+        // What cannot be read may be anything.
+        assert!(check("SELECT 0x1F, 'open", 130_023).is_err());
         let old = "SELECT 1e10, .5, 1.5E-3, '0x1F', \"1_000\", $1, x_1, 1+2 -- 0x1F";
         assert!(check(old, 130_023).is_ok() && check(" ", 130_023).is_ok());
     }

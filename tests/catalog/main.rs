@@ -8,7 +8,7 @@ mod total;
 
 use sqlveil::catalog::guard::guard;
 use sqlveil::catalog::oids::Mention;
-use sqlveil::catalog::reg::{Source, array_guard, cast_guard};
+use sqlveil::catalog::reg::{List, Source, array_guard, cast_guard};
 use sqlveil::catalog::system::system_access;
 use sqlveil::catalog::{Catalog, FunctionClass, RelationKind, Visibility};
 use sqlveil::cli::demo::private_postgres::{PrivatePostgres, Setup};
@@ -693,7 +693,7 @@ async fn guards_answer_for_the_visible_and_hide_the_rest() {
         ("regtype", "'{}'::oid[]".to_owned(), "{}"),
         ("regtype", "NULL::oid[]".to_owned(), "NULL"),
     ] {
-        let sql = array_guard(kind, &v).unwrap().replace("$1", &arg);
+        let sql = array_guard(kind, List::Array, &v).unwrap().replace("$1", &arg);
         let shown = text_of(&client, &format!("SELECT ({sql})::text")).await.unwrap();
         assert_eq!(shown.trim(), wanted, "{arg}::{kind}[]");
     }

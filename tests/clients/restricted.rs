@@ -274,12 +274,18 @@ const TELLTALES: &str = "
     CREATE SCHEMA vault; CREATE FUNCTION vault.zz_secret(int) RETURNS boolean IMMUTABLE LANGUAGE sql AS 'SELECT $1 > 0';
     CREATE TABLE vault.zz_table (id int); CREATE SEQUENCE vault.zz_sequence; CREATE TYPE vault.zz_mood AS ENUM ('zz_a');
     CREATE DOMAIN seen AS int DEFAULT 'vault.zz_table'::regclass::oid::int CHECK (vault.zz_secret(VALUE)) CHECK (VALUE < 1000);
+    CREATE DOMAIN typed AS text CHECK (VALUE::vault.zz_mood::text <> 'zz_a') CHECK (VALUE <> 'x');
     CREATE TABLE odd (id int CHECK (vault.zz_secret(id)), plain int DEFAULT 5 CHECK (plain > 0),
-        told int DEFAULT nextval('vault.zz_sequence'), named text DEFAULT 'zz_a'::vault.zz_mood::text, own serial, domained seen);
+        told int DEFAULT nextval('vault.zz_sequence'), named text DEFAULT 'zz_a'::vault.zz_mood::text, own serial, domained seen, typed typed,
+        gone int, listed int DEFAULT cardinality('{zz_a}'::vault.zz_mood[])); ALTER TABLE odd DROP COLUMN gone;
     CREATE INDEX odd_secret ON odd ((vault.zz_secret(id))); CREATE INDEX odd_plain ON odd ((plain + 1));
     CREATE TABLE zz_remote (id int, CHECK (zz_remote.* IS NOT NULL)); CREATE INDEX remote_row ON zz_remote ((zz_remote IS NULL));
     CREATE TABLE parted (k int) PARTITION BY RANGE (k); CREATE TABLE part_a PARTITION OF parted FOR VALUES FROM (1) TO (2);
     CREATE TABLE zz_part PARTITION OF parted FOR VALUES FROM (2) TO (3);
+    CREATE TABLE keyed (k int) PARTITION BY LIST ((vault.zz_secret(k))); COMMENT ON COLUMN keyed.k IS 'a key';
+    CREATE OPERATOR vault.<#> (LEFTARG = int, RIGHTARG = int, FUNCTION = int4eq);
+    CREATE TABLE operated (k int) PARTITION BY LIST ((k OPERATOR(vault.<#>) 1));
+    CREATE TABLE \"odd ($1)\" (id int);
     CREATE TABLE half (a int DEFAULT 1, zz_hidden_with_a_long_name int, b int DEFAULT 2); CREATE INDEX zz_index ON half (zz_hidden_with_a_long_name);
     GRANT USAGE ON SCHEMA vault TO PUBLIC; GRANT SELECT ON ALL TABLES IN SCHEMA public TO PUBLIC;";
 
@@ -287,7 +293,14 @@ const TELLTALES: &str = "
 async fn definitions() {
     let stage = crate::support::Stage::new().await.sql(TELLTALES).await;
     let proxy = stage
-        .sources(&[("odd", "{}"), ("parted", "{}"), ("part_a", "{}")])
+        .sources(&[
+            ("odd", "{}"),
+            ("parted", "{}"),
+            ("part_a", "{}"),
+            ("keyed", "{}"),
+            ("operated", "{}"),
+            ("odd ($1)", "{}"),
+        ])
         .source("table: zz_remote\nschema: public\nnaming: {datasource: shown, schema: public, table: shown}")
         .source("table: half\nschema: public\ncolumns: [{name: a}, {name: b}]")
         .policy(ANYONE)
@@ -311,6 +324,7 @@ async fn definitions() {
         "SELECT * FROM information_schema.columns WHERE table_schema = 'public'",
         "SELECT * FROM information_schema.domains WHERE domain_schema = 'public'",
         "SELECT pg_get_constraintdef(n::oid), pg_get_indexdef(n::oid), pg_get_partkeydef(n::oid) FROM generate_series(16384, 17500) n",
+        "SELECT *, pg_get_expr(partexprs, partrelid), pg_get_expr(partexprs, 'odd'::regclass) FROM pg_partitioned_table",
         "SELECT pg_partition_ancestors(oid), pg_get_partition_constraintdef(oid) FROM pg_class WHERE oid >= 16384",
     ] {
         ask(everything);
@@ -327,6 +341,24 @@ async fn definitions() {
     assert_eq!(
         ask("SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE contypid = 'seen'::regtype"),
         set(&["CHECK ((VALUE < 1000))"])
+    );
+    assert_eq!(
+        ask("SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE contypid = 'typed'::regtype"),
+        set(&["CHECK ((VALUE <> 'x'::text))"])
+    );
+    // What there is of checks and indexes is what is listed of them.
+    assert_eq!(
+        ask(
+            "SELECT relname, relchecks, relhasindex FROM pg_class WHERE oid IN ('odd'::regclass, 'shown'::regclass, 'half'::regclass)"
+        ),
+        set(&["half.0.f", "odd.1.t", "shown.0.f"])
+    );
+    // A key that is not told hides no comment.
+    assert_eq!(ask("SELECT col_description('keyed'::regclass, 1)"), set(&["a key"]));
+    assert_eq!(ask("SELECT pg_get_partkeydef('keyed'::regclass) IS NULL"), set(&["t"]));
+    assert_eq!(
+        ask("SELECT ('\"odd ($1)\"'::regclass::oid)::text::oidvector::regclass[]"),
+        set(&["{\"\\\"odd ($1)\\\"\"}"])
     );
     // A tree printed with another relation's names.
     let trees =

@@ -3,11 +3,11 @@
 //! In: a relation's bare name, what the caller sees. Out: a [`View`]. Must never: list a relation whose every column was not looked at.
 
 use super::{Shown, View, col, extra, key};
+use crate::catalog::RelationKind;
 use crate::catalog::functions::FIRST_NORMAL_OID;
 use crate::catalog::lookup::{self, Map, name_array};
 use crate::catalog::oids::{self, Mention, Pairs};
 use crate::catalog::visibility::{CALLER_OID, OWNER_NAME, OWNER_OID, Seen, Visibility};
-use crate::catalog::{Column, RelationKind};
 use crate::types::{Oid, quote_literal};
 use std::collections::HashSet;
 
@@ -80,12 +80,12 @@ pub(super) fn view(name: &str, v: &Visibility<'_>) -> View {
             let linked =
                 |s: &&Seen| own(s) || !s.relation.parents.is_empty() || !v.catalog.children(s.relation.oid).is_empty();
             let linked = v.scope().relations.iter().filter(linked);
-            let seen: Vec<u32> = linked.flat_map(|s| s.indexes().map(|i| i.oid.0).chain([s.relation.oid.0])).collect();
+            let seen: Vec<u32> = linked.flat_map(Seen::with_indexes).collect();
             View::rows(format!("{} AND {}", any("inhrelid", seen.clone(), v), any("inhparent", seen, v)))
         }
         // Between the system's own objects; owners are elsewhere (pg_shdepend).
         "pg_depend" => View::rows(format!("{} AND {}", system("objid"), system("refobjid"))),
-        "pg_partitioned_table" => View::rows(any("partrelid", whole(v), v)),
+        "pg_partitioned_table" => pg_partitioned_table(v),
         "pg_description" => pg_description(v),
         "pg_shdescription" => View::rows(system("objoid")),
         "pg_database" => pg_database(v),
@@ -151,10 +151,10 @@ fn indexes(v: &Visibility<'_>) -> Vec<u32> {
 }
 
 /// Columns of relations with hidden ones, by relation and number.
-fn pairs(v: &Visibility<'_>, relation: &str, number: &str, of: impl Fn(&Seen, &Column) -> bool) -> String {
+fn pairs(v: &Visibility<'_>, relation: &str, number: &str) -> String {
     let mut pairs = Pairs::default();
     for seen in v.scope().relations.iter().filter(|s| !s.whole()) {
-        pairs.add(seen.relation.oid.0, seen.columns().filter(|c| of(seen, c)).map(|c| c.number));
+        pairs.add(seen.relation.oid.0, seen.columns().map(|c| c.number));
     }
     oids::pair(&col(relation), &col(number), &pairs, v.catalog.server_version)
 }
@@ -181,9 +181,13 @@ fn moved(v: &Visibility<'_>, of: impl Fn(&Seen) -> Vec<Oid>) -> Map {
 
 fn pg_class(v: &Visibility<'_>) -> View {
     let scope = v.scope();
-    let (mut names, mut counts) = (Map::default(), Map::default());
+    let (mut names, mut counts, mut checks) = (Map::default(), Map::default(), Map::default());
     for seen in &scope.relations {
         let oid = seen.relation.oid.to_string();
+        let told = v.constraints(seen).filter(|c| c.kind == 'c').count();
+        if told != seen.relation.constraints.iter().filter(|c| c.kind == 'c').count() {
+            checks.add(oid.clone(), told.to_string());
+        }
         if seen.decision.logical.name != seen.decision.remote.name {
             names.add(oid.clone(), seen.decision.logical.name.clone());
         }
@@ -194,19 +198,18 @@ fn pg_class(v: &Visibility<'_>) -> View {
     let schemas = moved(v, |s| s.indexes().map(|i| i.oid).chain([s.relation.oid]).collect());
     let visible = shown(v).into_iter().chain(indexes(v)).chain(scope.composites.iter().copied());
     let sound = format!("{} AND {} <> {PG_TOAST}::pg_catalog.oid", system("oid"), col("relnamespace"));
-    // What a relation has is shown as it is where nothing of it is hidden; the lists are of those that hide all there is of a kind.
-    let partial = || scope.relations.iter().filter(|s| !s.whole());
-    let unchecked = any("oid", partial().map(|s| s.relation.oid.0), v);
-    let unindexed = any("oid", partial().filter(|s| s.indexes().next().is_none()).map(|s| s.relation.oid.0), v);
+    // What there is of indexes is shown as it is but for those that hide all of them.
+    let unindexed = scope.relations.iter().filter(|s| !s.relation.indexes.is_empty() && s.indexes().next().is_none());
+    let unindexed = any("oid", unindexed.map(|s| s.relation.oid.0), v);
     let plain = any("oid", lookup::plain(v), v);
     let when_plain = |column, or| Shown::Expression(format!("CASE WHEN {plain} THEN {} ELSE {or} END", col(column)));
     let view = View::rows(or(vec![sound, format!("{}{}", any("oid", visible, v), alone(v))]))
         .replace("relname", &names, &key("oid"))
         .replace("relnamespace", &schemas, &key("oid"))
         .replace("relnatts", &counts, &key("oid"))
+        .replace("relchecks", &checks, &key("oid"))
         // A foreign table is shown as a table: what it is foreign to is not shown.
         .mask("relkind", Shown::Expression(format!("CASE WHEN {0} = 'f' THEN 'r' ELSE {0} END", col("relkind"))))
-        .mask("relchecks", Shown::Expression(format!("CASE WHEN {unchecked} THEN 0 ELSE {} END", col("relchecks"))))
         .mask("relhasindex", Shown::Expression(format!("{} AND NOT ({unindexed})", col("relhasindex"))))
         // How much there is, where nothing of it is hidden; and where.
         .mask("reltuples", when_plain("reltuples", "-1"))
@@ -234,7 +237,7 @@ fn without_ancestors(view: View, v: &Visibility<'_>, relation: &str, columns: &[
     if orphans(v).next().is_none() {
         return view;
     }
-    let orphan = any(relation, orphans(v).flat_map(|s| s.indexes().map(|i| i.oid.0).chain([s.relation.oid.0])), v);
+    let orphan = any(relation, orphans(v).flat_map(Seen::with_indexes), v);
     columns.iter().fold(view, |view, (column, otherwise)| {
         view.mask(column, Shown::Expression(format!("CASE WHEN {orphan} THEN {otherwise} ELSE {} END", col(column))))
     })
@@ -270,7 +273,7 @@ fn pg_attribute(v: &Visibility<'_>) -> View {
     let real = |column: &str| format!("{} > 0::pg_catalog.int2", col(column));
     let whole_rows = whole(v).into_iter().chain(indexes(v)).chain(v.scope().composites.iter().copied());
     let whole_rows = or(vec![system("attrelid"), any("attrelid", whole_rows, v)]);
-    let columns = pairs(v, "attrelid", "attnum", |_, _| true);
+    let columns = pairs(v, "attrelid", "attnum");
     let alive = format!("NOT {}", col("attisdropped"));
     let view = View::rows(format!("{} AND {alive} AND ({})", real("attnum"), or(vec![whole_rows, columns])))
         // A value of the table's own rows; options and access.
@@ -286,6 +289,18 @@ fn pg_constraint(v: &Visibility<'_>) -> View {
     let oids = oids.chain(v.domain_checks().map(|oid| oid.0));
     let view = View::rows(or(vec![system("oid"), any("oid", oids, v)])).replace("connamespace", &schemas, &key("oid"));
     without_ancestors(view, v, "conrelid", &[("coninhcount", "0"), ("conislocal", "true"), ("conparentid", "0")])
+}
+
+/// Keys, but for those that name what not everyone sees.
+fn pg_partitioned_table(v: &Visibility<'_>) -> View {
+    let view = View::rows(any("partrelid", whole(v), v));
+    let alien: Vec<u32> =
+        v.scope().relations.iter().filter(|s| s.relation.alien_key).map(|s| s.relation.oid.0).collect();
+    if alien.is_empty() {
+        return view;
+    }
+    let told = format!("CASE WHEN NOT ({}) THEN {} END", any("partrelid", alien, v), col("partexprs"));
+    view.mask("partexprs", Shown::Expression(told))
 }
 
 fn pg_type(v: &Visibility<'_>) -> View {
@@ -332,7 +347,7 @@ fn pg_description(v: &Visibility<'_>) -> View {
         // Of an index there are no comments on columns.
         any("objoid", whole(v).into_iter().chain(indexes(v)), v),
         format!("{own} AND {}", any("objoid", partial.map(|s| s.relation.oid.0), v)),
-        pairs(v, "objoid", "objsubid", |_, _| true),
+        pairs(v, "objoid", "objsubid"),
     ]);
     let constraints = v.scope().relations.iter().flat_map(|s| v.constraints(s)).map(|c| c.oid.0);
     let schemas =

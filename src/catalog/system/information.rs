@@ -132,18 +132,20 @@ fn tables(v: &Visibility<'_>, of: impl Fn(&Seen) -> bool) -> String {
 /// The same by other columns.
 fn tables_by(schema: &str, table: &str, v: &Visibility<'_>, of: impl Fn(&Seen) -> bool) -> String {
     let mut parts = vec![system(schema)];
-    for (own, names) in by_schema(v, of) {
-        parts.push(format!("{} AND {}", in_schema(schema, own), one_of(table, names, v)));
-    }
+    parts.extend(own_tables(schema, table, v, of));
     or(parts)
+}
+
+/// The same of visible relations alone, schema by schema.
+fn own_tables(schema: &str, table: &str, v: &Visibility<'_>, of: impl Fn(&Seen) -> bool) -> Vec<String> {
+    let part = |(own, names)| format!("{} AND {}", in_schema(schema, own), one_of(table, names, v));
+    by_schema(v, of).into_iter().map(part).collect()
 }
 
 /// Whether something can be written, as the server says, where WRITE was given; `NO` elsewhere.
 fn writable(v: &Visibility<'_>, column: &str) -> Shown {
     let mut parts = vec!["false".to_owned()];
-    for (schema, names) in by_schema(v, |s| s.decision.write) {
-        parts.push(format!("{} AND {}", in_schema("table_schema", schema), one_of("table_name", names, v)));
-    }
+    parts.extend(own_tables("table_schema", "table_name", v, |s| s.decision.write));
     Shown::Expression(format!("CASE WHEN {} THEN {}::pg_catalog.text ELSE 'NO' END", or(parts), col(column)))
 }
 
@@ -165,27 +167,22 @@ fn column_default(v: &Visibility<'_>) -> Shown {
 
 /// Defaults of domains, but for those that name what not everyone sees.
 fn domain_default(v: &Visibility<'_>) -> Shown {
-    let of = |domain: &TypeInfo| {
-        let here = in_schema("domain_schema", &domain.name.schema);
-        format!("{here} AND {} = {}::pg_catalog.name", name("domain_name"), quote_literal(&domain.name.name))
-    };
     let mut alien = vec!["false".to_owned()];
-    alien.extend(v.types().filter(|t| t.alien_default).map(of));
+    alien.extend(v.types().filter(|t| t.alien_default).map(one_domain));
     Shown::Expression(format!("CASE WHEN NOT ({}) THEN {} END", or(alien), col("domain_default")))
 }
 
 /// Rows by `domain_schema` and `domain_name`: the system's, and domains that visible columns use.
 fn domains(v: &Visibility<'_>) -> String {
     let mut parts = vec![system("domain_schema")];
-    for domain in v.types().filter(|t| t.kind == 'd') {
-        parts.push(format!(
-            "{} AND {} = {}::pg_catalog.name",
-            in_schema("domain_schema", &domain.name.schema),
-            name("domain_name"),
-            quote_literal(&domain.name.name)
-        ));
-    }
+    parts.extend(v.types().filter(|t| t.kind == 'd').map(one_domain));
     or(parts)
+}
+
+/// The rows of one domain.
+fn one_domain(domain: &TypeInfo) -> String {
+    let here = in_schema("domain_schema", &domain.name.schema);
+    format!("{here} AND {} = {}::pg_catalog.name", name("domain_name"), quote_literal(&domain.name.name))
 }
 
 fn by_schema<'s>(v: &'s Visibility<'_>, of: impl Fn(&Seen) -> bool) -> BTreeMap<&'s str, Vec<&'s str>> {
