@@ -56,7 +56,8 @@ defences: setup ## Switch off one defence after the other: tests must notice eac
 bench: setup-test ## Time the stages of a statement, decisions, loading at scale, and a catalog of 20,000 relations
 	$(CARGO) bench --locked
 
-pgbench: setup-bench build ## Compare direct, PgBouncer and sqlveil with pgbench
+pgbench: setup-bench build ## Compare direct, PgBouncer, a bare relay and sqlveil (ARGS='--help'; docs/performance.md)
+	$(CARGO) build --release --locked --example relay
 	benches/pgbench/run $(ARGS)
 
 .PHONY: setup-fuzz
