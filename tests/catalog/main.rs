@@ -349,9 +349,13 @@ async fn the_virtual_catalog_shows_what_is_visible() {
         &format!("{user} AND relkind NOT IN ('i', 'I') ORDER BY 1"),
     )
     .await;
+    // Of a partitioned table ANALYZE says that it has no pages from PostgreSQL 14 on.
+    let pages = if catalog.server_version < 140_000 { 0 } else { -1 };
     assert_eq!(
         classes,
-        "big|v|-1|0|10\nchild|r|0|0|10\ncustomer|r|1|1|10\norders|r|-1|0|10\npart|p|0|-1|10\npart_1|r|0|0|10\nprices|r|0|0|10\n"
+        format!(
+            "big|v|-1|0|10\nchild|r|0|0|10\ncustomer|r|1|1|10\norders|r|-1|0|10\npart|p|0|{pages}|10\npart_1|r|0|0|10\nprices|r|0|0|10\n"
+        )
     );
     let indexes = ask("pg_catalog.pg_class", "relname", &format!("{user} AND relkind = 'i' ORDER BY 1")).await;
     assert_eq!(indexes, "customer_name\ncustomer_pkey\norders_pkey\nprices_pkey\n");

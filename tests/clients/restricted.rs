@@ -335,7 +335,7 @@ async fn definitions() {
         set(&["5", "nextval('odd_own_seq'::regclass)"])
     );
     assert_eq!(
-        ask("SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 'odd'::regclass"),
+        ask("SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 'odd'::regclass AND contype <> 'n'"),
         set(&["CHECK ((plain > 0))"])
     );
     assert_eq!(
