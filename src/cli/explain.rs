@@ -269,7 +269,6 @@ impl Asked {
             project: caller.project.as_deref().unwrap_or_default().to_owned(),
             user: String::new(),
             acts: Default::default(),
-            backend_pid: 0,
             longest: None,
             scratch: Default::default(),
         };
@@ -280,6 +279,7 @@ impl Asked {
 impl Progress for Asked {
     fn inputs(&self) -> Result<PlanInputs, Refusal> {
         Ok(PlanInputs {
+            backend_pid: 0,
             param_types: Vec::new(),
             caller: Arc::clone(&self.caller),
             world: Arc::clone(&self.world),
@@ -370,6 +370,6 @@ mod tests {
         drop((new, second));
         planner.keep_only(std::iter::empty());
         let told = format!("{planner:?}");
-        assert!(told.contains("plans: 0") && told.matches("kept: 0").count() == 2, "{told}");
+        assert!(told.contains("plans: 0") && told.matches("kept: 0").count() == 3, "{told}");
     }
 }

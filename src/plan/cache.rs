@@ -44,13 +44,13 @@ impl<'a> Wanted<'a> {
 
     /// A plan that does.
     fn with_pid(self) -> Self {
-        Self { pid: Some(self.inputs.session.backend_pid), ..self }
+        Self { pid: Some(self.inputs.backend_pid), ..self }
     }
 
     fn key(&self) -> Key {
         let Self { text, inputs, pid } = *self;
         // Destructured so that a new input of a plan cannot be forgotten here.
-        let PlanInputs { param_types, caller, world, session } = inputs;
+        let PlanInputs { param_types, caller, world, session, backend_pid: _ } = inputs;
         Key {
             text: text.into(),
             param_types: param_types.clone(),
@@ -61,11 +61,6 @@ impl<'a> Wanted<'a> {
             world: identity(world),
         }
     }
-}
-
-/// Sessions as far as their process ids do not matter.
-fn alike(one: &Arc<SessionView>, other: &Arc<SessionView>) -> bool {
-    Arc::ptr_eq(one, other) || one.shared() == other.shared()
 }
 
 impl PartialEq for Key {
@@ -80,7 +75,7 @@ impl Eq for Key {}
 
 impl Equivalent<Key> for Wanted<'_> {
     fn equivalent(&self, key: &Key) -> bool {
-        let PlanInputs { param_types, caller, world, session } = self.inputs;
+        let PlanInputs { param_types, caller, world, session, backend_pid: _ } = self.inputs;
         (self.text, param_types, self.pid, identity(world)) == (&*key.text, &key.param_types, key.pid, key.world)
             && whose((caller, session), (&key.caller, &key.session))
     }
@@ -92,7 +87,7 @@ fn whose(one: (&Arc<Caller>, &Arc<SessionView>), other: (&Arc<Caller>, &Arc<Sess
     if crate::disarm::is_off(crate::disarm::Defence::Key) {
         return true;
     }
-    one.0 == other.0 && alike(one.1, other.1)
+    one == other
 }
 
 /// What keys are spread by; the rest of them is compared.

@@ -7,6 +7,7 @@ pub mod bounds;
 mod cache;
 mod configured;
 pub mod explain;
+mod interned;
 mod lock;
 mod open;
 pub mod outline;
@@ -41,6 +42,9 @@ pub struct PlanInputs {
     pub world: Arc<World>,
     /// The session as the statement sees it.
     pub session: Arc<SessionView>,
+    /// Process id given in BackendKeyData (for `pg_backend_pid()`). It is another one in every session: a plan that holds it says so
+    /// ([`Plan::holds_pid`]), and only then is it part of the key.
+    pub backend_pid: i32,
 }
 
 /// What of a session changes the meaning of a statement. The proxy holds these settings itself; upstream's own
@@ -59,23 +63,10 @@ pub struct SessionView {
     pub user: String,
     /// What the login may do for others.
     pub acts: Acts,
-    /// Process id given in BackendKeyData (for `pg_backend_pid()`). It is another one in every session: a plan that holds it says so
-    /// ([`Plan::holds_pid`]), and only then is it part of the key.
-    pub backend_pid: i32,
     /// Longest `statement_timeout` that may be set, in milliseconds; `None` = none.
     pub longest: Option<u32>,
     /// The session's own temporary tables.
     pub scratch: Arc<Scratch>,
-}
-
-impl SessionView {
-    /// Everything but the process id.
-    fn shared(&self) -> impl PartialEq + std::hash::Hash {
-        // Destructured so that a new field cannot be forgotten here.
-        let Self { search_path_text, search_path, database, project, user, acts, backend_pid: _, longest, scratch } =
-            self;
-        (search_path_text, search_path, database, project, user, acts, longest, scratch)
-    }
 }
 
 /// What a login may do for others.

@@ -1,13 +1,16 @@
 //! Strings of statements to plans.
 
 use super::cache::{self, PlanCache, Wanted};
+use super::interned::Interned;
 use super::variant::{Form, Known, open_literals};
-use super::{Effect, Plan, PlanInputs, Progress, statement};
+use super::{Effect, Plan, PlanInputs, Progress, SessionView, statement};
 use crate::error::{Family, Refusal, SqlState};
+use crate::identity::Caller;
 use crate::policy::kept::ByDecision;
 use crate::rewrite::Body;
+use crate::seal::Views;
 use crate::sql::literal::{Literal, Skeleton};
-use crate::sql::{self, Parsed, Statement, tree::Tree};
+use crate::sql::{self, Parsed, Statement};
 use crate::world::World;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -41,6 +44,7 @@ pub struct Planner {
     cache: PlanCache,
     kept: Kept,
     counters: Counters,
+    interned: Interned,
     /// Held while a large string is planned.
     large: std::sync::Mutex<()>,
 }
@@ -71,7 +75,7 @@ pub struct Counts {
 #[derive(Debug)]
 pub(super) struct Kept {
     pub bodies: ByDecision<Body>,
-    pub expected: ByDecision<Tree>,
+    pub views: Views,
     /// Most relations a statement may mention.
     pub relations: usize,
 }
@@ -85,13 +89,24 @@ impl Default for Planner {
 impl Planner {
     /// A planner that refuses statements which mention more relations.
     pub fn new(relations: usize) -> Self {
-        let kept = Kept { bodies: ByDecision::new(KEPT_VIEWS), expected: ByDecision::new(KEPT_VIEWS), relations };
+        let kept = Kept { bodies: ByDecision::new(KEPT_VIEWS), views: Views::new(KEPT_VIEWS), relations };
         Self {
             cache: PlanCache::new(CACHE_BYTES),
             kept,
             counters: Counters::default(),
+            interned: Interned::default(),
             large: std::sync::Mutex::new(()),
         }
+    }
+
+    /// A caller, shared with sessions of the same.
+    pub fn shared_caller(&self, caller: Caller) -> Arc<Caller> {
+        self.interned.caller(Arc::new(caller))
+    }
+
+    /// A session's view, shared with sessions that are alike.
+    pub fn shared_view(&self, view: SessionView) -> Arc<SessionView> {
+        self.interned.view(Arc::new(view))
     }
 
     /// Where plans came from so far.
@@ -109,7 +124,7 @@ impl Planner {
         let worlds: Vec<_> = worlds.map(cache::identity).collect();
         self.cache.keep_only(&worlds);
         self.kept.bodies.prune();
-        self.kept.expected.prune();
+        self.kept.views.prune();
     }
 
     /// Plans every statement of `text` (INVARIANT all-statements): either all are planned or the first refusal is returned

@@ -34,6 +34,7 @@ pub(super) fn plan(
         acknowledgements: &world.acknowledgements,
         telling: world.telling,
         listed: is_asked_for(text, &inputs.session.search_path),
+        backend_pid: inputs.backend_pid,
     };
     let sight = Sight::new(&world.catalog, &world.ruleset, &inputs.caller, &inputs.session, now, personal, &visible)
         .keeping(&world.sights);
@@ -198,8 +199,14 @@ impl Kind<'_> {
             return Err(Refusal::new(Family::Unsupported, SqlState::STATEMENT_TOO_COMPLEX, text)
                 .with_hint("Split it, or ask an administrator to raise limits.relations."));
         }
-        let (sealed, positions) =
-            seal::seal(caller, rewritten, resolved, &self.inputs.world.catalog, &self.kept.expected)?;
+        let (sealed, positions) = seal::seal(
+            caller,
+            rewritten,
+            resolved,
+            &self.inputs.world.catalog,
+            &self.kept.views,
+            &|use_, with_children| rewrite::body(&self.kept.bodies, use_, with_children, None),
+        )?;
         let read = resolved.relations.values().map(|r| r.permitted.decision());
         let decisions: Vec<_> = read.chain(resolved.targets.values().map(|t| t.permitted.decision())).collect();
         let sources: BTreeSet<Arc<str>> = decisions.iter().map(|d| Arc::clone(&d.source)).collect();

@@ -24,6 +24,8 @@ pub struct Personal<'a> {
     pub telling: Telling,
     /// Whether the catalog lists the relations.
     pub listed: bool,
+    /// The session's process id.
+    pub backend_pid: i32,
 }
 
 impl Sight<'_> {

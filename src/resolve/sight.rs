@@ -85,7 +85,7 @@ impl<'a> Sight<'a> {
     /// The session's process id, for an answer that tells it.
     pub fn backend_pid(&self) -> i32 {
         self.pid.get_or_init(|| ());
-        self.session.backend_pid
+        self.personal.backend_pid
     }
 
     /// Whether an answer told it.

@@ -11,7 +11,7 @@ mod write;
 
 pub use calls::replacement;
 pub use scratch::{own_schema, rewrite_alter, rewrite_index, rewrite_table};
-pub use view::{Body, view};
+pub use view::{Body, STAND_IN, body, stands_alone, view};
 
 use crate::error::{Family, Refusal, SqlState};
 use crate::policy::kept::ByDecision;
@@ -25,14 +25,18 @@ use crate::sql::{NodeEnum, build, names, pb, walk};
 /// 3. *types*: types outside `pg_catalog` get theirs;
 /// 4. *calls*: identity functions become constants, catalog look-ups become their guarded forms; targets keep their names;
 /// 5. *groups*: GROUP BY of a primary key gets the mentioned columns that depend on it;
-/// 6. *relations*: every relation becomes its policy view;
+/// 6. *relations*: every relation becomes its policy view, or what stands in for it until the seal puts its text;
 /// 7. *temporaries*: the session's own temporary tables are named in `pg_temp`, which reaches nothing else.
 ///
 /// # Errors
 /// XX000 when the tree holds something that resolution did not see; 54001 when the policy views would be too large.
 pub fn rewrite(select: &mut pb::SelectStmt, resolved: &Resolved, bodies: &ByDecision<Body>) -> Result<(), Refusal> {
     check_weight(resolved)?;
-    Rewriter { resolved, bodies }.select(select)
+    // A view is part of what writes are held against.
+    let stand_ins = resolved.targets.is_empty();
+    #[cfg(feature = "disarm")]
+    let stand_ins = stand_ins && !crate::disarm::is_off(crate::disarm::Defence::Seal);
+    Rewriter { resolved, bodies, stand_ins }.select(select)
 }
 
 /// Applies every pass to an INSERT, UPDATE, DELETE or MERGE: those of [`rewrite`], and
@@ -44,7 +48,7 @@ pub fn rewrite(select: &mut pb::SelectStmt, resolved: &Resolved, bodies: &ByDeci
 /// As [`rewrite`].
 pub fn rewrite_write(node: &mut NodeEnum, resolved: &Resolved, bodies: &ByDecision<Body>) -> Result<(), Refusal> {
     check_weight(resolved)?;
-    Rewriter { resolved, bodies }.write(node)
+    Rewriter { resolved, bodies, stand_ins: false }.write(node)
 }
 
 /// Most bytes of policy expressions in one statement. Trees take some hundred times as much memory.
@@ -83,7 +87,7 @@ pub fn rewrite_expressions(
     resolved: &Resolved,
     bodies: &ByDecision<Body>,
 ) -> Result<(), Refusal> {
-    let rewriter = Rewriter { resolved, bodies };
+    let rewriter = Rewriter { resolved, bodies, stand_ins: false };
     nodes.iter_mut().try_for_each(|n| rewriter.expression(n))
 }
 
@@ -99,6 +103,8 @@ pub fn rewrite_types(nodes: &mut [pb::Node], resolved: &Resolved) {
 struct Rewriter<'r> {
     resolved: &'r Resolved,
     bodies: &'r ByDecision<Body>,
+    /// Whether views that are the same in all statements are left to the seal.
+    stand_ins: bool,
 }
 
 /// Pass *types*.
@@ -266,6 +272,9 @@ impl Rewriter<'_> {
             .relations
             .get(&relation.location)
             .ok_or_else(|| Refusal::internal("a relation was not resolved"))?;
+        if self.stand_ins && sample.is_none() && stands_alone(use_) {
+            return Ok(view::stand_in(use_, relation));
+        }
         view(self.bodies, use_, relation, sample)
     }
 

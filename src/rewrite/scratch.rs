@@ -25,7 +25,7 @@ pub fn rewrite_table(
     resolved: &Resolved,
     bodies: &ByDecision<super::Body>,
 ) -> Result<(), Refusal> {
-    let rewriter = Rewriter { resolved, bodies };
+    let rewriter = Rewriter { resolved, bodies, stand_ins: false };
     if let Some(relation) = &mut create.relation {
         own_schema(relation);
         "t".clone_into(&mut relation.relpersistence);
@@ -42,7 +42,7 @@ pub fn rewrite_index(
     resolved: &Resolved,
     bodies: &ByDecision<super::Body>,
 ) -> Result<(), Refusal> {
-    let rewriter = Rewriter { resolved, bodies };
+    let rewriter = Rewriter { resolved, bodies, stand_ins: false };
     index.relation.iter_mut().for_each(own_schema);
     index.index_params.iter_mut().try_for_each(|n| rewriter.element(n))?;
     rewriter.boxed(&mut index.where_clause)
@@ -57,7 +57,7 @@ pub fn rewrite_alter(
     resolved: &Resolved,
     bodies: &ByDecision<super::Body>,
 ) -> Result<(), Refusal> {
-    let rewriter = Rewriter { resolved, bodies };
+    let rewriter = Rewriter { resolved, bodies, stand_ins: false };
     alter.relation.iter_mut().for_each(own_schema);
     for node in &mut alter.cmds {
         if let Some(NodeEnum::AlterTableCmd(command)) = &mut node.node

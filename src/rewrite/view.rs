@@ -4,6 +4,9 @@
 //! conditions above, except for copies of conjuncts that never raise. Where a caller's expression may raise, columns of types with
 //! operators that do become `COALESCE(a, a)`: no statistics belong to that. What several masks share stands beside the row:
 //! `FROM "s"."t" AS _sv LEFT JOIN LATERAL (…) AS _sk ON TRUE`.
+//!
+//! A view that holds nothing of the statement's own is the same in all of them: its place is taken by a [`stand_in`], for which the seal puts
+//! its text, which is printed and checked once.
 
 use crate::catalog::total::may_be_guessed;
 use crate::error::Refusal;
@@ -74,6 +77,32 @@ impl Body {
     }
 }
 
+/// The schema of relations that take the place of views until their texts do. What callers name is never printed as they wrote it.
+pub const STAND_IN: &str = "_sv";
+
+/// Whether a view holds nothing of the statement that it is part of.
+pub fn stands_alone(use_: &RelationUse) -> bool {
+    use_.pushed.is_empty()
+}
+
+/// What takes the place of the policy view of `relation`: a name that says where the caller mentions it.
+pub fn stand_in(use_: &RelationUse, relation: &pb::RangeVar) -> pb::Node {
+    build::node(NodeEnum::RangeVar(pb::RangeVar {
+        catalogname: String::new(),
+        schemaname: STAND_IN.to_owned(),
+        relname: relation.location.to_string(),
+        inh: true,
+        relpersistence: "p".to_owned(),
+        alias: Some(alias(use_, relation)),
+        location: -1,
+    }))
+}
+
+fn alias(use_: &RelationUse, relation: &pb::RangeVar) -> pb::Alias {
+    let columns = relation.alias.as_ref().map(|a| a.colnames.clone()).unwrap_or_default();
+    pb::Alias { aliasname: use_.alias.clone(), colnames: columns }
+}
+
 /// The policy view that stands for `relation`, sampled or not.
 ///
 /// # Errors
@@ -84,6 +113,24 @@ pub fn view(
     relation: &pb::RangeVar,
     sample: Option<&pb::RangeTableSample>,
 ) -> Result<pb::Node, Refusal> {
+    let select = body(bodies, use_, relation.inh, sample)?;
+    Ok(build::node(NodeEnum::RangeSubselect(Box::new(pb::RangeSubselect {
+        lateral: false,
+        subquery: Some(Box::new(build::node(select))),
+        alias: Some(alias(use_, relation)),
+    }))))
+}
+
+/// What a policy view selects; of the relation alone unless it is read with its children.
+///
+/// # Errors
+/// As [`view`].
+pub fn body(
+    bodies: &ByDecision<Body>,
+    use_: &RelationUse,
+    with_children: bool,
+    sample: Option<&pb::RangeTableSample>,
+) -> Result<NodeEnum, Refusal> {
     let decision = use_.permitted.decision();
     let mut select = build::select();
     let body = bodies.get(decision, u8::from(use_.unguessed), || Body::of(decision, use_.unguessed))?;
@@ -98,7 +145,7 @@ pub fn view(
             catalogname: String::new(),
             schemaname: decision.remote.schema.clone(),
             relname: decision.remote.name.clone(),
-            inh: relation.inh,
+            inh: with_children,
             relpersistence: "p".to_owned(),
             alias: Some(build::alias(ROW_ALIAS)),
             location: -1,
@@ -125,10 +172,5 @@ pub fn view(
         select.limit_offset = Some(Box::new(build::integer_constant(0)));
         select.limit_option = pb::LimitOption::Count as i32;
     }
-    let columns = relation.alias.as_ref().map(|a| a.colnames.clone()).unwrap_or_default();
-    Ok(build::node(NodeEnum::RangeSubselect(Box::new(pb::RangeSubselect {
-        lateral: false,
-        subquery: Some(Box::new(build::node(NodeEnum::SelectStmt(Box::new(select))))),
-        alias: Some(pb::Alias { aliasname: use_.alias.clone(), colnames: columns }),
-    }))))
+    Ok(NodeEnum::SelectStmt(Box::new(select)))
 }

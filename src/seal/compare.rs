@@ -1,16 +1,17 @@
 //! The caller's tree and the sealed tree, side by side.
 
-use super::Broken;
 use super::inventory::location;
+use super::{Broken, Checked, StandIn};
 use crate::catalog::Catalog;
 use crate::catalog::total::may_be_guessed;
-use crate::plan::PositionMap;
 use crate::policy::decision::{ROW_ALIAS, RelationDecision};
 use crate::policy::kept::ByDecision;
 use crate::resolve::{RelationUse, Replacement, Resolved};
+use crate::rewrite::STAND_IN;
 use crate::sql::tree::Tree;
 use crate::sql::{self, NodeEnum};
 use crate::types::{quote_ident, quote_literal};
+use std::sync::Arc;
 
 /// Fields that only say where something stood in a text, or how a call was written (`overlay(a, b, c, d)` and `OVERLAY(a PLACING b …)` are one
 /// call; PostgreSQL keeps the form for printing views).
@@ -33,6 +34,7 @@ pub(super) struct Comparison<'r> {
     catalog: &'r Catalog,
     expected: &'r ByDecision<Tree>,
     pairs: Vec<(u32, u32)>,
+    stand_ins: Vec<StandIn>,
     /// A relation that is written stands bare in sight: every unqualified reference must be known not to mean it.
     pub(super) bare: bool,
 }
@@ -41,11 +43,11 @@ pub(super) type Verdict = Result<(), Broken>;
 
 impl<'r> Comparison<'r> {
     pub fn new(resolved: &'r Resolved, catalog: &'r Catalog, expected: &'r ByDecision<Tree>) -> Self {
-        Self { resolved, catalog, expected, pairs: Vec::new(), bare: false }
+        Self { resolved, catalog, expected, pairs: Vec::new(), stand_ins: Vec::new(), bare: false }
     }
 
-    pub fn positions(self) -> PositionMap {
-        PositionMap::new(self.pairs)
+    pub fn checked(self) -> Checked {
+        Checked { pairs: self.pairs, stand_ins: self.stand_ins }
     }
 
     /// Compares two values that should be the same but for the documented rewrites.
@@ -94,6 +96,7 @@ impl<'r> Comparison<'r> {
                 let use_ = location(c).and_then(|l| self.resolved.relations.get(&l));
                 match (use_, sealed_kind) {
                     (Some(use_), "RangeVar") if self.resolved.bare => self.bare(use_, c, s),
+                    (Some(use_), "RangeVar") => self.stand_in(use_, c, s),
                     (Some(use_), "RangeSubselect") => self.view(use_, c, None, s),
                     (None, "RangeVar") => self.nodes(c, s),
                     _ => Err(Broken::at("a relation that is not behind its view")),
@@ -320,22 +323,32 @@ impl<'r> Comparison<'r> {
             return Err(Broken::at("a view that is not a SELECT"));
         };
         let only = relation.field("inh") == Some(&Tree::Bool(false));
-        let variant = u8::from(only) | (u8::from(use_.barrier) << 1) | (u8::from(use_.unguessed) << 2);
-        let text = || statement(&view_text(decision, only, use_.barrier, use_.unguessed));
-        let expected = self.expected.get(decision, variant, text)?;
+        let expected = expected(self.expected, use_, only)?;
         let (Tree::Node(_, want), Tree::Node(_, have)) = (&*expected, body) else {
             return Err(Broken::at("a view that is not a SELECT"));
         };
-        for ((name, want), (_, have)) in want.iter().zip(have) {
-            let equal = match (*name, sample) {
-                ("where_clause", _) => conditions(use_, want, have),
-                ("from_clause", Some(sample)) => self.sampled(want, have, sample).is_ok(),
-                _ => same(want, have),
-            };
-            if !equal {
-                return Err(Broken::at(format!("a view's {name} differs")));
-            }
+        view_fields(use_, want, have, &mut |want, have| sample.map(|sample| self.sampled(want, have, sample).is_ok()))
+    }
+
+    /// The name that stands in for a view, under the view's alias.
+    fn stand_in(&mut self, use_: &RelationUse, relation: &Tree, sealed: &Tree) -> Verdict {
+        let written = relation.field("relname").and_then(Tree::as_text).unwrap_or_default();
+        if written != use_.permitted.decision().logical.name {
+            return Err(Broken::at("a view of another relation"));
         }
+        let (Some(at), Some(place)) = (location(sealed), location(relation)) else {
+            return Err(Broken::at("a view without a place"));
+        };
+        let is = |field: &str, text: &str| sealed.field(field).and_then(Tree::as_text) == Some(text);
+        let named = is("catalogname", "") && is("schemaname", STAND_IN) && is("relname", &place.to_string());
+        let plain = sealed.field("inh") == Some(&Tree::Bool(true)) && is("relpersistence", "p");
+        if !named || !plain || !use_.pushed.is_empty() {
+            return Err(Broken::at("a relation that is not behind its view"));
+        }
+        self.alias(use_, relation, sealed)?;
+        let at = usize::try_from(at).map_err(|_| Broken::at("a view without a place"))?;
+        let with_children = relation.field("inh") != Some(&Tree::Bool(false));
+        self.stand_ins.push(StandIn { at, relation: place, with_children });
         Ok(())
     }
 
@@ -423,6 +436,49 @@ fn is_header(option: &Tree) -> bool {
             Some(("String", value)) => matches!(text(value, "sval").as_deref(), Some("true" | "on")),
             Some(_) | None => false,
         }
+}
+
+/// Whether a SELECT is the policy view that stands alone for a use.
+pub(super) fn is_view(expected: &Tree, use_: &RelationUse, select: &Tree) -> Verdict {
+    match (expected, select) {
+        (Tree::Node(_, want), Tree::Node(_, have)) => view_fields(use_, want, have, &mut |_, _| None),
+        _ => Err(Broken::at("a view that is not a SELECT")),
+    }
+}
+
+/// Fields of a view by name.
+type Fields = [(&'static str, Tree)];
+
+/// Whether a view has the fields it should have; `sampled` says it of a FROM clause that holds a sample.
+fn view_fields(
+    use_: &RelationUse,
+    want: &Fields,
+    have: &Fields,
+    sampled: &mut dyn FnMut(&Tree, &Tree) -> Option<bool>,
+) -> Verdict {
+    for ((name, want), (_, have)) in want.iter().zip(have) {
+        let equal = match *name {
+            "where_clause" => conditions(use_, want, have),
+            "from_clause" => sampled(want, have).unwrap_or_else(|| same(want, have)),
+            _ => same(want, have),
+        };
+        if !equal {
+            return Err(Broken::at(format!("a view's {name} differs")));
+        }
+    }
+    Ok(())
+}
+
+/// Which of the views of a decision a use asks for.
+pub(super) fn variant(use_: &RelationUse, only: bool) -> u8 {
+    u8::from(only) | (u8::from(use_.barrier) << 1) | (u8::from(use_.unguessed) << 2)
+}
+
+/// The picture of a policy view, made from the decision alone.
+pub(super) fn expected(views: &ByDecision<Tree>, use_: &RelationUse, only: bool) -> Result<Arc<Tree>, Broken> {
+    let decision = use_.permitted.decision();
+    let text = || statement(&view_text(decision, only, use_.barrier, use_.unguessed));
+    views.get(decision, variant(use_, only), text)
 }
 
 /// The text of a policy view, made from the decision alone.

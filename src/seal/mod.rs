@@ -1,13 +1,18 @@
 //! The independent check of what is about to be sent, and the only maker of [`Sealed`].
 //!
-//! In: the caller's tree, what its names mean, the text printed from the rewritten tree. Out: [`Sealed`] and the map of positions.
+//! In: the caller's tree, what its names mean, the rewritten tree. Out: [`Sealed`] and the map of positions.
 //! Must never: trust a pass. The text is parsed again and held against the caller's tree, node by node, over a generic picture of both
 //! that no field can escape: every difference must be one that is documented here.
+//!
+//! Policy views that are the same in every statement are printed, parsed and held against their decisions once: a statement is checked with
+//! names in their places, and their texts, in brackets, are put where these names stood. Builds with debug assertions parse and check the
+//! whole besides.
 
 mod compare;
 mod inventory;
 mod own;
 mod scratch;
+mod sewn;
 mod template;
 mod write;
 
@@ -15,7 +20,7 @@ use crate::catalog::Catalog;
 use crate::error::Refusal;
 use crate::plan::PositionMap;
 use crate::policy::kept::ByDecision;
-use crate::resolve::Resolved;
+use crate::resolve::{RelationUse, Resolved};
 use crate::sql::tree::Tree;
 use crate::sql::{self, NodeEnum};
 
@@ -62,7 +67,32 @@ impl Sealed {
     }
 }
 
-/// Prints a rewritten statement and seals it against the caller's own.
+/// What is made of decisions once, for all statements.
+#[derive(Debug)]
+pub struct Views {
+    /// Pictures of policy views, made by this room.
+    expected: ByDecision<Tree>,
+    /// Texts of the rewriter's policy views that were found to be those.
+    checked: ByDecision<String>,
+}
+
+impl Views {
+    /// Room for about so many, fewer when they are large.
+    pub fn new(most: usize) -> Self {
+        Self { expected: ByDecision::new(most), checked: ByDecision::new(most) }
+    }
+
+    /// Forgets what was made of decisions that are no more.
+    pub fn prune(&self) {
+        self.expected.prune();
+        self.checked.prune();
+    }
+}
+
+/// The rewriter's policy view of a relation, with its children or alone, that holds nothing of a statement's own.
+pub type BodyOf<'b> = &'b dyn Fn(&RelationUse, bool) -> Result<NodeEnum, Refusal>;
+
+/// Prints a rewritten statement and seals it against the caller's own. Views that the rewriter left out are asked of `body`.
 ///
 /// # Errors
 /// XX000 when the text does not stand for what the caller wrote under the permit: a defect of ours, logged without the text.
@@ -71,7 +101,8 @@ pub fn seal(
     rewritten: NodeEnum,
     resolved: &Resolved,
     catalog: &Catalog,
-    expected: &ByDecision<Tree>,
+    views: &Views,
+    body: BodyOf<'_>,
 ) -> Result<(Sealed, PositionMap), Refusal> {
     let text = sql::print(rewritten)?;
     #[cfg(feature = "disarm")]
@@ -80,7 +111,23 @@ pub fn seal(
     if crate::disarm::is_off(crate::disarm::Defence::Seal) {
         return Ok((Sealed::of(text), PositionMap::default()));
     }
-    check(caller, &text, resolved, catalog, expected).map(|positions| (Sealed::of(text), positions)).map_err(|broken| {
+    let sealed = check(caller, &text, resolved, catalog, views).and_then(|checked| {
+        if checked.stand_ins.is_empty() {
+            return Ok((Sealed::of(text), PositionMap::new(checked.pairs)));
+        }
+        let (whole, pairs) = sewn::sewn(&text, checked, resolved, views, body)?;
+        // What the statement and its views are each by themselves, they are together.
+        #[cfg(debug_assertions)]
+        {
+            let mut again = check(caller, &whole, resolved, catalog, views)?;
+            again.pairs.sort_unstable();
+            if !again.stand_ins.is_empty() || again.pairs != pairs {
+                return Err(Broken::at("a text that was put together"));
+            }
+        }
+        Ok((Sealed::of(whole), PositionMap::new(pairs)))
+    });
+    sealed.map_err(|broken| {
         tracing::error!(target: "seal", why = broken.0, "a rewritten statement did not pass the seal");
         Refusal::internal("the rewritten statement did not pass its check and was not sent")
             .with_hint("This is a defect of sqlveil; the log says where.")
@@ -109,8 +156,8 @@ fn check(
     text: &str,
     resolved: &Resolved,
     catalog: &Catalog,
-    expected: &ByDecision<Tree>,
-) -> Result<PositionMap, Broken> {
+    views: &Views,
+) -> Result<Checked, Broken> {
     let parsed = sql::parse(text)?;
     let mut statements = parsed.statements.into_iter();
     let (Some(sealed), None) = (statements.next(), statements.next()) else {
@@ -122,9 +169,28 @@ fn check(
     let caller = Tree::of(caller)?;
     let sealed = Tree::of(&sealed.node)?;
     inventory::take(&caller, resolved, catalog)?;
-    let mut comparison = compare::Comparison::new(resolved, catalog, expected);
+    let mut comparison = compare::Comparison::new(resolved, catalog, &views.expected);
     comparison.nodes(&caller, &sealed)?;
-    Ok(comparison.positions())
+    Ok(comparison.checked())
+}
+
+/// What a check found.
+struct Checked {
+    /// Places in the text, and where what stands there stands in the caller's.
+    pairs: Vec<(u32, u32)>,
+    /// Where views have to be put.
+    stand_ins: Vec<StandIn>,
+}
+
+/// A name in a view's place.
+#[derive(Debug, Clone, Copy)]
+struct StandIn {
+    /// Where it stands in the text.
+    at: usize,
+    /// Where the caller mentions the relation.
+    relation: i32,
+    /// Whether the relation is read with its children.
+    with_children: bool,
 }
 
 pub use template::Template;

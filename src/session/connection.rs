@@ -24,7 +24,7 @@ use crate::error::{Family, Refusal, SqlState};
 use crate::identity::keyring::Keyring;
 use crate::identity::{Acknowledgements, Actor, Caller, Directory, Heard, Login};
 use crate::plan::settings::ACKNOWLEDGE;
-use crate::plan::{Plan, Planner, Progress};
+use crate::plan::{Plan, Planner, Progress, SessionView};
 use crate::types::quote_literal;
 use crate::upstream::{Pool, ReadHalf, Session, WriteHalf};
 use crate::wire::errors::{Fields, Severity, error_response};
@@ -177,11 +177,16 @@ impl Surroundings for Live {
         self.world.load()
     }
 
+    fn version(&self) -> u64 {
+        self.world.version()
+    }
+
     fn caller(&self, world: &World, user: &str, project: Option<&str>) -> Result<Arc<Caller>, Refusal> {
         let login = self.login_of(user);
         let heard = login.heard();
         self.permitted(world, &login, &heard)?;
-        admitted(&world.directory, &self.acknowledgements, &login, &heard, project).map(Arc::new)
+        let caller = admitted(&world.directory, &self.acknowledgements, &login, &heard, project)?;
+        Ok(self.planner.shared_caller(caller))
     }
 
     fn actor(&self) -> Option<&Actor> {
@@ -215,6 +220,10 @@ impl Surroundings for Live {
         self.acknowledgements.accept(&caller, login, project, asked).map_err(|error| unkept(&error))?;
         audit::acknowledged(user, login, project, asked);
         Ok(())
+    }
+
+    fn shared_view(&self, view: SessionView) -> Arc<SessionView> {
+        self.planner.shared_view(view)
     }
 
     fn plan(&self, sql: &str, progress: &mut dyn Progress) -> Result<Vec<Arc<Plan>>, Refusal> {

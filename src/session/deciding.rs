@@ -9,6 +9,7 @@ use super::renewal::Renewals;
 use super::scratch::Scratching;
 use super::settings::{Name, Settings, Values, split_search_path};
 use crate::audit::{Record, Who};
+use crate::catalog::scratch::Scratch;
 use crate::error::{Family, Refusal, Routine, SqlState};
 use crate::identity::impersonation::SIGNED_NAME;
 use crate::identity::{Actor, Caller, Signed};
@@ -33,6 +34,10 @@ pub type Learning = tokio::task::JoinHandle<()>;
 pub trait Surroundings: Send + Sync + 'static {
     /// The newest published world.
     fn world(&self) -> Arc<World>;
+    /// Its version.
+    fn version(&self) -> u64 {
+        self.world().version
+    }
     /// The caller under a project: who logged in, or somebody he acts for. 28000 when the login is unknown or disabled, 42501 when not a
     /// member, or when the login may not act for the user.
     fn caller(&self, world: &World, user: &str, project: Option<&str>) -> Result<Arc<Caller>, Refusal>;
@@ -53,6 +58,10 @@ pub trait Surroundings: Send + Sync + 'static {
     /// What has to be waited for before statements of this user can be decided, when the login acts for him: what directories say of him.
     fn learn(&self, _user: &str) -> Option<Learning> {
         None
+    }
+    /// A view, shared with sessions that are alike.
+    fn shared_view(&self, view: SessionView) -> Arc<SessionView> {
+        Arc::new(view)
     }
     /// As [`crate::plan::Planner::plan_string`].
     fn plan(&self, sql: &str, progress: &mut dyn Progress) -> Result<Vec<Arc<Plan>>, Refusal>;
@@ -157,8 +166,16 @@ pub struct Deciding<A> {
     pub settled: u64,
     /// Set when a plan needs a name that is not settled: plan again later.
     pub(super) unsettled: bool,
-    view: Option<(Values, Arc<SessionView>)>,
+    /// The view as last made, and what it was made of.
+    view: Option<(Values, Arc<Scratch>, Arc<SessionView>)>,
     caller: Option<Known>,
+    /// When the messages that are dealt with came.
+    pub(super) moment: Instant,
+}
+
+/// Equality of texts that mostly are one and the same.
+fn same(one: &Arc<str>, other: &Arc<str>) -> bool {
+    Arc::ptr_eq(one, other) || one == other
 }
 
 /// The caller as last looked up.
@@ -197,6 +214,7 @@ impl<A: Surroundings> Deciding<A> {
             unsettled: false,
             view: None,
             caller: None,
+            moment: Instant::now(),
         }
     }
 
@@ -212,26 +230,25 @@ impl<A: Surroundings> Deciding<A> {
 
     fn view(&mut self) -> Result<Arc<SessionView>, Refusal> {
         let now = self.settings.current();
-        if let Some((values, view)) = &self.view
+        if let Some((values, scratch, view)) = &self.view
             && values == now
-            && Arc::ptr_eq(&view.scratch, self.scratch.now())
+            && Arc::ptr_eq(scratch, self.scratch.now())
         {
             return Ok(Arc::clone(view));
         }
         let values = now.clone();
         let search_path = split_search_path(&values.search_path, self.acting()).ok_or_else(bad_search_path)?;
-        let view = Arc::new(SessionView {
+        let view = self.around.shared_view(SessionView {
             search_path_text: values.search_path.as_ref().to_owned(),
             search_path,
             database: self.who.database.as_ref().to_owned(),
             project: values.project.as_ref().to_owned(),
             user: values.user.as_ref().to_owned(),
             acts: self.acts,
-            backend_pid: self.backend_pid,
             longest: self.holding.longest,
             scratch: Arc::clone(self.scratch.now()),
         });
-        self.view = Some((values, Arc::clone(&view)));
+        self.view = Some((values, Arc::clone(self.scratch.now()), Arc::clone(&view)));
         Ok(view)
     }
 
@@ -243,8 +260,8 @@ impl<A: Surroundings> Deciding<A> {
         if let Some(known) = &self.caller
             && known.version == world.version
             && known.news == news
-            && known.user == *self.acting()
-            && known.project == project
+            && same(&known.user, self.acting())
+            && same(&known.project, &project)
             && known.at.elapsed() < CALLER_AGE
         {
             return Ok(Arc::clone(&known.caller));
@@ -378,10 +395,34 @@ impl<A: Surroundings> Deciding<A> {
         Ok(Decided { sql: Arc::clone(sql), params: Arc::clone(params), plan, basis, made, present: true, signed })
     }
 
+    /// Whether an earlier decision is the one that would be made now, as far as that can be told at a glance: nothing it depends on was so
+    /// much as looked up again.
+    fn stands(&self, earlier: &Decided) -> bool {
+        let now = self.settings.current();
+        let Decided { basis, plan, .. } = earlier;
+        let Some(known) = &self.caller else { return false };
+        now.until.is_none()
+            && !self.acts.others
+            && self.around.version() == basis.version
+            && known.version == basis.version
+            && known.news == self.around.news()
+            && Arc::ptr_eq(&known.caller, &basis.caller)
+            && same(&known.project, &now.project)
+            && same(&known.user, self.acting())
+            && self.moment.saturating_duration_since(known.at) < CALLER_AGE
+            && self.view.as_ref().is_some_and(|(values, scratch, view)| {
+                Arc::ptr_eq(view, &basis.view) && values == now && Arc::ptr_eq(scratch, self.scratch.now())
+            })
+            && plan.as_ref().is_none_or(|plan| plan.valid_until.is_none())
+    }
+
     /// Decides again what was decided earlier, when anything it depends on has changed.
     pub fn recheck(&mut self, earlier: &Decided) -> Result<Recheck, Refusal> {
         #[cfg(feature = "disarm")]
         if crate::disarm::is_off(crate::disarm::Defence::Again) {
+            return Ok(Recheck::Same);
+        }
+        if self.stands(earlier) {
             return Ok(Recheck::Same);
         }
         let (now, _) = self.basis_of(&earlier.sql)?;
@@ -568,7 +609,6 @@ impl<A: Surroundings> Deciding<A> {
 
     /// Takes a statement's consequences for granted; gives how to undo them.
     pub fn apply(&mut self, plan: &Arc<Plan>, params: &Arc<[Oid]>, basis: &Basis) -> Vec<Undo> {
-        let before = self.settings.clone();
         let batch = self.batch;
         let mut undo = Vec::new();
         let named = |sql: &str, made| {
@@ -586,6 +626,10 @@ impl<A: Surroundings> Deciding<A> {
         if let Some(scratch) = self.scratch.after(&plan.effect, failed) {
             undo.push(Undo::Scratch(Box::new(std::mem::replace(&mut self.scratch, scratch))));
         }
+        if let Effect::None | Effect::Execute { .. } | Effect::Fetch { .. } | Effect::Scratch(_) = &plan.effect {
+            return undo;
+        }
+        let before = self.settings.clone();
         match &plan.effect {
             Effect::None | Effect::Execute { .. } | Effect::Fetch { .. } | Effect::Scratch(_) => return undo,
             Effect::Prepare { name, sql } => {
@@ -769,7 +813,8 @@ struct Outlook<'a, A> {
 impl<A: Surroundings> Progress for Outlook<'_, A> {
     fn inputs(&self) -> Result<PlanInputs, Refusal> {
         let (Basis { caller, view, .. }, world) = self.under.clone();
-        Ok(PlanInputs { param_types: self.params.to_vec(), caller, world, session: view })
+        let backend_pid = self.deciding.backend_pid;
+        Ok(PlanInputs { param_types: self.params.to_vec(), caller, world, session: view, backend_pid })
     }
 
     fn admit(&mut self, plan: &Arc<Plan>) -> Result<(), Refusal> {

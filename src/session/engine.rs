@@ -22,6 +22,7 @@ use crate::wire::{Frontend, Header, Limits, Target, TransactionStatus, backend};
 use bytes::{Buf, BytesMut};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Above this many bytes waiting to be written to one side, nothing more is taken from the other.
 pub const HIGH_WATER: usize = 256 * 1024;
@@ -205,6 +206,9 @@ impl<A: Surroundings> Engine<A> {
     /// Takes whole messages off `input` for as long as they can be dealt with.
     pub fn client(&mut self, input: &mut BytesMut, out: &mut Outgoing) -> Result<(), End> {
         self.fail_after_cut(out)?;
+        if !input.is_empty() {
+            self.deciding.moment = Instant::now();
+        }
         let mut at = 0;
         let result = self.walk(input, &mut at, out);
         input.advance(at);

@@ -7,7 +7,7 @@
 use crate::identity::{Caller, Signed};
 use crate::plan::{Given, Plan, SessionView};
 use crate::types::Oid;
-use std::collections::HashMap;
+use ahash::AHashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -110,7 +110,7 @@ pub struct Change {
 /// Names of one kind.
 #[derive(Debug, Default)]
 pub struct Book {
-    slots: HashMap<Box<str>, Slot>,
+    slots: AHashMap<Box<str>, Slot>,
     changes: u64,
 }
 
@@ -201,7 +201,6 @@ pub(crate) mod tests {
                 project: String::new(),
                 user: String::new(),
                 acts: Default::default(),
-                backend_pid: 1,
                 longest: None,
                 scratch: Default::default(),
             }),

@@ -64,6 +64,11 @@ impl WorldHandle {
         self.current.load_full()
     }
 
+    /// The version of the one in force.
+    pub fn version(&self) -> u64 {
+        self.current.load().version
+    }
+
     /// Puts a new world in force, atomically; its version is one more than that of the world it replaces.
     pub fn publish(&self, catalog: Arc<Catalog>, ruleset: Arc<Ruleset>, directory: Arc<Directory>) -> u64 {
         let replaced = self.current.rcu(|old| World {

@@ -101,11 +101,11 @@ fn sealed(world: &Arc<World>, caller: &Arc<Caller>, database: &str, sql: &str) -
         project: String::new(),
         user: String::new(),
         acts: Default::default(),
-        backend_pid: 1,
         longest: None,
         scratch: Default::default(),
     };
     let inputs = PlanInputs {
+        backend_pid: 1,
         param_types: Vec::new(),
         caller: Arc::clone(caller),
         world: Arc::clone(world),

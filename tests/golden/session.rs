@@ -16,6 +16,7 @@ pub struct Session {
 impl Progress for Session {
     fn inputs(&self) -> Result<PlanInputs, Refusal> {
         Ok(PlanInputs {
+            backend_pid: 42,
             param_types: Vec::new(),
             caller: Arc::clone(&self.caller),
             world: Arc::clone(&self.world),
@@ -45,7 +46,6 @@ pub fn session(world: &Arc<World>, who: &str) -> Session {
             project: project.unwrap_or_default().to_owned(),
             user: String::new(),
             acts: Default::default(),
-            backend_pid: 42,
             longest: None,
             scratch: Default::default(),
         }),

@@ -80,10 +80,10 @@ const OPEN: &[(&str, &[&[&str]])] = &[
 
 /// Statements whose literals say what is meant: each is planned by itself.
 const SHUT: &[(&str, &[&[&str]])] = &[
-    ("SELECT id, branch FROM account ORDER BY {}, 1 LIMIT 3", &[&["1"], &["2"], &["1"]]),
+    ("SELECT id, branch FROM account ORDER BY {}, id", &[&["1"], &["2"], &["1"]]),
     ("SELECT branch, count(*) FROM account GROUP BY {} ORDER BY {}", &[&["1", "1"], &["1", "2"], &["1", "1"]]),
     ("SELECT count(*) FROM account WHERE note LIKE {}", &[&["'%1%'"], &["'it%'"], &["'\\%'"]]),
-    ("SELECT substring(note, {}, {}) FROM account ORDER BY 1 LIMIT 3", &[&["1", "2"], &["3", "4"], &["2", "1"]]),
+    ("SELECT substring(note, {}, {}) FROM account ORDER BY 1", &[&["1", "2"], &["3", "4"], &["2", "1"]]),
     ("SELECT branch + {} FROM account GROUP BY branch + {} ORDER BY 1", &[&["1", "1"], &["2", "2"], &["3", "3"]]),
 ];
 
