@@ -2,6 +2,7 @@
 //!
 //! In: a buffer read from the warehouse. Out: the client's buffer. Must never: forward a byte that was not looked at.
 
+use crate::wire::Header;
 use bytes::{Buf, BytesMut};
 
 /// A walk through received bytes. `..done` was dealt with, `done..at` will be forwarded, `at..` is still to be looked at.
@@ -29,6 +30,21 @@ impl<'a> Run<'a> {
         let here = n.min(self.from.len() - self.at);
         self.at += here;
         n - here
+    }
+
+    /// Lets every message with this tag pass that comes next and has come whole.
+    pub fn pass_all(&mut self, tag: u8) {
+        let mut at = self.at;
+        while let Some(&[found, a, b, c, d]) = self.from.get(at..).and_then(<[u8]>::first_chunk::<{ Header::LEN }>) {
+            // The length counts itself (PostgreSQL manual, 55.7); what is shorter or not all here is looked at by others.
+            let Ok(length) = usize::try_from(i32::from_be_bytes([a, b, c, d])) else { break };
+            let next = at + 1 + length;
+            if found != tag || length < 4 || next > self.from.len() {
+                break;
+            }
+            at = next;
+        }
+        self.at = at;
     }
 
     /// Leaves out the next `n` bytes, which must be there, and gives them with the client's buffer, so that something else can be said
@@ -90,6 +106,29 @@ mod tests {
         assert_eq!(run.ahead(), b"dd");
         run.finish();
         assert_eq!((&to[..], &from[..]), (&b"_aaXcc"[..], &b"dd"[..]));
+    }
+
+    #[test]
+    fn messages_of_a_kind_pass_together() {
+        let row = b"D\0\0\0\x06ab";
+        for (rest, passed) in [
+            (&b""[..], 3),
+            (b"D\0\0", 3),
+            (b"D\0\0\0\x07ab", 3),
+            (b"C\0\0\0\x06ab", 3),
+            (b"D\0\0\0\x03", 3),
+            (b"D\xff\xff\xff\xff", 3),
+            (b"D\0\0\0\x04C", 3),
+        ] {
+            let mut from = BytesMut::from(&[&row[..], row, row, rest].concat()[..]);
+            let mut to = BytesMut::new();
+            let mut run = Run::new(&mut from, &mut to);
+            run.pass_all(b'D');
+            let extra = if rest == b"D\0\0\0\x04C" { 5 } else { 0 };
+            assert_eq!(run.at, passed * row.len() + extra, "{rest:?}");
+            run.pass_all(b'C');
+            run.finish();
+        }
     }
 
     #[test]

@@ -91,6 +91,13 @@ impl<A: Surroundings> Engine<A> {
                     let instead = self.queue.front().is_some_and(|front| front.instead().is_some());
                     let dropped = concealed || instead || self.too_large(header.total(), run);
                     *(if dropped { &mut self.dropping } else { &mut self.passing }) = header.total();
+                    // Those that follow belong to the same answer.
+                    if !dropped && !self.overrun.counts() {
+                        self.passing = run.pass(self.passing);
+                        if self.passing == 0 {
+                            run.pass_all(header.tag);
+                        }
+                    }
                 }
                 b'T' => {
                     if self.concealed() {

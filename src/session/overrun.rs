@@ -54,6 +54,11 @@ impl Overrun {
         Self { most, ..Self::default() }
     }
 
+    /// Whether answers are bounded.
+    pub(super) fn counts(&self) -> bool {
+        self.most != Most::default()
+    }
+
     /// Counts a row; true when it is one too many.
     fn row(&mut self, bytes: usize) -> bool {
         self.rows += 1;
@@ -100,7 +105,7 @@ impl<A: Surroundings> Engine<A> {
 
     /// Counts a row of `bytes`; on the first too many the client is told. True: it does not pass.
     pub(super) fn too_large(&mut self, bytes: usize, run: &mut Run<'_>) -> bool {
-        if self.overrun.most == Most::default() || !self.overrun.row(bytes) {
+        if !self.overrun.counts() || !self.overrun.row(bytes) {
             return false;
         }
         error_response(run.say(), &self.overrun.refusal(), Severity::Error, None);
