@@ -277,7 +277,7 @@ class Sqlveil(Program):
     """sqlveil with a configuration of its own: `open`, whom no policy binds, and `held`, whom they bind as they do the demo's analyst, but that
     every branch is his: what the warehouse does is the same for all ways."""
 
-    def __init__(self, folder, tls, warehouse, binary, scale, log):
+    def __init__(self, folder, tls, warehouse, binary, scale, log, threads):
         home, port = folder / "sqlveil", free_port()
         self.password = secrets.token_hex(12)
         known = verifier(self.password)
@@ -304,7 +304,7 @@ class Sqlveil(Program):
             "governance: governance\nidentity: identity.yaml\nsecret: {file: secrets/master}\n"
             f"connections:\n  bench: {{host: 127.0.0.1, port: {warehouse.port}, database: {DATABASE}, user: {LOGIN}, "
             "password: {file: secrets/warehouse}, sslmode: disable, pool: {max: 300}}\n"
-            "limits: {sessions: 2000, sessions_per_user: 1000}\n",
+            "limits: {sessions: 2000, sessions_per_user: 1000}\n" + (f"threads: {threads}\n" if threads else ""),
         }
         for path, text in documents.items():
             (home / path).parent.mkdir(parents=True, exist_ok=True)

@@ -126,14 +126,15 @@ struct Entry<T> {
     _catalog: Arc<Catalog>,
 }
 
-/// Weighs entries by the bytes of their texts.
+/// Weighs entries by the memory they take, about: their texts, and what stands around them.
 #[derive(Clone)]
 struct Bytes;
 
 impl<T> quick_cache::Weighter<Key, Entry<T>> for Bytes {
     fn weight(&self, key: &Key, entry: &Entry<T>) -> u64 {
-        let size = key.text.len().saturating_add(entry.bytes);
-        u64::try_from(size).unwrap_or(u64::MAX).saturating_add(512)
+        let size = key.text.len().saturating_add(entry.bytes).saturating_add(size_of::<(Key, Entry<T>)>());
+        // The allocator's own, and what the cache keeps of an entry.
+        u64::try_from(size).unwrap_or(u64::MAX).saturating_add(256)
     }
 }
 
@@ -149,7 +150,7 @@ fn holds(plan: &Plan, now: SystemTime) -> bool {
 }
 
 impl PlanCache {
-    /// A cache that holds so many bytes of text of each.
+    /// A cache that takes about so many bytes of memory for each of the two.
     pub fn new(bytes: u64) -> Self {
         let items = usize::try_from(bytes / 2048).unwrap_or(1024).max(16);
         Self { plans: Cache::with_weighter(items, bytes, Bytes), known: Cache::with_weighter(items, bytes, Bytes) }
@@ -184,14 +185,14 @@ impl PlanCache {
     /// Keeps a plan.
     pub fn put(&self, wanted: &Wanted<'_>, plan: Arc<Plan>) {
         let key = if plan.holds_pid { wanted.with_pid().key() } else { wanted.key() };
-        let bytes = plan.sealed.as_str().len();
+        let bytes = plan.memory();
         self.plans.insert(key, Entry { kept: plan, bytes, _catalog: Arc::clone(&wanted.inputs.world.catalog) });
     }
 
     /// Keeps what is known of statements with a skeleton. None of it holds a process id.
     pub fn learn(&self, wanted: &Wanted<'_>, known: Known) {
         let bytes = match &known {
-            Known::Form(form) => form.example().sealed.as_str().len().saturating_mul(2),
+            Known::Form(form) => form.memory(),
             Known::Partly(open) => open.len(),
             Known::Tried(_) | Known::Nothing => 0,
         };

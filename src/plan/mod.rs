@@ -116,6 +116,16 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Bytes of memory it takes, about, without what it shares with others.
+    fn memory(&self) -> usize {
+        let names =
+            self.sources.len() * size_of::<Arc<str>>() + self.gives.as_ref().map_or(0, |gives| gives.len() * 48);
+        let writing = self.writing.as_ref().map_or(0, |writing| {
+            writing.shown.values().map(|named| (named.columns.len() + named.constraints.len()) * 64 + 256).sum()
+        });
+        size_of::<Self>() + self.sealed.as_str().len() + size_of_val(&*self.positions.pairs) + names + writing
+    }
+
     /// Whether both send the same text and treat its answer in the same way.
     fn same(&self, other: &Self) -> bool {
         // Destructured so that a new field cannot be forgotten here.

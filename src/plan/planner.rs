@@ -29,8 +29,8 @@ const LARGE: usize = 32 * 1024;
 /// Most relations in a statement, when nothing else is said.
 const MAX_RELATIONS: usize = 500;
 
-/// Bytes of text that the plan cache holds.
-const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+/// Bytes of memory for kept plans, and as many for what is known of statements that differ in literals.
+const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 
 /// How often a form is tried for before statements with a skeleton are taken to have none, less one.
 const TRIES: u8 = 2;

@@ -71,6 +71,12 @@ impl Form {
         Some(Plan { sealed, positions, ..self.plan.clone() })
     }
 
+    /// Bytes of memory it takes, about.
+    pub fn memory(&self) -> usize {
+        // Its text stands in the template as well.
+        self.plan.memory() + self.plan.sealed.as_str().len() + self.made.len() * 64
+    }
+
     /// Its plan, as an example of all.
     pub fn example(&self) -> &Plan {
         &self.plan
