@@ -211,13 +211,17 @@ impl Own {
     }
 }
 
+/// How the OIDs of all of them begin.
+const OIDS: &str = "42949672";
+
 /// Whether a statement asks for the proxy's own relations where it reads the catalog: its text names the schema, or one of them by its
 /// OID, or the session looks for names there. Only then are they listed. Rows that the warehouse does not have cost a catalog its
 /// indexes, and the columns of its rows their origin: that is not for every statement that looks at a table to pay.
 pub fn is_asked_for(text: &str, search_path: &[String]) -> bool {
     let bytes = text.as_bytes();
     let named = || bytes.windows(SCHEMA.len()).any(|window| window.eq_ignore_ascii_case(SCHEMA.as_bytes()));
-    let numbered = || Own::ALL.iter().any(|own| text.contains(&own_oid(own.number()).to_string()));
+    let numbered =
+        || text.contains(OIDS) && Own::ALL.iter().any(|own| text.contains(&own_oid(own.number()).to_string()));
     search_path.iter().any(|schema| is_own(schema)) || named() || numbered()
 }
 
@@ -240,6 +244,11 @@ pub fn is_own(schema: &str) -> bool {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn their_oids_begin_alike() {
+        assert!(Own::ALL.iter().all(|own| own_oid(own.number()).to_string().starts_with(OIDS)));
+    }
 
     #[test]
     fn rows_are_one_constant() {

@@ -4,6 +4,7 @@ use super::cache::{self, PlanCache, Wanted};
 use super::interned::Interned;
 use super::variant::{Form, Known, open_literals};
 use super::{Effect, Plan, PlanInputs, Progress, SessionView, statement};
+use crate::catalog::own::is_asked_for;
 use crate::error::{Family, Refusal, SqlState};
 use crate::identity::Caller;
 use crate::policy::kept::ByDecision;
@@ -149,8 +150,11 @@ impl Planner {
             progress.admit(&plan)?;
             return Ok(vec![plan]);
         }
-        let variant =
-            if text.len() < LARGE { Skeleton::of(text) } else { None }.map(|s| Variant::of(s, self, &inputs, now));
+        // Literals that ask for the proxy's own relations change what the catalog lists.
+        let asks = |literal: &Literal<'_>| literal.is_string() && is_asked_for(literal.token(), &[]);
+        let skeleton = if text.len() < LARGE { Skeleton::of(text) } else { None };
+        let skeleton = skeleton.filter(|skeleton| !skeleton.literals().iter().any(asks));
+        let variant = skeleton.map(|skeleton| Variant::of(skeleton, self, &inputs, now));
         if let Some(plan) = variant.as_ref().and_then(Variant::plan) {
             self.counters.filled.fetch_add(1, Relaxed);
             #[cfg(debug_assertions)]

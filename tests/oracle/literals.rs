@@ -157,3 +157,29 @@ async fn errors_point_at_the_callers_own_text() {
     }
     assert!(running.proxy().plans().filled >= 2, "{:?}", running.proxy().plans());
 }
+
+/// A literal may ask for relations that the catalog lists only when it is asked for them.
+#[tokio::test]
+async fn a_literal_that_names_the_proxys_own_schema_is_no_other_literal() {
+    let running = stage().await.start().await;
+    let client = running.client("ana").await;
+    let of = |schema: &str| {
+        format!(
+            "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+             WHERE n.nspname = {schema} AND c.relkind IN ('r', 'v') ORDER BY 1"
+        )
+    };
+    for schema in ["'public'", "'nothing'", "'else'"] {
+        client.simple_query(&of(schema)).await.unwrap();
+    }
+    assert!(running.proxy().plans().filled > 0);
+    let listed = rows(client.simple_query(&of("'sqlveil'")).await.unwrap());
+    assert!(listed.len() > 1, "{listed:?}");
+    let oid = rows(client.simple_query("SELECT 'sqlveil.my_access'::regclass::oid").await.unwrap());
+    let oid = oid[0][0].clone().unwrap();
+    let by_oid = |oid: &str| format!("SELECT relname FROM pg_class WHERE oid = '{oid}' AND relkind <> 'x'");
+    for oid in ["1", "2", "3"] {
+        client.simple_query(&by_oid(oid)).await.unwrap();
+    }
+    assert_eq!(rows(client.simple_query(&by_oid(&oid)).await.unwrap()), [[Some("my_access".to_owned())]]);
+}
