@@ -8,6 +8,7 @@ mod support;
 mod edges;
 mod extended;
 mod garbage;
+mod lanes;
 mod lost;
 mod pieces;
 mod raw;
