@@ -145,8 +145,8 @@ pub(super) struct PlanCache {
 }
 
 /// Whether a plan's decision still holds.
-fn holds(plan: &Plan, now: SystemTime) -> bool {
-    plan.valid_until.is_none_or(|until| now < until)
+fn holds(plan: &Plan) -> bool {
+    plan.valid_until.is_none_or(|until| SystemTime::now() < until)
 }
 
 impl PlanCache {
@@ -156,17 +156,17 @@ impl PlanCache {
         Self { plans: Cache::with_weighter(items, bytes, Bytes), known: Cache::with_weighter(items, bytes, Bytes) }
     }
 
-    /// A plan whose decision still holds at `now`.
-    pub fn get(&self, wanted: &Wanted<'_>, now: SystemTime) -> Option<Arc<Plan>> {
+    /// A plan whose decision still holds.
+    pub fn get(&self, wanted: &Wanted<'_>) -> Option<Arc<Plan>> {
         let found = self.plans.get(wanted).or_else(|| self.plans.get(&wanted.with_pid()))?;
-        holds(&found.kept, now).then_some(found.kept)
+        holds(&found.kept).then_some(found.kept)
     }
 
-    /// What is known of statements with a skeleton, when it still holds at `now`.
-    pub fn known(&self, wanted: &Wanted<'_>, now: SystemTime) -> Option<Known> {
+    /// What is known of statements with a skeleton, when it still holds.
+    pub fn known(&self, wanted: &Wanted<'_>) -> Option<Known> {
         let found = self.known.get(wanted)?.kept;
         match &found {
-            Known::Form(form) if !holds(form.example(), now) => None,
+            Known::Form(form) if !holds(form.example()) => None,
             _ => Some(found),
         }
     }

@@ -144,8 +144,7 @@ impl Planner {
         }
         let inputs = progress.inputs()?;
         let wanted = Wanted::new(text, &inputs);
-        let now = SystemTime::now();
-        if let Some(plan) = self.cache.get(&wanted, now) {
+        if let Some(plan) = self.cache.get(&wanted) {
             self.counters.kept.fetch_add(1, Relaxed);
             progress.admit(&plan)?;
             return Ok(vec![plan]);
@@ -154,7 +153,7 @@ impl Planner {
         let asks = |literal: &Literal<'_>| literal.is_string() && is_asked_for(literal.token(), &[]);
         let skeleton = if text.len() < LARGE { Skeleton::of(text) } else { None };
         let skeleton = skeleton.filter(|skeleton| !skeleton.literals().iter().any(asks));
-        let variant = skeleton.map(|skeleton| Variant::of(skeleton, self, &inputs, now));
+        let variant = skeleton.map(|skeleton| Variant::of(skeleton, self, &inputs));
         if let Some(plan) = variant.as_ref().and_then(Variant::plan) {
             self.counters.filled.fetch_add(1, Relaxed);
             #[cfg(debug_assertions)]
@@ -244,21 +243,21 @@ struct Variant<'a> {
 }
 
 impl<'a> Variant<'a> {
-    fn of(skeleton: Skeleton<'a>, planner: &'a Planner, inputs: &'a PlanInputs, now: SystemTime) -> Self {
+    fn of(skeleton: Skeleton<'a>, planner: &'a Planner, inputs: &'a PlanInputs) -> Self {
         let text = skeleton.marked(|_| true);
         let mut variant = Self { planner, inputs, text, skeleton, open: None, known: None };
-        variant.look(now);
+        variant.look();
         if let Some(Known::Partly(open)) = variant.known.take_if(|known| matches!(known, Known::Partly(_))) {
             variant.narrow(open);
-            variant.look(now);
+            variant.look();
             // Its like was seen before.
             variant.known.get_or_insert(Known::Tried(0));
         }
         variant
     }
 
-    fn look(&mut self, now: SystemTime) {
-        self.known = self.planner.cache.known(&Wanted::new(&self.text, self.inputs), now);
+    fn look(&mut self) {
+        self.known = self.planner.cache.known(&Wanted::new(&self.text, self.inputs));
     }
 
     /// Leaves only these literals open.

@@ -262,7 +262,7 @@ impl<A: Surroundings> Deciding<A> {
             && known.news == news
             && same(&known.user, self.acting())
             && same(&known.project, &project)
-            && known.at.elapsed() < CALLER_AGE
+            && self.moment.saturating_duration_since(known.at) < CALLER_AGE
         {
             return Ok(Arc::clone(&known.caller));
         }
