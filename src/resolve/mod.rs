@@ -258,7 +258,7 @@ impl<'a, 's> Resolver<'a, 's> {
     /// and even the caller's ORDER BY (an early sort under a Gather Merge): such a relation always gets the barrier.
     /// A policy predicate that may itself raise is always evaluated behind a barrier and before everything of the caller's.
     /// A long mask gets it so that the planner computes it once a row and does not copy it to every place that mentions the column.
-    /// A view of the warehouse hides the rows that its own conditions leave out: it is taken like a row policy.
+    /// A view of the warehouse hides the rows that its own conditions and joins leave out: it is taken like a row policy with a sub-query.
     /// A query source is both: its own conditions hide rows, may hold anything, and are not looked into. It always gets the barrier and
     /// nothing is copied below.
     fn finish(mut self) -> Resolved {
@@ -272,7 +272,8 @@ impl<'a, 's> Resolver<'a, 's> {
                 continue;
             }
             let own_total = rows.iter().all(|r| r.total);
-            let joined = rows.iter().any(|r| r.has_subquery) || !decision.companions.is_empty();
+            let joins = decision.is_view(self.sight.catalog);
+            let joined = joins || rows.iter().any(|r| r.has_subquery) || !decision.companions.is_empty();
             let exposed = self.all_exposed || self.exposed.contains(location);
             relation.barrier = !own_total || joined || exposed || query || long;
             relation.unguessed = exposed;

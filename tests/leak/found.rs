@@ -180,6 +180,49 @@ async fn expressions_never_meet_rows_that_a_warehouse_view_leaves_out() {
     assert_eq!(count.get::<_, i64>(0), 1800);
 }
 
+/// Sorts below the joins that a view of the warehouse is made with met rows that these leave out.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_raises_meets_rows_that_the_join_of_a_view_leaves_out() {
+    let running = Stage::new()
+        .await
+        .sql(
+            "CREATE TABLE head (id int PRIMARY KEY, open boolean NOT NULL);
+             CREATE TABLE line (head int, number int, note text, PRIMARY KEY (head, number)) WITH (parallel_workers = 2);
+             INSERT INTO head SELECT n, n % 2 = 0 FROM generate_series(1, 4000) n;
+             INSERT INTO line SELECT n % 4000 + 1, n, 'SECRET-' || repeat('x', 100) FROM generate_series(1, 60000) n;
+             CREATE VIEW shown AS SELECT l.* FROM line l WHERE l.head IN (SELECT h.id FROM head h WHERE h.open);
+             CREATE VIEW joined AS SELECT l.* FROM line l JOIN head h ON h.id = l.head WHERE h.open;
+             ANALYZE;",
+        )
+        .await
+        .sources(&[("shown", "{}"), ("joined", "{}")])
+        .policy(ANYONE)
+        .user("ana", &[], &[])
+        .start()
+        .await;
+    let client = running.client("ana").await;
+    for setting in [
+        "SET enable_hashjoin = off",
+        "SET enable_indexscan = off",
+        "SET join_collapse_limit = 1",
+        "SET enable_hashagg = off",
+    ] {
+        let _ = client.batch_execute(setting).await;
+        for view in ["shown", "joined"] {
+            for key in ["1 / (head - 1)", "(CASE WHEN head = 1 THEN note ELSE '0' END)::int"] {
+                for statement in [
+                    format!("SELECT note FROM {view} ORDER BY {key} LIMIT 1"),
+                    format!("SELECT DISTINCT ON ({key}) note FROM {view} LIMIT 1"),
+                    format!("SELECT {key}, count(*) FROM {view} GROUP BY 1 LIMIT 1"),
+                    format!("SELECT row_number() OVER (ORDER BY {key}) FROM {view} LIMIT 1"),
+                ] {
+                    client.simple_query(&statement).await.unwrap_or_else(|e| panic!("{setting}: {statement}: {e:?}"));
+                }
+            }
+        }
+    }
+}
+
 /// A few hundred bytes of stars made the planner copy a long mask to each of them, and hold gigabytes for minutes.
 #[tokio::test(flavor = "multi_thread")]
 async fn long_masks_are_computed_once_a_row() {
