@@ -13,7 +13,6 @@ use quick_cache::Equivalent;
 use quick_cache::sync::Cache;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 /// Every input of a plan.
 #[derive(Clone)]
@@ -144,11 +143,6 @@ pub(super) struct PlanCache {
     known: Cache<Key, Entry<Known>, Bytes>,
 }
 
-/// Whether a plan's decision still holds.
-fn holds(plan: &Plan) -> bool {
-    plan.valid_until.is_none_or(|until| SystemTime::now() < until)
-}
-
 impl PlanCache {
     /// A cache that takes about so many bytes of memory for each of the two.
     pub fn new(bytes: u64) -> Self {
@@ -159,14 +153,14 @@ impl PlanCache {
     /// A plan whose decision still holds.
     pub fn get(&self, wanted: &Wanted<'_>) -> Option<Arc<Plan>> {
         let found = self.plans.get(wanted).or_else(|| self.plans.get(&wanted.with_pid()))?;
-        holds(&found.kept).then_some(found.kept)
+        found.kept.in_time().then_some(found.kept)
     }
 
     /// What is known of statements with a skeleton, when it still holds.
     pub fn known(&self, wanted: &Wanted<'_>) -> Option<Known> {
         let found = self.known.get(wanted)?.kept;
         match &found {
-            Known::Form(form) if !holds(form.example()) => None,
+            Known::Form(form) if !form.example().in_time() => None,
             _ => Some(found),
         }
     }

@@ -1,48 +1,32 @@
-//! Callers and sessions that are alike, as one thing each: keys of plans are then told to be the same at a glance, whichever of a user's
+//! Callers, and sessions' views, that are alike, as one thing: keys of plans are then told to be the same at a glance, whichever of a user's
 //! sessions asks.
 //!
-//! In: a caller, a session's view. Out: the same value, shared with all that are equal to it. Must never: give a value that is not equal.
+//! In: a value. Out: the same value, shared with all that are equal to it. Must never: give a value that is not equal.
 
-use super::SessionView;
-use crate::identity::Caller;
 use quick_cache::sync::Cache;
+use std::hash::Hash;
 use std::sync::Arc;
 
-/// Most of each that are kept.
+/// Most values that are kept.
 const MOST: usize = 4096;
 
-/// What is shared.
+/// Values that are shared.
 #[derive(Debug)]
-pub(super) struct Interned {
-    /// By user: mostly they act under one project at a time.
-    callers: Cache<Arc<str>, Arc<Caller>>,
-    views: Cache<Arc<SessionView>, Arc<SessionView>>,
-}
+pub(super) struct Interned<T>(Cache<Arc<T>, Arc<T>>);
 
-impl Default for Interned {
+impl<T: Eq + Hash> Default for Interned<T> {
     fn default() -> Self {
-        Self { callers: Cache::new(MOST), views: Cache::new(MOST) }
+        Self(Cache::new(MOST))
     }
 }
 
-impl Interned {
-    pub fn caller(&self, caller: Arc<Caller>) -> Arc<Caller> {
-        match self.callers.get(&caller.user) {
-            Some(kept) if *kept == *caller => kept,
-            Some(_) | None => {
-                self.callers.insert(Arc::clone(&caller.user), Arc::clone(&caller));
-                caller
-            }
-        }
-    }
-
-    pub fn view(&self, view: Arc<SessionView>) -> Arc<SessionView> {
-        match self.views.get(&view) {
-            Some(kept) => kept,
-            None => {
-                self.views.insert(Arc::clone(&view), Arc::clone(&view));
-                view
-            }
-        }
+impl<T: Eq + Hash> Interned<T> {
+    /// The value that is kept, or this one from now on.
+    pub fn shared(&self, value: T) -> Arc<T> {
+        let value = Arc::new(value);
+        self.0.get(&value).unwrap_or_else(|| {
+            self.0.insert(Arc::clone(&value), Arc::clone(&value));
+            value
+        })
     }
 }

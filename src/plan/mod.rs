@@ -116,6 +116,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Whether its decision has not run out.
+    pub fn in_time(&self) -> bool {
+        self.valid_until.is_none_or(|until| SystemTime::now() < until)
+    }
+
     /// Bytes of memory it takes, about, without what it shares with others.
     fn memory(&self) -> usize {
         let names =

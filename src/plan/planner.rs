@@ -45,7 +45,8 @@ pub struct Planner {
     cache: PlanCache,
     kept: Kept,
     counters: Counters,
-    interned: Interned,
+    callers: Interned<Caller>,
+    views: Interned<SessionView>,
     /// Held while a large string is planned.
     large: std::sync::Mutex<()>,
 }
@@ -95,19 +96,20 @@ impl Planner {
             cache: PlanCache::new(CACHE_BYTES),
             kept,
             counters: Counters::default(),
-            interned: Interned::default(),
+            callers: Interned::default(),
+            views: Interned::default(),
             large: std::sync::Mutex::new(()),
         }
     }
 
     /// A caller, shared with sessions of the same.
     pub fn shared_caller(&self, caller: Caller) -> Arc<Caller> {
-        self.interned.caller(Arc::new(caller))
+        self.callers.shared(caller)
     }
 
     /// A session's view, shared with sessions that are alike.
     pub fn shared_view(&self, view: SessionView) -> Arc<SessionView> {
-        self.interned.view(Arc::new(view))
+        self.views.shared(view)
     }
 
     /// Where plans came from so far.

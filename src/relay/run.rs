@@ -34,17 +34,13 @@ impl<'a> Run<'a> {
 
     /// Lets every message with this tag pass that comes next and has come whole.
     pub fn pass_all(&mut self, tag: u8) {
-        let mut at = self.at;
-        while let Some(&[found, a, b, c, d]) = self.from.get(at..).and_then(<[u8]>::first_chunk::<{ Header::LEN }>) {
-            // The length counts itself (PostgreSQL manual, 55.7); what is shorter or not all here is looked at by others.
-            let Ok(length) = usize::try_from(i32::from_be_bytes([a, b, c, d])) else { break };
-            let next = at + 1 + length;
-            if found != tag || length < 4 || next > self.from.len() {
-                break;
+        // What is not a message, or not all here, is looked at by others.
+        while let Ok(Some(header)) = Header::scan(self.ahead()) {
+            if header.tag != tag || header.total() > self.ahead().len() {
+                return;
             }
-            at = next;
+            self.at += header.total();
         }
-        self.at = at;
     }
 
     /// Leaves out the next `n` bytes, which must be there, and gives them with the client's buffer, so that something else can be said

@@ -25,7 +25,7 @@ impl Template {
         let text = varied.as_str();
         let mut pieces = Vec::new();
         let mut done = 0;
-        for range in tokens(text).ok()? {
+        for (range, _) in tokens(text).ok()? {
             let token = text.get(range.clone())?;
             let Some(number) = literals.iter().position(|literal| literal.token() == token) else { continue };
             pieces.push((text.get(done..range.start)?.into(), number));

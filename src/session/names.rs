@@ -9,7 +9,6 @@ use crate::plan::{Given, Plan, SessionView};
 use crate::types::Oid;
 use ahash::AHashMap;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 /// Everything a decision was made under, besides the text and the parameter types.
 #[derive(Debug, Clone)]
@@ -63,7 +62,7 @@ pub struct Decided {
 impl Decided {
     /// Whether the decision is still the one that would be made.
     pub fn holds(&self, now: &Basis) -> bool {
-        self.basis.same(now) && self.plan.as_ref().is_none_or(|plan| in_time(plan))
+        self.basis.same(now) && self.plan.as_ref().is_none_or(|plan| plan.in_time())
     }
 
     /// Whether the columns that come of it are the same, as far as they are known.
@@ -82,11 +81,6 @@ impl Decided {
             (None, Some(_)) | (Some(_), None) => false,
         }
     }
-}
-
-/// Whether a plan's decision has not run out.
-pub fn in_time(plan: &Plan) -> bool {
-    plan.valid_until.is_none_or(|until| SystemTime::now() < until)
 }
 
 /// What stands behind a name, or stood until a Close that is not confirmed.

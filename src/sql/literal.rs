@@ -119,38 +119,33 @@ impl<'t> Skeleton<'t> {
 
     /// The text with a mark in place of each literal that `open` names by its number.
     pub fn marked(&self, open: impl Fn(usize) -> bool) -> String {
-        let mut out = String::with_capacity(self.text.len());
-        let mut done = 0;
-        for (number, literal) in self.literals.iter().enumerate() {
-            out.push_str(self.text.get(done..literal.start).unwrap_or_default());
-            if open(number) {
-                out.push(literal.mark());
-            } else {
-                out.push_str(literal.token);
-            }
-            done = literal.start + literal.token.len();
-        }
-        out.push_str(self.text.get(done..).unwrap_or_default());
-        out
+        self.with(open, |literal, out| out.push(literal.mark()))
     }
 
     /// The text with other literals of the same kinds in place of those that `open` names: each is another one than all that stand in the
     /// text, and they are told apart by what they are.
     pub fn varied(&self, open: impl Fn(usize) -> bool) -> String {
-        let mut out = String::with_capacity(self.text.len() * 2);
-        let (mut done, mut next) = (0, 0u32);
+        let mut next = 0u32;
+        self.with(open, |literal, out| {
+            loop {
+                next += 1;
+                let token =
+                    if literal.is_string() { format!("'~{next}~'") } else { (1_100_100_100 + next).to_string() };
+                if !self.text.contains(token.trim_matches('\'')) {
+                    return out.push_str(&token);
+                }
+            }
+        })
+    }
+
+    /// The text with what `put` says in place of the literals that `open` names.
+    fn with(&self, open: impl Fn(usize) -> bool, mut put: impl FnMut(&Literal<'t>, &mut String)) -> String {
+        let mut out = String::with_capacity(self.text.len());
+        let mut done = 0;
         for (number, literal) in self.literals.iter().enumerate() {
             out.push_str(self.text.get(done..literal.start).unwrap_or_default());
             if open(number) {
-                loop {
-                    next += 1;
-                    let token =
-                        if literal.is_string() { format!("'~{next}~'") } else { (1_100_100_100 + next).to_string() };
-                    if !self.text.contains(token.trim_matches('\'')) {
-                        out.push_str(&token);
-                        break;
-                    }
-                }
+                put(literal, &mut out);
             } else {
                 out.push_str(literal.token);
             }

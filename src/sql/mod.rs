@@ -143,21 +143,23 @@ pub fn print(node: NodeEnum) -> Result<String, Refusal> {
     })
 }
 
-/// The tokens of a text by PostgreSQL's own lexer, comments among them, as byte ranges.
+/// The tokens of a text by PostgreSQL's own lexer, comments among them: where each stands, and its kind.
 ///
 /// # Errors
-/// XX000 when it cannot read the text.
-pub fn tokens(text: &str) -> Result<Vec<std::ops::Range<usize>>, Refusal> {
-    let broken = || Refusal::internal("a text could not be read token by token");
+/// The lexer's own for what it does not take; XX000 for what it does not place.
+pub fn tokens(text: &str) -> Result<Vec<(std::ops::Range<usize>, i32)>, Refusal> {
     // Of no token at all the library makes a slice of nothing, which it may not.
     if text.trim().is_empty() {
         return Ok(Vec::new());
     }
-    let range = |token: pb::ScanToken| {
+    let placed = |token: pb::ScanToken| {
         let (start, end) = (usize::try_from(token.start), usize::try_from(token.end));
-        start.and_then(|start| end.map(|end| start..end)).map_err(|_| broken())
+        let (Ok(start), Ok(end)) = (start, end) else {
+            return Err(Refusal::internal("the place of a token in the text"));
+        };
+        Ok((start..end, token.token))
     };
-    pg_query::scan_tokens(text).map_err(|_| broken())?.into_iter().map(range).collect()
+    pg_query::scan_tokens(text).map_err(|_| failure::refusal(text))?.into_iter().map(placed).collect()
 }
 
 #[cfg(test)]

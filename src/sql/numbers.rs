@@ -21,16 +21,12 @@ pub fn check(text: &str, server_version: u32) -> Result<(), Refusal> {
     if !text.bytes().zip(text.bytes().skip(1)).any(|(digit, c)| digit.is_ascii_digit() && marks(c)) {
         return Ok(());
     }
-    let tokens = pg_query::scan_tokens(text).map_err(|_| super::failure::refusal(text))?;
-    for token in tokens {
-        if !matches!(Token::try_from(token.token), Ok(Token::Iconst | Token::Fconst)) {
+    for (range, kind) in super::tokens(text)? {
+        if !matches!(Token::try_from(kind), Ok(Token::Iconst | Token::Fconst)) {
             continue;
         }
-        let unreadable = || Refusal::internal("the place of a number in the text");
-        let (Ok(start), Ok(end)) = (usize::try_from(token.start), usize::try_from(token.end)) else {
-            return Err(unreadable());
-        };
-        let written = text.get(start..end).ok_or_else(unreadable)?;
+        let start = range.start;
+        let written = text.get(range).ok_or_else(|| Refusal::internal("the place of a number in the text"))?;
         let plain = |c: char| c.is_ascii_digit() || matches!(c, '.' | 'e' | 'E' | '+' | '-');
         let Some((at, odd)) = written.char_indices().find(|(_, c)| !plain(*c)) else { continue };
         let shown = written.get(..at.saturating_add(odd.len_utf8())).unwrap_or_default();

@@ -4,18 +4,17 @@ use crate::support::{ANYONE, Running, Stage};
 use std::time::{Duration, Instant};
 use tokio_postgres::types::{Kind, Type};
 
+/// Heads, of which every other is open, and their lines: over 8 MB, so that plans are parallel.
+const HEADS: &str = "CREATE TABLE head (id int PRIMARY KEY, open boolean NOT NULL);
+    CREATE TABLE line (head int, number int, note text, PRIMARY KEY (head, number)) WITH (parallel_workers = 2);
+    INSERT INTO head SELECT n, n % 2 = 0 FROM generate_series(1, 4000) n;
+    INSERT INTO line SELECT n % 4000 + 1, n, 'SECRET-' || repeat('x', 100) FROM generate_series(1, 60000) n;";
+
 /// `line` (over 8 MB, parallel plans) shows the rows of visible heads through a sub-query; `hidden` is registered and nobody's.
 async fn stage() -> Running {
     Stage::new()
         .await
-        .sql(
-            "CREATE TABLE head (id int PRIMARY KEY, open boolean NOT NULL);
-             CREATE TABLE line (head int, number int, note text, PRIMARY KEY (head, number)) WITH (parallel_workers = 2);
-             INSERT INTO head SELECT n, n % 2 = 0 FROM generate_series(1, 4000) n;
-             INSERT INTO line SELECT n % 4000 + 1, n, 'SECRET-' || repeat('x', 100) FROM generate_series(1, 60000) n;
-             CREATE TABLE hidden (hidden_column int, other text);
-             ANALYZE;",
-        )
+        .sql(&format!("{HEADS} CREATE TABLE hidden (hidden_column int, other text); ANALYZE;"))
         .await
         .sources(&[("line", "{head: [Head]}"), ("head", "{}")])
         .policy("policyKey: read\nname: read\ntype: subscription\nactions: {type: entitlements, entitlements: {groups: [Staff]}}\n")
@@ -185,15 +184,12 @@ async fn expressions_never_meet_rows_that_a_warehouse_view_leaves_out() {
 async fn nothing_that_raises_meets_rows_that_the_join_of_a_view_leaves_out() {
     let running = Stage::new()
         .await
-        .sql(
-            "CREATE TABLE head (id int PRIMARY KEY, open boolean NOT NULL);
-             CREATE TABLE line (head int, number int, note text, PRIMARY KEY (head, number)) WITH (parallel_workers = 2);
-             INSERT INTO head SELECT n, n % 2 = 0 FROM generate_series(1, 4000) n;
-             INSERT INTO line SELECT n % 4000 + 1, n, 'SECRET-' || repeat('x', 100) FROM generate_series(1, 60000) n;
+        .sql(&format!(
+            "{HEADS}
              CREATE VIEW shown AS SELECT l.* FROM line l WHERE l.head IN (SELECT h.id FROM head h WHERE h.open);
              CREATE VIEW joined AS SELECT l.* FROM line l JOIN head h ON h.id = l.head WHERE h.open;
-             ANALYZE;",
-        )
+             ANALYZE;"
+        ))
         .await
         .sources(&[("shown", "{}"), ("joined", "{}")])
         .policy(ANYONE)
