@@ -29,6 +29,7 @@ impl SqlState {
     pub const UNDEFINED_OBJECT: Self = Self("42704");
     pub const UNDEFINED_FUNCTION: Self = Self("42883");
     pub const UNDEFINED_TABLE: Self = Self("42P01");
+    pub const RESERVED_NAME: Self = Self("42939");
     pub const DUPLICATE_PREPARED_STATEMENT: Self = Self("42P05");
     pub const TOO_MANY_CONNECTIONS: Self = Self("53300");
     pub const STATEMENT_TOO_COMPLEX: Self = Self("54001");

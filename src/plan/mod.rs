@@ -12,6 +12,7 @@ mod lock;
 mod open;
 pub mod outline;
 mod planner;
+mod point;
 mod scratch;
 pub mod settings;
 mod statement;
@@ -24,7 +25,7 @@ pub use write::{Named, Writing};
 use crate::catalog::scratch::{Change, Scratch};
 use crate::error::Refusal;
 use crate::identity::Caller;
-use crate::seal::Sealed;
+use crate::seal::{Parametrized, Sealed, Values};
 use crate::types::{Oid, QualifiedName};
 use crate::world::World;
 use std::collections::BTreeSet;
@@ -113,6 +114,20 @@ pub struct Plan {
     pub lacks_column: bool,
     /// The decision holds until this instant (exclusive).
     pub valid_until: Option<SystemTime>,
+    /// The one table of the warehouse that it reads or writes, when it is about one alone.
+    pub table: Option<Oid>,
+    /// Another way to send it.
+    pub repeated: Option<Repeated>,
+}
+
+/// A statement as one of many that differ in numbers alone, which the warehouse would plan alike: instead of its text, these values can be
+/// sent for one that was prepared.
+#[derive(Debug, Clone)]
+pub struct Repeated {
+    /// What they have in common.
+    pub text: Arc<Parametrized>,
+    /// What this one has of its own.
+    pub values: Values,
 }
 
 impl Plan {
@@ -151,6 +166,9 @@ impl Plan {
             world_version,
             lacks_column,
             valid_until,
+            table,
+            // Follows from the text, and not every plan of a text knows it.
+            repeated: _,
         } = self;
         (sealed, holds_pid, effect, tag, errors, notices, instead, sources)
             == (
@@ -163,7 +181,7 @@ impl Plan {
                 &other.instead,
                 &other.sources,
             )
-            && (returns_rows, quotable, gives, writing, world_version, lacks_column, valid_until)
+            && (returns_rows, quotable, gives, writing, world_version, lacks_column, valid_until, table)
                 == (
                     &other.returns_rows,
                     &other.quotable,
@@ -172,6 +190,7 @@ impl Plan {
                     &other.world_version,
                     &other.lacks_column,
                     &other.valid_until,
+                    &other.table,
                 )
             && positions.same(&other.positions, sealed.as_str().len())
     }

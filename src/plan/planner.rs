@@ -2,6 +2,7 @@
 
 use super::cache::{self, PlanCache, Wanted};
 use super::interned::Interned;
+use super::point::is_point;
 use super::variant::{Form, Known, open_literals};
 use super::{Effect, Plan, PlanInputs, Progress, SessionView, statement};
 use crate::catalog::own::is_asked_for;
@@ -310,7 +311,9 @@ impl<'a> Variant<'a> {
                 }
             }
         }
-        let form = self.form(plan);
+        let form = self.form(plan).map(|form| {
+            if self.is_point(statement, plan) { form.repeated(&self.literals(&self.skeleton)) } else { form }
+        });
         let found = form.is_some();
         // Literals that are printed otherwise than they were written (`-0`) say nothing of the next ones.
         let known = match form {
@@ -320,6 +323,15 @@ impl<'a> Variant<'a> {
         };
         key(&self, known);
         found
+    }
+
+    /// Whether the warehouse plans the statement alike whatever its open literals are. Parameters of the caller's have no values here; what
+    /// a string means may depend on settings of the session (`DateStyle`) when it is read, which is once for a prepared statement.
+    fn is_point(&self, statement: &Statement, plan: &Plan) -> bool {
+        let catalog = &self.inputs.world.catalog;
+        let table = plan.table.and_then(|oid| catalog.relation_of(oid));
+        let strings = self.skeleton.text().contains('\'');
+        self.inputs.param_types.is_empty() && !strings && table.is_some_and(|table| is_point(&statement.node, table))
     }
 
     /// Goes the whole way again with other literals.

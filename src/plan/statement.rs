@@ -6,6 +6,7 @@ use super::bounds;
 use super::planner::Kept;
 use super::settings::{self, Settable};
 use super::{Effect, ErrorPolicy, Plan, PlanInputs, PositionMap, Quotable};
+use crate::catalog::RelationKind;
 use crate::catalog::own::is_asked_for;
 use crate::error::{Family, Refusal, SqlState};
 use crate::identity::impersonation::signed_name;
@@ -249,8 +250,22 @@ impl Kind<'_> {
             writing: self.writing(resolved),
             world_version: self.inputs.world.version,
             lacks_column: resolved.lacks_column,
+            table: self.only_table(resolved),
+            repeated: None,
             valid_until: self.sight.looked_at().chain(decisions.iter().copied()).filter_map(|d| d.valid_until).min(),
         })
+    }
+
+    /// The table that a statement is about, when it mentions one relation, once, and that is a plain table.
+    fn only_table(&self, resolved: &Resolved) -> Option<Oid> {
+        let read = resolved.relations.values().map(|r| &r.permitted);
+        let mut uses = read.chain(resolved.targets.values().map(|t| &t.permitted));
+        let decision = uses.next()?.decision();
+        let catalog = &self.inputs.world.catalog;
+        let relation = decision.relation(catalog)?;
+        let plain = relation.kind == RelationKind::Table && catalog.children(relation.oid).is_empty();
+        let alone = uses.next().is_none() && resolved.temporaries.is_empty();
+        (plain && alone && decision.query.is_none() && !decision.is_of_system()).then_some(relation.oid)
     }
 
     /// Whether errors may be about what stands behind the relation: a view's tables, another server.
@@ -291,6 +306,8 @@ impl Kind<'_> {
             world_version: self.inputs.world.version,
             lacks_column: false,
             valid_until: None,
+            table: None,
+            repeated: None,
         }
     }
 

@@ -5,8 +5,8 @@
 //! where values are never looked at are open ([`open_literals`]), and a form is made only when the whole way, gone again with other literals
 //! in all open places, leads to the same plan with these in their places. Builds with debug assertions go the whole way every time besides.
 
-use super::Plan;
-use crate::seal::Template;
+use super::{Plan, Repeated};
+use crate::seal::{Parametrized, Template};
 use crate::sql::NodeEnum;
 use crate::sql::literal::{Literal, Skeleton, Span};
 use crate::sql::pb::AExprKind;
@@ -53,28 +53,42 @@ pub(super) struct Form {
     template: Template,
     /// The literals that the plan itself has in these places.
     made: Box<[Span]>,
+    /// The same with parameters, when the warehouse would plan all of them alike.
+    parametrized: Option<Arc<Parametrized>>,
 }
 
 impl Form {
     /// The form of a statement's plan, from the plan of the same statement with other open literals; `None` when more than these differs.
     pub fn of(plan: &Plan, open: &[Literal<'_>], varied: &Plan, others: &[Literal<'_>]) -> Option<Self> {
         let template = Template::of(&varied.sealed, others)?;
-        let form = Self { plan: plan.clone(), template, made: open.iter().map(Literal::span).collect() };
+        let made = open.iter().map(Literal::span).collect();
+        let form = Self { plan: plan.clone(), template, made, parametrized: None };
         let same = |literals: &[Literal<'_>], plan: &Plan| form.plan(literals).is_some_and(|made| made.same(plan));
         (same(open, plan) && same(others, varied)).then_some(form)
+    }
+
+    /// With parameters besides, where numbers alone are open. For statements that the warehouse plans alike whatever the numbers are.
+    pub fn repeated(mut self, open: &[Literal<'_>]) -> Self {
+        self.parametrized = self.template.parametrized(open).map(Arc::new);
+        self
     }
 
     /// The plan with these literals in the open places; `None` when they are fewer.
     pub fn plan(&self, open: &[Literal<'_>]) -> Option<Plan> {
         let sealed = self.template.fill(open)?;
         let positions = self.template.moved(&self.plan.positions, &self.made, open);
-        Some(Plan { sealed, positions, ..self.plan.clone() })
+        let repeated = match &self.parametrized {
+            Some(text) => Some(Repeated { text: Arc::clone(text), values: text.values(open)? }),
+            None => None,
+        };
+        Some(Plan { sealed, positions, repeated, ..self.plan.clone() })
     }
 
     /// Bytes of memory it takes, about.
     pub fn memory(&self) -> usize {
         // Its text stands in the template as well.
-        self.plan.memory() + self.plan.sealed.as_str().len() + self.made.len() * 64
+        let parametrized = self.parametrized.as_ref().map_or(0, |made| made.memory());
+        self.plan.memory() + self.plan.sealed.as_str().len() + self.made.len() * 64 + parametrized
     }
 
     /// Its plan, as an example of all.

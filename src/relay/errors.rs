@@ -9,6 +9,7 @@ use crate::catalog::scratch::Change;
 use crate::error::{Family, Refusal, SqlState};
 use crate::plan::{Effect, ErrorPolicy, Plan, Quotable, Writing};
 use crate::policy::decision::ROW_ALIAS;
+use crate::seal::{Parametrized, Values};
 use crate::wire::errors::{Fields, Severity, byte_offset, character_position, error_response, write_fields};
 use bytes::BytesMut;
 
@@ -77,6 +78,17 @@ pub struct About<'a> {
     pub writing: Option<&'a Writing>,
     /// Functions whose words are for the caller: the plan's, or those of what it executes.
     pub quotable: &'a Quotable,
+    /// What was sent in place of the text.
+    pub repeated: Option<Sent<'a>>,
+}
+
+/// A statement that was sent with parameters.
+#[derive(Debug, Clone, Copy)]
+pub struct Sent<'a> {
+    /// Its text.
+    pub text: &'a Parametrized,
+    /// Their values.
+    pub values: &'a Values,
 }
 
 /// How errors are shown that belong to no statement: closed.
@@ -103,7 +115,11 @@ fn class_code(code: &str) -> String {
 impl About<'_> {
     /// 1-based character position in the sent text → the same in the caller's text.
     fn position(&self, position: &str) -> Option<usize> {
-        let offset = byte_offset(self.sent, position.parse().ok()?)?.checked_sub(self.start)?;
+        let position = position.parse().ok()?;
+        let offset = match self.repeated {
+            Some(Sent { text, values }) => text.filled(byte_offset(text.text().as_str(), position)?, values),
+            None => byte_offset(self.sent, position)?.checked_sub(self.start)?,
+        };
         character_position(self.caller_sql, self.plan.positions.to_caller(offset)?)
     }
 }
@@ -217,6 +233,8 @@ mod tests {
             world_version: 1,
             lacks_column: false,
             valid_until: None,
+            table: None,
+            repeated: None,
         }
     }
 
@@ -252,6 +270,7 @@ mod tests {
             errors: plan.errors,
             writing: None,
             quotable: &plan.quotable,
+            repeated: None,
         });
         let mut out = BytesMut::new();
         relay(&mut out, tag, &fields, about.as_ref());
@@ -321,7 +340,8 @@ mod tests {
             );
             let p = plan(ErrorPolicy::default(), &[]);
             let (errors, quotable) = (p.errors, &p.quotable);
-            let about = About { caller_sql: "", sent: "", start: 0, plan: &p, errors, writing: None, quotable };
+            let about =
+                About { caller_sql: "", sent: "", start: 0, plan: &p, errors, writing: None, quotable, repeated: None };
             let mut out = BytesMut::new();
             relay(&mut out, b'N', &Fields::parse(&raw[5..]).unwrap(), Some(&about));
             assert_eq!(!out.is_empty(), passes, "{severity}");

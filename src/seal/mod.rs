@@ -11,6 +11,7 @@
 mod compare;
 mod inventory;
 mod own;
+mod parameters;
 mod scratch;
 mod sewn;
 mod template;
@@ -193,6 +194,7 @@ struct StandIn {
     with_children: bool,
 }
 
+pub use parameters::{Parametrized, Values};
 pub use template::Template;
 
 pub use own::{clear, deallocate, lock_shared, placeholder, set_own, show_own};

@@ -12,10 +12,10 @@ use crate::sql::tokens;
 #[derive(Debug)]
 pub struct Template {
     /// What stands before each literal, and the literal's number.
-    pieces: Box<[(Box<str>, usize)]>,
-    rest: Box<str>,
+    pub(super) pieces: Box<[(Box<str>, usize)]>,
+    pub(super) rest: Box<str>,
     /// Bytes without literals.
-    bytes: usize,
+    pub(super) bytes: usize,
 }
 
 impl Template {

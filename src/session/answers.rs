@@ -174,7 +174,7 @@ impl<A: Surroundings> Engine<A> {
     fn no_rows_described(&mut self, header: Header, run: &mut Run<'_>) -> Result<(), End> {
         match self.queue.front().map(|e| &e.what) {
             Some(Expect::Query(_)) => {
-                self.rows(run)?;
+                self.described(run)?;
                 run.replace(header.total());
             }
             Some(Expect::DescribePortal | Expect::DescribeStatement { parameters: true }) => {
@@ -199,7 +199,7 @@ impl<A: Surroundings> Engine<A> {
                 }
                 Ok(front.conceals)
             }
-            Expect::Query(queried) if !queried.failed => {
+            Expect::Query(queried) if !queried.failed && queried.takes_rows() => {
                 if !std::mem::replace(&mut queried.noticed, true)
                     && let Some(part) = queried.parts.get(queried.at)
                 {
@@ -212,9 +212,21 @@ impl<A: Surroundings> Engine<A> {
         }
     }
 
+    /// A RowDescription of a Query's rows.
+    fn described(&mut self, run: &mut Run<'_>) -> Result<(), End> {
+        let expected = match self.queue.front().map(|e| &mut e.what) {
+            Some(Expect::Query(queried)) => queried.described(),
+            _ => false,
+        };
+        if !expected {
+            return Err(out_of_step());
+        }
+        self.rows(run).map(drop)
+    }
+
     fn row_description(&mut self, run: &mut Run<'_>) -> Result<(), End> {
         match self.queue.front().map(|e| &e.what) {
-            Some(Expect::Query(_)) => self.rows(run).map(drop),
+            Some(Expect::Query(_)) => self.described(run),
             Some(Expect::DescribePortal | Expect::DescribeStatement { parameters: true }) => {
                 self.queue.pop();
                 Ok(())
@@ -225,6 +237,10 @@ impl<A: Surroundings> Engine<A> {
 
     /// Messages without a body.
     fn bare(&mut self, tag: u8, run: &mut Run<'_>) -> Result<(), End> {
+        if self.repeat_answered(tag) {
+            run.replace(Header::LEN);
+            return Ok(());
+        }
         let mut swallowed = false;
         match (tag, self.queue.front().map(|e| &mut e.what)) {
             (b'1', Some(Expect::Parse { swallow })) | (b'3', Some(Expect::Close { swallow })) => swallowed = *swallow,
@@ -284,6 +300,11 @@ impl<A: Surroundings> Engine<A> {
                     _ => None,
                 };
                 let status = status.ok_or_else(out_of_step)?;
+                if self.repeats_again() {
+                    self.attempt_ended();
+                    run.replace(header.total());
+                    return Ok(());
+                }
                 self.ready(status)?;
                 if self.deciding.acts.signs_name {
                     self.report_name(run.say());
@@ -400,6 +421,9 @@ impl<A: Surroundings> Engine<A> {
         if fields.is_fatal() {
             tracing::warn!(code = fields.sqlstate(), "the warehouse ended a session");
             return Err(End::Fatal(ended(Some(&fields))));
+        }
+        if self.repeat_failed(fields.sqlstate(), fields.get(b'R').unwrap_or_default()) {
+            return Ok(());
         }
         let known = self.cut_failed();
         let Some(front) = self.queue.front() else { return Err(out_of_step()) };

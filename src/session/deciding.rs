@@ -19,6 +19,7 @@ use crate::plan::{Acts, Effect, ErrorPolicy, Plan, PlanInputs, Progress, Session
 use crate::sql::NodeEnum;
 use crate::sql::pb::{DiscardMode, VariableSetKind};
 use crate::types::Oid;
+use crate::upstream::message::OWN_NAMES;
 use crate::wire::TransactionStatus;
 use crate::world::World;
 use std::sync::Arc;
@@ -471,6 +472,14 @@ impl<A: Surroundings> Deciding<A> {
                 };
                 let hint = "close it and declare it again";
                 self.check_named(found, hint, SqlState::INVALID_CURSOR_NAME, "cursor", name).map(Some)
+            }
+            Effect::Deallocate(Some(name)) if name.starts_with(OWN_NAMES) => {
+                let text = format!("prepared statement \"{name}\" does not exist");
+                Err(Refusal::new(Family::Caller, SqlState::INVALID_SQL_STATEMENT_NAME, text))
+            }
+            Effect::Prepare { name, .. } if name.starts_with(OWN_NAMES) => {
+                let text = format!("names that begin with \"{OWN_NAMES}\" are reserved");
+                Err(Refusal::new(Family::Unsupported, SqlState::RESERVED_NAME, text).with_hint("Choose another name."))
             }
             Effect::Prepare { name, .. } if self.statements.get(name).is_none() => {
                 bounded(self.statements.len(), self.holding.statements, "prepared statements").map(|()| None)

@@ -10,6 +10,7 @@ use super::instead::Instead;
 use super::names::{Decided, Made};
 use super::overrun::Overrun;
 use super::queue::{Execution, Expect, Expected, Queried, Queue, conceals};
+use super::repeats::Repeats;
 use super::scratch::Probing;
 use crate::audit::Record;
 use crate::error::{Family, Refusal, SqlState};
@@ -132,6 +133,8 @@ pub struct Engine<A> {
     pub(super) learning: Option<Learning>,
     /// That was just done.
     pub(super) learned: bool,
+    /// Statements of simple Queries that come again.
+    pub(super) repeats: Repeats,
 }
 
 /// Where a COPY FROM STDIN is.
@@ -170,6 +173,7 @@ impl<A: Surroundings> Engine<A> {
             naming: Naming::default(),
             learning: None,
             learned: false,
+            repeats: Repeats::default(),
         }
     }
 
@@ -206,6 +210,7 @@ impl<A: Surroundings> Engine<A> {
     /// Takes whole messages off `input` for as long as they can be dealt with.
     pub fn client(&mut self, input: &mut BytesMut, out: &mut Outgoing) -> Result<(), End> {
         self.fail_after_cut(out)?;
+        self.send_again(out)?;
         if !input.is_empty() {
             self.deciding.moment = Instant::now();
         }
@@ -231,6 +236,7 @@ impl<A: Surroundings> Engine<A> {
         still
             || cut
             || self.copy == Copying::Awaited
+            || self.repeats_again()
             || (self.queue.gated() && self.copy == Copying::No)
             || self.queue.len() >= QUEUE
     }
@@ -491,13 +497,17 @@ impl<A: Surroundings> Engine<A> {
         if self.deciding.portals.get("").is_some() {
             undo.push(Undo::Portal(self.deciding.portals.put("", None, batch)));
         }
+        let mut repeating = None;
         let joined = match parts.as_slice() {
             [] => {
                 message::query(&Sealed::empty(), &mut out.upstream)?;
                 None
             }
             [one] => {
-                message::query(&one.plan.sealed, &mut out.upstream)?;
+                repeating = self.repeat(&one.plan, out)?;
+                if repeating.is_none() {
+                    message::query(&one.plan.sealed, &mut out.upstream)?;
+                }
                 None
             }
             several => {
@@ -507,10 +517,14 @@ impl<A: Surroundings> Engine<A> {
             }
         };
         let effects = self.effects || parts.iter().any(|p| changes(&p.plan.effect));
+        if parts.iter().any(|p| forgets(&p.plan.effect)) {
+            self.repeats.forget();
+        }
         if parts.iter().any(|p| takes_rows(&p.plan)) {
             self.copy = Copying::Awaited;
         }
-        let queried = Queried { sql: sql.into(), parts, joined, at: 0, noticed: false, failed: false, effects };
+        let queried =
+            Queried { sql: sql.into(), parts, joined, at: 0, noticed: false, failed: false, effects, repeating };
         self.expect(Expect::Query(Box::new(queried)), None, undo);
         self.end_batch();
         Ok(Handled::Done)
@@ -687,6 +701,9 @@ impl<A: Surroundings> Engine<A> {
             if execution.effects {
                 undo = self.deciding.apply(plan, &decided.params, &decided.basis);
                 self.effects |= changes(&plan.effect);
+                if forgets(&plan.effect) {
+                    self.repeats.forget();
+                }
             }
         } else {
             message::execute(portal, max_rows, &mut out.upstream)?;
@@ -770,4 +787,9 @@ fn takes_rows(plan: &Plan) -> bool {
 /// Whether an effect changes settings, names or the transaction.
 fn changes(effect: &Effect) -> bool {
     !matches!(effect, Effect::None | Effect::Execute { .. } | Effect::Fetch { .. })
+}
+
+/// Whether the warehouse holds no prepared statement after it.
+fn forgets(effect: &Effect) -> bool {
+    matches!(effect, Effect::DiscardAll | Effect::Deallocate(None))
 }

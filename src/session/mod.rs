@@ -26,6 +26,7 @@ mod proxy;
 pub mod pump;
 pub mod queue;
 mod renewal;
+mod repeats;
 pub mod scratch;
 pub mod settings;
 

@@ -12,16 +12,30 @@ use super::settings::Settings;
 use crate::audit::Who;
 use crate::error::Refusal;
 use crate::identity::Caller;
-use crate::plan::{Effect, ErrorPolicy, Plan, PositionMap, Progress};
-use crate::seal::show_own;
+use crate::plan::{Effect, ErrorPolicy, Plan, PositionMap, Progress, Repeated};
+use crate::seal::{Parametrized, show_own};
+use crate::upstream::message::OWN_NAMES;
 use crate::wire::{Frontend, Header, Limits, Target, TransactionStatus, backend};
 use crate::world::World;
 use bytes::{Buf, BufMut, BytesMut};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-/// Statements: `deny` is refused by policy, `err` fails when executed, `begin`, `commit`, `rollback`; anything else returns a row.
-pub struct Fake;
+/// Statements: `deny` is refused by policy, `err` fails when executed, `begin`, `commit`, `rollback`; anything else returns a row. `s` and `err`
+/// may be sent as repeated ones.
+pub struct Fake {
+    repeated: HashMap<&'static str, Repeated>,
+}
+
+impl Fake {
+    fn new() -> Self {
+        let repeated = |statement: &'static str| {
+            let (text, values) = Parametrized::of_own(show_own("x", statement));
+            (statement, Repeated { text: Arc::new(text), values })
+        };
+        Self { repeated: ["s", "err"].map(repeated).into() }
+    }
+}
 
 impl Surroundings for Fake {
     fn world(&self) -> Arc<World> {
@@ -82,6 +96,8 @@ impl Surroundings for Fake {
                 world_version: 1,
                 lacks_column: false,
                 valid_until: None,
+                table: None,
+                repeated: self.repeated.get(statement).cloned(),
             });
             progress.admit(&plan)?;
             plans.push(plan);
@@ -100,6 +116,8 @@ pub struct Model {
     statements: HashMap<String, Option<String>>,
     portals: HashMap<String, Option<String>>,
     skip: bool,
+    /// The unnamed portal is of a statement of the proxy's own.
+    own: bool,
     /// In front of it stands the proxy: texts are sealed ones, and nothing is denied here.
     behind: bool,
 }
@@ -115,6 +133,7 @@ impl Model {
             statements: HashMap::new(),
             portals: HashMap::new(),
             skip: false,
+            own: false,
             behind,
         }
     }
@@ -216,6 +235,9 @@ impl Model {
                 if !portal.is_empty() && self.portals.contains_key(*portal) {
                     return Err(Failure::Error);
                 }
+                if portal.is_empty() {
+                    self.own = statement.starts_with(OWN_NAMES);
+                }
                 self.portals.insert((*portal).to_owned(), bound);
                 bare(out, b'2');
             }
@@ -225,7 +247,13 @@ impl Model {
                 if *target == Target::Statement {
                     backend::message(out, b't', |b| b.put_i16(0));
                 }
-                bare(out, b'n');
+                match book.get(*name) {
+                    // The answer to a Query begins with it.
+                    Some(Some(bound)) if *target == Target::Portal && name.is_empty() && self.own && bound != "err" => {
+                        backend::message(out, b'T', |b| b.put_i16(0));
+                    }
+                    _ => bare(out, b'n'),
+                }
             }
             Frontend::Execute { portal, .. } => match self.portals.get(*portal).cloned().ok_or(Failure::Error)? {
                 Some(statement) => self.execute(&statement, out)?,
@@ -282,7 +310,7 @@ pub fn engine() -> Engine<Fake> {
     };
     let holding = Holding { statement_bytes: 1 << 20, statements: 100, portals: 100, longest: None };
     Engine::new(
-        Deciding::new(Arc::new(Fake), who, Settings::new(None, None), holding, Scratching::new(true)),
+        Deciding::new(Arc::new(Fake::new()), who, Settings::new(None, None), holding, Scratching::new(true)),
         Limits::default(),
     )
 }

@@ -6,6 +6,7 @@
 use super::deciding::{Part, Undo};
 use super::instead::Instead;
 use super::names::Decided;
+use super::repeats::Repeating;
 use super::scratch::Probe;
 use crate::audit::Record;
 use crate::plan::{Effect, ErrorPolicy, Plan, Quotable, Writing};
@@ -113,6 +114,8 @@ pub struct Queried {
     pub failed: bool,
     /// Some statement changes settings or names.
     pub effects: bool,
+    /// It was sent by its numbers alone.
+    pub repeating: Option<Repeating>,
 }
 
 impl Queried {
@@ -125,7 +128,9 @@ impl Queried {
         };
         let writing = writing_of(&part.plan, part.inner.as_ref());
         let quotable = quotable_of(&part.plan, part.inner.as_ref());
-        Some(About { caller_sql: &self.sql, sent, start, plan: &part.plan, errors: part.errors, writing, quotable })
+        let repeated = self.sent_values();
+        let (plan, errors) = (&*part.plan, part.errors);
+        Some(About { caller_sql: &self.sql, sent, start, plan, errors, writing, quotable, repeated })
     }
 
     /// Whether the rows that come now are not for the client.
@@ -164,7 +169,8 @@ fn about<'a>(decided: &'a Decided, errors: ErrorPolicy, inner: Option<&'a Arc<De
     let plan: &Plan = decided.plan.as_ref()?;
     let writing = writing_of(plan, inner);
     let quotable = quotable_of(plan, inner);
-    Some(About { caller_sql: &decided.sql, sent: plan.sealed.as_str(), start: 0, plan, errors, writing, quotable })
+    let sent = plan.sealed.as_str();
+    Some(About { caller_sql: &decided.sql, sent, start: 0, plan, errors, writing, quotable, repeated: None })
 }
 
 /// What a statement writes, itself or by what it executes.

@@ -4,7 +4,7 @@
 //! as text. The formats are those of the PostgreSQL manual, 55.7, the messages marked F. Must never: append half a message.
 
 use crate::error::Refusal;
-use crate::seal::Sealed;
+use crate::seal::{Parametrized, Sealed, Values};
 use crate::types::Oid;
 use crate::wire::Target;
 use bytes::{BufMut, BytesMut};
@@ -42,6 +42,21 @@ const NO_PORTAL: &str = "sqlveil: no such portal";
 
 /// Statement and portal of [`fixed_in_batch`].
 const OWN: &str = "sqlveil: own";
+
+/// A prepared statement of the proxy's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OwnName {
+    /// Prepared for statements of the simple protocol that come again; numbered by the session.
+    Repeated(u64),
+}
+
+impl std::fmt::Display for OwnName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Repeated(number) => write!(f, "{OWN_NAMES}{number}"),
+        }
+    }
+}
 
 fn refused(error: &std::io::Error) -> Refusal {
     // The builders fail on a NUL inside a name and on a length over 2^31: both come from the client.
@@ -108,6 +123,22 @@ pub fn parse(name: &str, sql: &Sealed, param_types: &[Oid], out: &mut BytesMut) 
         return Err(Refusal::protocol("invalid name in parse message"));
     }
     append(out, |out| frontend::parse(name, sql.as_str(), param_types.iter().map(|oid| oid.0), out))
+}
+
+/// Parse of a statement of the proxy's own.
+pub fn parse_own(name: OwnName, statement: &Parametrized, out: &mut BytesMut) -> Result<(), Refusal> {
+    let types = statement.types().iter().map(|oid| oid.0);
+    append(out, |out| frontend::parse(&name.to_string(), statement.text().as_str(), types, out))
+}
+
+/// Bind of such a statement to the unnamed portal.
+pub fn bind_own(name: OwnName, values: &Values, out: &mut BytesMut) -> Result<(), Refusal> {
+    bind("", &name.to_string(), &values.bound(), out)
+}
+
+/// Close of such a statement.
+pub fn close_own(name: OwnName, out: &mut BytesMut) -> Result<(), Refusal> {
+    append(out, |out| frontend::close(b'S', &name.to_string(), out))
 }
 
 /// Bind: `rest` is everything behind the two names (formats, values, result formats) as `wire` checked it, passed on untouched.

@@ -285,7 +285,13 @@ async fn cancel_keys_of_both_protocols() {
             assert_eq!(stream.read(&mut [0]).await.unwrap(), 0, "nothing is said to a cancel request");
         };
         raw.send(&query(slow)).await;
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        running
+            .eventually("the statement runs", async |running| {
+                let sql = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%count(*)%' \
+                    AND datname = current_database() AND pid <> pg_backend_pid()";
+                running.admin().query_one(sql, &[]).await.unwrap().get::<_, i64>(0) == 1
+            })
+            .await;
         cancel(&[secret.as_slice(), b"x"].concat()).await;
         cancel(&vec![0; secret.len()]).await;
         if minor == 2 {

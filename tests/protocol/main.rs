@@ -12,6 +12,7 @@ mod lanes;
 mod lost;
 mod pieces;
 mod raw;
+mod repeats;
 mod session;
 mod simple;
 
