@@ -53,7 +53,7 @@ soak: setup ## 1,000 idle and 200 active sessions of 500 users for ten minutes (
 defences: setup ## Switch off one defence after the other: tests must notice each
 	.ci/defences $(ARGS)
 
-bench: setup-test ## Time the stages of a statement, decisions, loading at scale, and a catalog of 20,000 relations
+bench: setup-test ## Time the stages of a statement, decisions, loading at scale, a catalog of 20,000 relations, and query shapes
 	$(CARGO) bench --locked
 
 pgbench: setup-bench build ## Compare direct, PgBouncer, a bare relay and sqlveil (ARGS='--help'; docs/performance.md)
