@@ -18,17 +18,39 @@ use std::time::SystemTime;
 /// Decisions of system relations may be large, and follow from what a caller sees: they have a room of their own. Those of the proxy's own
 /// relations are made anew for every statement, and nothing derived from them is kept.
 pub struct ByDecision<V> {
-    kept: Cache<(usize, u8), Kept<V>, Weight>,
-    system: Cache<(usize, u8), Kept<V>, Weight>,
+    kept: Cache<Key, Kept<V>, Weight>,
+    system: Cache<Key, Kept<V>, Weight>,
+}
+
+/// A decision's address, and which of the values derived from it.
+type Key = (usize, Variant);
+
+/// Which columns of a decision's dictionary a policy view lists, in order.
+pub type Listed = Arc<[bool]>;
+
+/// Which of the values derived from a decision.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Variant {
+    /// Bits that the asker gives a meaning.
+    pub form: u8,
+    /// Of some of the columns; `None` = of all.
+    pub listed: Option<Listed>,
+}
+
+impl From<u8> for Variant {
+    fn from(form: u8) -> Self {
+        Self { form, listed: None }
+    }
 }
 
 /// Weighs entries by the bytes of policy they were made from: a tree takes some hundred times as much.
 #[derive(Clone)]
 struct Weight;
 
-impl<V> quick_cache::Weighter<(usize, u8), Kept<V>> for Weight {
-    fn weight(&self, _: &(usize, u8), kept: &Kept<V>) -> u64 {
-        u64::try_from(kept.weight).unwrap_or(u64::MAX).saturating_add(256)
+impl<V> quick_cache::Weighter<Key, Kept<V>> for Weight {
+    fn weight(&self, (_, variant): &Key, kept: &Kept<V>) -> u64 {
+        let listed = variant.listed.as_ref().map_or(0, |listed| listed.len());
+        u64::try_from(kept.weight.saturating_add(listed)).unwrap_or(u64::MAX).saturating_add(256)
     }
 }
 
@@ -68,7 +90,7 @@ impl<V> ByDecision<V> {
     pub fn get<E>(
         &self,
         decision: &Arc<RelationDecision>,
-        variant: u8,
+        variant: impl Into<Variant>,
         make: impl FnOnce() -> Result<V, E>,
     ) -> Result<Arc<V>, E> {
         let room = match (decision.is_of_system(), is_system(&decision.remote.schema)) {
@@ -76,7 +98,7 @@ impl<V> ByDecision<V> {
             (true, true) => &self.system,
             (true, false) => return make().map(Arc::new),
         };
-        let key = (Arc::as_ptr(decision) as usize, variant);
+        let key = (Arc::as_ptr(decision) as usize, variant.into());
         if let Some(kept) = room.get(&key)
             && std::ptr::eq(kept.decision.as_ptr(), Arc::as_ptr(decision))
         {

@@ -285,7 +285,11 @@ impl Resolver<'_, '_> {
             self.resolved.columns.insert(c.location, shorter);
         }
         let listed = std::mem::take(&mut self.row_is_listed);
+        self.needs.met(c.location);
         if star {
+            if path.is_empty() {
+                self.needs.whole(&scope.items);
+            }
             let touches = match path.as_slice() {
                 [item] => match scope.qualified(item, "*") {
                     Found::Row { item } | Found::Column { item, .. } => {
@@ -306,6 +310,11 @@ impl Resolver<'_, '_> {
             [item, name] => scope.qualified(item, name),
             _ => Found::Unknown,
         };
+        match (&found, path.as_slice()) {
+            (Found::Column { .. }, _) | (Found::Row { .. }, [_]) | (Found::Unknown, [_, _]) => {}
+            (Found::Unknown, [name]) if scope.explains(name) => {}
+            (Found::Row { .. } | Found::Unknown | Found::Nothing, _) => self.needs.unknown(),
+        }
         // Policy views have no system columns; temporary tables stand bare.
         if !self.resolved.temporaries.is_empty()
             && !matches!(found, Found::Column { .. })

@@ -330,6 +330,10 @@ impl Resolver<'_, '_> {
             })
             .collect();
         let tame = !computed && permitted.decision().rows.iter().all(|r| r.total);
+        // Such names go by position.
+        if !aliases.is_empty() {
+            self.needs.whole_use(location);
+        }
         let schema = alias.is_none().then(|| {
             if relation.schemaname.is_empty() {
                 permitted.decision().logical.schema.clone()
@@ -348,7 +352,7 @@ impl Resolver<'_, '_> {
         };
         self.resolved.relations.insert(
             location,
-            RelationUse { permitted, alias: name, barrier: false, unguessed: false, pushed: Vec::new() },
+            RelationUse { permitted, alias: name, barrier: false, unguessed: false, listed: None, pushed: Vec::new() },
         );
         Ok(From { items: vec![item], tame, ..From::default() })
     }
@@ -391,6 +395,8 @@ impl Resolver<'_, '_> {
         let mut merged: BTreeSet<String> = left.merged.union(&right.merged).cloned().collect();
 
         let using: Option<Vec<String>> = if join.is_natural {
+            self.needs.whole(&left.items);
+            self.needs.whole(&right.items);
             common_names(&left.items, &right.items)
         } else {
             names::parts(&join.using_clause).map(|n| n.into_iter().map(str::to_owned).collect())
@@ -433,6 +439,10 @@ impl Resolver<'_, '_> {
             tame &= self.quals(condition, &level, Clause::Filter { copyable: !keeps_rows }, &mut touches)?;
         }
         if let Some(alias) = &join.alias {
+            self.needs.join(&alias.aliasname, &items);
+            if !alias.colnames.is_empty() {
+                self.needs.whole(&items);
+            }
             // The join's own name hides those within; its columns are not followed when USING merged some.
             let columns = if merged.is_empty() {
                 items.iter().map(|i| i.columns.clone()).collect::<Option<Vec<_>>>().map(|c| {
@@ -455,6 +465,7 @@ impl Resolver<'_, '_> {
             merged = BTreeSet::new();
         }
         if let Some(alias) = &join.join_using_alias {
+            self.needs.join(&alias.aliasname, &items);
             let uses = Rc::new(items.iter().flat_map(|i| i.uses.iter().copied()).collect());
             items.push(Item {
                 name: alias.aliasname.clone(),

@@ -12,6 +12,7 @@ mod from;
 mod merge;
 mod named;
 mod names;
+mod needs;
 mod own;
 mod returning;
 mod scope;
@@ -36,12 +37,14 @@ pub use target::{Action, Check, Guard, Mention, NewRows, RowValue, Star, Target,
 pub(crate) use writable::keeps_counts;
 
 use crate::error::Refusal;
+use crate::policy::kept::Listed;
 use crate::policy::permit::Permitted;
 use crate::sql::pb;
 use crate::sql::template::Template;
 use crate::sql::tree::Tree;
 use crate::types::{Oid, QualifiedName};
 use expression::Type;
+use needs::Needs;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a statement's names mean.
@@ -94,6 +97,8 @@ pub struct RelationUse {
     /// Whether columns are kept from the planner's statistics: it tries a caller's operators on common values of a column, those of
     /// hidden rows among them, and what they raise is told.
     pub unguessed: bool,
+    /// Columns that the view lists, of which the statement needs no others; `None` = all.
+    pub listed: Option<Listed>,
     /// Conjuncts of the caller copied below the barrier, over [`crate::policy::decision::ROW_ALIAS`].
     pub pushed: Vec<pb::Node>,
 }
@@ -138,7 +143,9 @@ pub fn resolve_with_output(
     let mut resolver = Resolver::new(sight, params);
     resolver.configured = configured;
     resolver.shown = alias::shown(select);
-    resolver.repeated = repeated_params(select)?;
+    let tree = Tree::of(select)?;
+    resolver.repeated = repeated_params(&tree);
+    resolver.needs = Needs::of(&tree);
     let output = resolver.select(select, None, None)?;
     let columns = output.columns.map(|c| c.into_iter().map(|c| (c.name, expanded::told(c.type_oid))).collect());
     Ok((resolver.finish(), columns))
@@ -154,15 +161,17 @@ pub fn resolve_write(
     params: &[Oid],
 ) -> Result<(Resolved, bool), Refusal> {
     let mut resolver = Resolver::new(sight, params);
-    resolver.repeated = repeated_params(node)?;
+    let tree = Tree::of(node)?;
+    resolver.repeated = repeated_params(&tree);
+    resolver.needs = Needs::of(&tree);
     let (_, returns) = resolver.write(node, None)?;
     Ok((resolver.finish(), returns))
 }
 
 /// Parameters that are mentioned more than once: the first mention in PostgreSQL's own order fixes the type for all.
-fn repeated_params<T: serde::Serialize>(select: &T) -> Result<BTreeSet<i64>, Refusal> {
+fn repeated_params(statement: &Tree) -> BTreeSet<i64> {
     let (mut once, mut repeated) = (BTreeSet::new(), BTreeSet::new());
-    Tree::of(select)?.each(&mut |t| {
+    statement.each(&mut |t| {
         if let Tree::Node("ParamRef", _) = t
             && let Some(Tree::Int(number)) = t.field("number")
             && !once.insert(*number)
@@ -170,7 +179,7 @@ fn repeated_params<T: serde::Serialize>(select: &T) -> Result<BTreeSet<i64>, Ref
             repeated.insert(*number);
         }
     });
-    Ok(repeated)
+    repeated
 }
 
 /// Resolves expressions that stand alone (arguments of EXECUTE).
@@ -227,6 +236,8 @@ struct Resolver<'a, 's> {
     shown: BTreeSet<i32>,
     /// Parameters mentioned more than once.
     repeated: BTreeSet<i64>,
+    /// Columns that are needed.
+    needs: Needs,
     /// Total conjuncts by use, ready to be copied below a barrier.
     pushable: BTreeMap<i32, Vec<pb::Node>>,
 }
@@ -246,6 +257,7 @@ impl<'a, 's> Resolver<'a, 's> {
             configured: BTreeMap::new(),
             shown: BTreeSet::new(),
             repeated: BTreeSet::new(),
+            needs: Needs::default(),
             pushable: BTreeMap::new(),
         }
     }
@@ -262,6 +274,7 @@ impl<'a, 's> Resolver<'a, 's> {
     /// A query source is both: its own conditions hide rows, may hold anything, and are not looked into. It always gets the barrier and
     /// nothing is copied below.
     fn finish(mut self) -> Resolved {
+        std::mem::take(&mut self.needs).settle(&mut self.resolved.relations);
         for (location, relation) in &mut self.resolved.relations {
             let decision = relation.permitted.decision();
             let rows = &decision.rows;

@@ -506,6 +506,7 @@ impl Resolver<'_, '_> {
                 }
             }
         }
+        extra.iter().for_each(|(_, column)| self.needs.mention(column));
         if !extra.is_empty() {
             self.resolved.groups.insert(location, extra);
         }

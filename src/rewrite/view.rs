@@ -1,6 +1,6 @@
 //! Pass *relations*: the policy view of one relation.
 //!
-//! `(SELECT _sv."a", mask AS "b" FROM "s"."t" AS _sv WHERE predicate) AS alias`, for a query source `FROM (query) AS _sv`; with a barrier, `OFFSET 0` keeps the caller's
+//! Of the dictionary's columns it lists those that the statement needs: `(SELECT _sv."a", mask AS "b" FROM "s"."t" AS _sv WHERE predicate) AS alias`, for a query source `FROM (query) AS _sv`; with a barrier, `OFFSET 0` keeps the caller's
 //! conditions above, except for copies of conjuncts that never raise. Where a caller's expression may raise, columns of types with
 //! operators that do become `COALESCE(a, a)`: no statistics belong to that. What several masks share stands beside the row:
 //! `FROM "s"."t" AS _sv LEFT JOIN LATERAL (…) AS _sk ON TRUE`.
@@ -134,7 +134,13 @@ pub fn body(
     let decision = use_.permitted.decision();
     let mut select = build::select();
     let body = bodies.get(decision, u8::from(use_.unguessed), || Body::of(decision, use_.unguessed))?;
-    select.target_list.clone_from(&body.targets);
+    select.target_list = match &use_.listed {
+        Some(listed) => {
+            let targets = body.targets.iter().zip(listed.iter()).filter(|(_, listed)| **listed);
+            targets.map(|(target, _)| target.clone()).collect()
+        }
+        None => body.targets.clone(),
+    };
     let base = build::node(match &body.query {
         Some(query) => NodeEnum::RangeSubselect(Box::new(pb::RangeSubselect {
             lateral: false,

@@ -5,7 +5,7 @@ use super::{Broken, Checked, StandIn};
 use crate::catalog::Catalog;
 use crate::catalog::total::may_be_guessed;
 use crate::policy::decision::{ROW_ALIAS, RelationDecision};
-use crate::policy::kept::ByDecision;
+use crate::policy::kept::{ByDecision, Variant};
 use crate::resolve::{RelationUse, Replacement, Resolved};
 use crate::rewrite::STAND_IN;
 use crate::sql::tree::Tree;
@@ -470,22 +470,26 @@ fn view_fields(
 }
 
 /// Which of the views of a decision a use asks for.
-pub(super) fn variant(use_: &RelationUse, only: bool) -> u8 {
-    u8::from(only) | (u8::from(use_.barrier) << 1) | (u8::from(use_.unguessed) << 2)
+pub(super) fn variant(use_: &RelationUse, only: bool) -> Variant {
+    let form = u8::from(only) | (u8::from(use_.barrier) << 1) | (u8::from(use_.unguessed) << 2);
+    Variant { form, listed: use_.listed.clone() }
 }
 
 /// The picture of a policy view, made from the decision alone.
 pub(super) fn expected(views: &ByDecision<Tree>, use_: &RelationUse, only: bool) -> Result<Arc<Tree>, Broken> {
     let decision = use_.permitted.decision();
-    let text = || statement(&view_text(decision, only, use_.barrier, use_.unguessed));
+    let text = || statement(&view_text(use_, only));
     views.get(decision, variant(use_, only), text)
 }
 
-/// The text of a policy view, made from the decision alone.
-fn view_text(decision: &RelationDecision, only: bool, barrier: bool, unguessed: bool) -> String {
+/// The text of a policy view, made from the decision alone. That the columns it leaves out are not missed is for [`super::left_out::take`] to see.
+fn view_text(use_: &RelationUse, only: bool) -> String {
+    let RelationUse { barrier, unguessed, .. } = *use_;
+    let decision = use_.permitted.decision();
+    let lists = |at: usize| use_.listed.as_ref().is_none_or(|listed| listed.get(at) == Some(&true));
     let mut text = String::from("SELECT ");
-    for (at, column) in decision.columns.iter().enumerate() {
-        if at > 0 {
+    for (number, (_, column)) in decision.columns.iter().enumerate().filter(|(at, _)| lists(*at)).enumerate() {
+        if number > 0 {
             text.push_str(", ");
         }
         let name = quote_ident(&column.name);

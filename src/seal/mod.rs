@@ -10,6 +10,7 @@
 
 mod compare;
 mod inventory;
+mod left_out;
 mod own;
 mod parameters;
 mod scratch;
@@ -170,6 +171,7 @@ fn check(
     let caller = Tree::of(caller)?;
     let sealed = Tree::of(&sealed.node)?;
     inventory::take(&caller, resolved, catalog)?;
+    left_out::take(&caller, resolved)?;
     let mut comparison = compare::Comparison::new(resolved, catalog, &views.expected);
     comparison.nodes(&caller, &sealed)?;
     Ok(comparison.checked())
