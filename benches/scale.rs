@@ -141,10 +141,16 @@ async fn main() {
             Directory::load(&config.identities(), &declared.projects, &declared.purposes, &config.secret)
         })
         .expect("identities");
-        let begin = Instant::now();
         let client = sqlveil::cli::demo::warehouse::admin(support::server(), &stage.database).await.expect("a client");
-        let catalog = Catalog::load(&client).await.expect("a catalog");
+        let begin = Instant::now();
+        let none = std::collections::BTreeSet::new();
+        let read = Catalog::load_changed(&client, &none, None).await.expect("a catalog");
+        let (catalog, digest) = read.expect("a first one");
         told("the warehouse's catalog", begin.elapsed());
+        let begin = Instant::now();
+        let again = Catalog::load_changed(&client, &none, Some(&digest)).await.expect("a catalog");
+        assert!(again.is_none(), "nothing has changed");
+        told("the same, unchanged", begin.elapsed());
         let (ruleset, problems) =
             timed("binding", || Ruleset::bind(&declared, &stage.database, &catalog, &Salts::new(b"secret")));
         println!("    {} probes for the warehouse, {} problems", ruleset.probes().len(), problems.len());

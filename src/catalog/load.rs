@@ -138,17 +138,25 @@ impl Catalog {
     ///
     /// Not cancel safe, as [`Self::load`].
     pub async fn load_with(client: &Client, shards: &BTreeSet<String>) -> Result<Self, LoadError> {
-        client.batch_execute(BEGIN).await?;
-        let read = read(client, shards).await;
-        // The transaction only read: a failure to end it is a failure of the connection.
-        let ended = client.batch_execute("ROLLBACK").await;
-        let catalog = read?;
-        ended?;
-        Ok(catalog)
+        within(client, async || read(client, shards).await).await
     }
 }
 
-async fn read(client: &Client, shards: &BTreeSet<String>) -> Result<Catalog, LoadError> {
+/// Reads in one transaction.
+pub(super) async fn within<T>(
+    client: &Client,
+    read: impl AsyncFnOnce() -> Result<T, LoadError>,
+) -> Result<T, LoadError> {
+    client.batch_execute(BEGIN).await?;
+    let read = read().await;
+    // The transaction only read: a failure to end it is a failure of the connection.
+    let ended = client.batch_execute("ROLLBACK").await;
+    let read = read?;
+    ended?;
+    Ok(read)
+}
+
+pub(super) async fn read(client: &Client, shards: &BTreeSet<String>) -> Result<Catalog, LoadError> {
     let mut catalog = Catalog::default();
     read_database(client, &mut catalog).await?;
     let schemas = read_schemas(client, &mut catalog).await?;

@@ -5,6 +5,7 @@
 //! What is built on it: [`functions`] classes every callable name, [`guard`] and [`reg`] give the checked form of functions and casts that
 //! look things up by OID or name, [`system`] is the virtual catalog, [`total`] tells what never raises, [`visibility`] what one caller sees.
 
+pub mod digest;
 pub mod effects;
 pub mod functions;
 pub mod guard;

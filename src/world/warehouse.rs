@@ -4,9 +4,10 @@
 //! a bound.
 
 use super::capability::{self, Lack};
+use crate::catalog::digest::Digest;
 use crate::catalog::manifest::stands_in;
 use crate::catalog::{Catalog, Column, Described, LoadError};
-use crate::config::Connection;
+use crate::config::{Connection, Engine};
 use crate::governance::model::Origin;
 use crate::governance::problem::Problem;
 use crate::policy::{Probe, ProbeFailure, ProbeKind};
@@ -34,6 +35,8 @@ pub struct Warehouse {
     client: Option<Client>,
     /// The last snapshot.
     pub catalog: Option<Arc<Catalog>>,
+    /// What the warehouse's own catalogs looked like when it was taken, over the client at hand.
+    digest: Option<Digest>,
     /// Why it cannot be served any more: what was found when it was last connected to.
     lacking: Option<Problem>,
     /// What is to be said of it: functions that are not as was vouched, or that nobody has classified.
@@ -48,6 +51,7 @@ impl Warehouse {
             origin: Origin::of_file(config_file),
             client: None,
             catalog: None,
+            digest: None,
             lacking: None,
             remarks: Vec::new(),
         }
@@ -104,6 +108,7 @@ impl Warehouse {
             ..Catalog::default()
         };
         self.catalog = Some(Arc::new(emptied));
+        self.digest = None;
         self.remarks = vec![problem];
         had
     }
@@ -119,7 +124,8 @@ impl Warehouse {
             read = self.read().await;
         }
         let mut catalog = match (read, self.lacking.take()) {
-            (Ok(catalog), _) => catalog,
+            (Ok(Some(catalog)), _) => catalog,
+            (Ok(None), _) => return Ok(false),
             (Err(problem), Some(lacking)) if self.catalog.is_some() => {
                 tracing::debug!("{problem}");
                 return Ok(self.withdraw(lacking));
@@ -138,15 +144,35 @@ impl Warehouse {
         Ok(true)
     }
 
-    async fn read(&mut self) -> Result<Catalog, Problem> {
+    /// A new snapshot; `None` when it would be the last one again.
+    async fn read(&mut self) -> Result<Option<Catalog>, Problem> {
+        // What another server looked like says nothing.
+        let known = self.digest.take().filter(|_| self.client.as_ref().is_some_and(|client| !client.is_closed()));
         let client = self.connected().await?;
-        let loaded = tokio::time::timeout(PATIENCE, Catalog::load_with(&client, &self.connection.shards)).await;
-        let mut catalog = match loaded {
+        let known = known.filter(|_| self.catalog.is_some());
+        let Connection { shards, engine, .. } = &*self.connection;
+        let load = async {
+            match engine {
+                Engine::Postgresql => {
+                    let read = Catalog::load_changed(&client, shards, known.as_ref()).await?;
+                    Ok(read.map(|(catalog, digest)| (catalog, Some(digest))))
+                }
+                // Whether the rows of its catalogs tell who wrote them is not known.
+                Engine::Compatible => Ok(Some((Catalog::load_with(&client, shards).await?, None))),
+            }
+        };
+        let read = match tokio::time::timeout(PATIENCE, load).await {
             Ok(read) => read.map_err(|error| self.unread(error))?,
             Err(_) => return Err(self.problem("reading the catalog takes too long")),
         };
-        self.vouch(&client, &mut catalog).await?;
-        self.client = Some(client);
+        let (catalog, digest) = match read {
+            Some((mut catalog, digest)) => {
+                self.vouch(&client, &mut catalog).await?;
+                (Some(catalog), digest)
+            }
+            None => (None, known),
+        };
+        (self.client, self.digest) = (Some(client), digest);
         Ok(catalog)
     }
 

@@ -170,6 +170,93 @@ async fn the_snapshot_holds_the_warehouse() {
     assert!(!catalog.same_contents(&Catalog::load(&client).await.unwrap()));
 }
 
+/// Everything that a snapshot may depend on.
+const CHANGES: &[&str] = &[
+    "CREATE TABLE d_a (id int, b text)",
+    "ALTER TABLE d_a ADD COLUMN c int",
+    "ALTER TABLE d_a ALTER COLUMN c TYPE bigint",
+    "ALTER TABLE d_a ALTER COLUMN c SET DEFAULT 5",
+    "ALTER TABLE d_a ALTER COLUMN c SET NOT NULL",
+    "ALTER TABLE d_a RENAME COLUMN c TO e",
+    "ALTER TABLE d_a DROP COLUMN e",
+    "ALTER TABLE d_a ADD PRIMARY KEY (id)",
+    "ALTER TABLE d_a ADD CONSTRAINT d_c CHECK (id > 0)",
+    "ALTER TABLE d_a DROP CONSTRAINT d_c",
+    "CREATE INDEX d_i ON d_a (b)",
+    "DROP INDEX d_i",
+    "CREATE TABLE d_b (x int REFERENCES d_a)",
+    "DROP TABLE d_b",
+    "ALTER TABLE d_a ENABLE ROW LEVEL SECURITY",
+    "CREATE RULE d_r AS ON INSERT TO d_a DO ALSO NOTHING",
+    "DROP RULE d_r ON d_a",
+    "CREATE FUNCTION d_f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+    "CREATE TRIGGER d_t BEFORE INSERT ON d_a FOR EACH ROW EXECUTE FUNCTION d_f()",
+    "DROP TRIGGER d_t ON d_a",
+    "CREATE VIEW d_v AS SELECT id FROM d_a",
+    "CREATE OR REPLACE VIEW d_v AS SELECT id + 1 AS id FROM d_a",
+    "DROP VIEW d_v",
+    "CREATE TYPE d_e AS ENUM ('a')",
+    "CREATE DOMAIN d_d AS int CHECK (VALUE > 0)",
+    "ALTER DOMAIN d_d SET NOT NULL",
+    "CREATE SEQUENCE d_s OWNED BY d_a.id",
+    "CREATE SCHEMA d_sch",
+    "ALTER TABLE d_a SET SCHEMA d_sch",
+    "ALTER SCHEMA d_sch RENAME TO d_sche",
+    "CREATE TABLE d_p (id int) PARTITION BY RANGE (id)",
+    "CREATE TABLE d_p1 PARTITION OF d_p FOR VALUES FROM (0) TO (10)",
+    "ALTER TABLE d_p DETACH PARTITION d_p1",
+    "CREATE TABLE d_child () INHERITS (d_p1)",
+    "ALTER TABLE d_child NO INHERIT d_p1",
+    "CREATE CAST (text AS d_e) WITH INOUT AS ASSIGNMENT",
+    "REVOKE TEMPORARY ON DATABASE {} FROM PUBLIC",
+    "GRANT TEMPORARY ON DATABASE {} TO PUBLIC",
+    "DROP FUNCTION d_f()",
+    "DROP TABLE d_p, d_p1, d_child",
+    "DROP SCHEMA d_sche CASCADE",
+];
+
+#[tokio::test]
+async fn a_catalog_is_read_again_when_it_has_changed() {
+    let (client, name) = database().await;
+    client.batch_execute("RESET ROLE; SET search_path = public").await.unwrap();
+    let none = std::collections::BTreeSet::new();
+    let (mut catalog, mut digest) = Catalog::load_changed(&client, &none, None).await.unwrap().unwrap();
+    let mut seen = 0;
+    for change in CHANGES {
+        // Some do not go together with what stands there: then nothing has changed.
+        let changed = client.batch_execute(&change.replace("{}", &name)).await.is_ok();
+        let now = Catalog::load(&client).await.unwrap();
+        let read = Catalog::load_changed(&client, &none, Some(&digest)).await.unwrap();
+        if !now.same_contents(&catalog) {
+            assert!(read.is_some(), "{change} is noticed");
+            seen += 1;
+        }
+        assert!(changed || read.is_none(), "{change}");
+        if let Some((read, of)) = read {
+            assert!(read.same_contents(&now), "{change}");
+            (catalog, digest) = (read, of);
+        }
+    }
+    assert!(seen > 25, "{seen} changes were seen");
+    // Neither what sessions keep for themselves nor rows are a change.
+    let other = warehouse::admin(server(), &name).await.unwrap();
+    let same = [
+        "CREATE TEMPORARY TABLE mine (id int PRIMARY KEY, t text, c int CHECK (c > 0), s serial); CREATE INDEX ON mine (c)",
+        "CREATE TABLE IF NOT EXISTS public.orders (id int)",
+        "INSERT INTO mine VALUES (1, 'a', 1); ANALYZE mine",
+        "UPDATE public.orders SET id = id; DELETE FROM public.orders WHERE false",
+        "ANALYZE; VACUUM public.orders",
+    ];
+    for change in same {
+        for part in change.split("; ") {
+            other.batch_execute(part).await.unwrap();
+        }
+        let read = Catalog::load_changed(&client, &none, Some(&digest)).await.unwrap();
+        assert!(read.is_none(), "{change}");
+    }
+    assert!(catalog.same_contents(&Catalog::load(&client).await.unwrap()));
+}
+
 #[tokio::test]
 async fn a_database_in_another_encoding_is_refused() {
     let root = warehouse::admin(server(), "postgres").await.unwrap();
