@@ -3,6 +3,7 @@
 //! In: the warehouse's bytes. Out: bytes for the client. Rows are never looked at: a message's header says how many bytes pass. Must
 //! never: let a message pass that nobody asked for.
 
+use super::at_once::{AtOnce, Next};
 use super::deciding::Surroundings;
 use super::engine::{Copying, End, Engine};
 use super::queue::{Expect, Expected};
@@ -199,6 +200,7 @@ impl<A: Surroundings> Engine<A> {
                 }
                 Ok(front.conceals)
             }
+            Expect::AtOnce(AtOnce { awaits: Next::Rows, failed: false, .. }) => Ok(false),
             Expect::Query(queried) if !queried.failed && queried.takes_rows() => {
                 if !std::mem::replace(&mut queried.noticed, true)
                     && let Some(part) = queried.parts.get(queried.at)
@@ -210,6 +212,15 @@ impl<A: Surroundings> Engine<A> {
             }
             _ => Err(out_of_step()),
         }
+    }
+
+    /// A message of the answer to a run of a prepared statement.
+    fn came(&mut self, tag: u8) -> Result<(), End> {
+        let expected = match self.queue.front().map(|e| &mut e.what) {
+            Some(Expect::AtOnce(run)) => !run.failed && run.came(tag),
+            _ => false,
+        };
+        if expected { Ok(()) } else { Err(out_of_step()) }
     }
 
     /// A RowDescription of a Query's rows.
@@ -227,6 +238,7 @@ impl<A: Surroundings> Engine<A> {
     fn row_description(&mut self, run: &mut Run<'_>) -> Result<(), End> {
         match self.queue.front().map(|e| &e.what) {
             Some(Expect::Query(_)) => self.described(run),
+            Some(Expect::AtOnce(_)) => self.came(b'T'),
             Some(Expect::DescribePortal | Expect::DescribeStatement { parameters: true }) => {
                 self.queue.pop();
                 Ok(())
@@ -239,6 +251,11 @@ impl<A: Surroundings> Engine<A> {
     fn bare(&mut self, tag: u8, run: &mut Run<'_>) -> Result<(), End> {
         if self.repeat_answered(tag) {
             run.replace(Header::LEN);
+            return Ok(());
+        }
+        if let Some(Expect::AtOnce(_)) = self.queue.front().map(|e| &e.what) {
+            self.came(tag)?;
+            run.pass(Header::LEN);
             return Ok(());
         }
         let mut swallowed = false;
@@ -378,6 +395,13 @@ impl<A: Surroundings> Engine<A> {
                 queried.at += 1;
                 queried.noticed = false;
             }
+            Expect::AtOnce(run) => {
+                if let Some(record) = run.record.take() {
+                    record.completed(rows_of(tag));
+                }
+                shown = None;
+                self.came(b'C')?;
+            }
             Expect::Execute(execution) => {
                 if let Some(record) = execution.record.take() {
                     record.completed(rows_of(tag));
@@ -405,6 +429,7 @@ impl<A: Surroundings> Engine<A> {
         let (effects, failed) = match &front.what {
             Expect::Sync { effects, failed } => (*effects, *failed),
             Expect::Query(queried) => (queried.effects, queried.failed),
+            Expect::AtOnce(run) if run.failed || run.awaits == Next::Ready => (false, run.failed),
             _ => return Err(out_of_step()),
         };
         if status == TransactionStatus::Idle && !self.read.is_empty() {
@@ -459,6 +484,14 @@ impl<A: Surroundings> Engine<A> {
             }
             Expect::Sync { failed, .. } => {
                 *failed = true;
+                Ok(())
+            }
+            // Its Sync was sent with it.
+            Expect::AtOnce(run) => {
+                run.failed = true;
+                if let Some(record) = run.record.take() {
+                    record.failed(code);
+                }
                 Ok(())
             }
             Expect::Execute(execution) => {

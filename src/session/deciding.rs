@@ -398,7 +398,7 @@ impl<A: Surroundings> Deciding<A> {
 
     /// Whether an earlier decision is the one that would be made now, as far as that can be told at a glance: nothing it depends on was so
     /// much as looked up again.
-    fn stands(&self, earlier: &Decided) -> bool {
+    pub(super) fn stands(&self, earlier: &Decided) -> bool {
         let now = self.settings.current();
         let Decided { basis, plan, .. } = earlier;
         let Some(known) = &self.caller else { return false };

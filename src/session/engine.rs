@@ -47,7 +47,7 @@ impl From<Refusal> for End {
 
 /// Messages that are dropped because an earlier one of the batch failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Skip {
+pub(super) enum Skip {
     No,
     /// Up to Sync; the warehouse was told nothing and is not told of the Sync either.
     Local,
@@ -257,6 +257,12 @@ impl<A: Surroundings> Engine<A> {
                 self.client_wants = header.total();
                 return Ok(());
             };
+            if header.tag == b'B'
+                && let Some(n) = self.at_once(ahead, header.total(), out)?
+            {
+                *at += n;
+                continue;
+            }
             let skipped = self.skip != Skip::No && !matches!(header.tag, b'S' | b'X' | b'p');
             let handled = if skipped { Handled::Done } else { self.message(header.tag, body, out)? };
             match handled {
@@ -442,6 +448,11 @@ impl<A: Surroundings> Engine<A> {
             message::flush(&mut out.upstream);
         }
         true
+    }
+
+    /// What is dropped.
+    pub(super) fn skipping(&self) -> Skip {
+        self.skip
     }
 
     /// Whether a batch of the extended protocol is under way.
@@ -780,7 +791,7 @@ fn fatal_for(refusal: &Refusal) -> Result<(), End> {
 }
 
 /// Whether the client will be asked for rows.
-fn takes_rows(plan: &Plan) -> bool {
+pub(super) fn takes_rows(plan: &Plan) -> bool {
     plan.writing.as_ref().is_some_and(|w| w.takes_rows)
 }
 

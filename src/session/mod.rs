@@ -5,6 +5,7 @@
 
 mod acting;
 pub mod answers;
+pub mod at_once;
 mod attempts;
 pub mod cancel;
 pub mod client;

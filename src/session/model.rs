@@ -413,7 +413,7 @@ pub fn client_message(kind: u8, names: u8) -> Vec<u8> {
     let text = TEXTS[usize::from(names >> 4) % TEXTS.len()];
     let statement = ["", "a", "b", ""][usize::from(names & 3)];
     let portal = ["", "p", "q", ""][usize::from(names >> 2 & 3)];
-    match kind % 14 {
+    match kind % 16 {
         0 | 1 => frame(b'Q', format!("{text}\0").as_bytes()),
         2 | 3 => frame(b'P', format!("{statement}\0{text}\0\0\0").as_bytes()),
         4 | 5 => frame(b'B', format!("{portal}\0{statement}\0\0\0\0\0\0\0").as_bytes()),
@@ -423,6 +423,15 @@ pub fn client_message(kind: u8, names: u8) -> Vec<u8> {
         10 => frame(b'C', format!("P{portal}\0").as_bytes()),
         11 => frame(b'F', &[0; 10]),
         12 => frame(b'H', b""),
+        13 => [
+            frame(b'B', format!("\0{statement}\0\0\0\0\0\0\0").as_bytes()),
+            frame(b'D', b"P\0"),
+            frame(b'E', &[0; 5]),
+            frame(b'S', b""),
+        ]
+        .concat(),
+        14 => [frame(b'B', format!("\0{statement}\0\0\0\0\0\0\0").as_bytes()), frame(b'E', &[0; 5]), frame(b'S', b"")]
+            .concat(),
         _ => frame(b'S', b""),
     }
 }

@@ -135,6 +135,7 @@ impl<A: Surroundings> Engine<A> {
         let in_block = self.status() == TransactionStatus::Block;
         let alone = match self.queue.front().map(|front| &front.what) {
             Some(Expect::Query(queried)) => queried.parts.len() == 1,
+            Some(Expect::AtOnce(_)) => true,
             // What was executed before it in the same transaction without a block is committed by now.
             Some(Expect::Execute(execution)) => behind != Queued::More && (execution.first || in_block),
             _ => false,

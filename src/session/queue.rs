@@ -3,6 +3,7 @@
 //! In: what was sent. Out: what the next message of the warehouse belongs to. Must never: lose count — an answer that does not fit ends
 //! the session.
 
+use super::at_once::AtOnce;
 use super::deciding::{Part, Undo};
 use super::instead::Instead;
 use super::names::Decided;
@@ -69,6 +70,8 @@ pub enum Expect {
         /// The whole ErrorResponse.
         instead: BytesMut,
     },
+    /// What answers a run of a prepared statement, up to ReadyForQuery.
+    AtOnce(AtOnce),
     /// The session's temporary tables: nothing of it is for the client.
     Probe(Box<Probe>),
     /// Statements of ours: nothing of it is for the client.
@@ -272,6 +275,7 @@ impl Queue {
                 Expect::Sync { .. } => return Queued::Sync,
                 Expect::Query(_)
                 | Expect::Execute(_)
+                | Expect::AtOnce(_)
                 | Expect::Poison { .. }
                 | Expect::Probe(_)
                 | Expect::Own { .. } => {
@@ -290,7 +294,7 @@ impl Queue {
     /// Whether the last thing sent ends a batch, so that everything will be answered.
     pub fn complete(&self) -> bool {
         self.list.back().is_none_or(|e| match &e.what {
-            Expect::Sync { .. } | Expect::Query(_) | Expect::Own { closes: None } => true,
+            Expect::Sync { .. } | Expect::Query(_) | Expect::AtOnce(_) | Expect::Own { closes: None } => true,
             Expect::Probe(probe) => !probe.in_batch(),
             _ => false,
         })

@@ -149,6 +149,19 @@ pub fn bind_raw(portal: &str, statement: &str, rest: &[u8], out: &mut BytesMut) 
     bind(portal, statement, rest, out)
 }
 
+/// Describe and Execute of the unnamed portal, all rows, and Sync (PostgreSQL manual, 55.7).
+pub const RUN_DESCRIBED: &[u8] = b"D\0\0\0\x06P\0E\0\0\0\x09\0\0\0\0\0S\0\0\0\x04";
+
+/// The same without Describe.
+pub const RUN: &[u8] = b"E\0\0\0\x09\0\0\0\0\0S\0\0\0\x04";
+
+/// Bind of the unnamed portal as by [`bind_raw`], and behind it `run`: [`RUN`] or [`RUN_DESCRIBED`], nothing else.
+pub fn run(statement: &str, rest: &[u8], run: &'static [u8], out: &mut BytesMut) -> Result<(), Refusal> {
+    bind_raw("", statement, rest, out)?;
+    out.put_slice(run);
+    Ok(())
+}
+
 fn bind(portal: &str, statement: &str, rest: &[u8], out: &mut BytesMut) -> Result<(), Refusal> {
     let length = 4 + portal.len() + 1 + statement.len() + 1 + rest.len();
     let length = i32::try_from(length).map_err(|_| Refusal::protocol("bind message is too long"))?;
@@ -241,6 +254,21 @@ mod tests {
         out.clear();
         fixed(Fixed::DiscardAll, &mut out).unwrap();
         assert_eq!(read(&out), Frontend::Query { sql: "DISCARD ALL" });
+    }
+
+    #[test]
+    fn a_run_is_what_its_messages_are_one_by_one() {
+        let (mut one, mut other) = (BytesMut::new(), BytesMut::new());
+        for (described, bytes) in [(true, RUN_DESCRIBED), (false, RUN)] {
+            run("s", &[0; 6], bytes, &mut one).unwrap();
+            bind_raw("", "s", &[0; 6], &mut other).unwrap();
+            if described {
+                describe(Target::Portal, "", &mut other).unwrap();
+            }
+            execute("", 0, &mut other).unwrap();
+            sync(&mut other);
+        }
+        assert_eq!(one, other);
     }
 
     #[test]

@@ -1,0 +1,113 @@
+//! Batches in which one prepared statement is bound, described, executed and synchronized: what drivers send for each of its runs. They are dealt
+//! with in one step.
+//!
+//! In: the client's bytes. Out: the same messages, and one expected answer for all of them. Nothing is done here that the messages one by one
+//! would not do: what is not plain goes their way. Must never: send a statement whose decision was not seen to stand.
+
+use super::deciding::{Found, Surroundings};
+use super::engine::{Copying, Engine, Outgoing, Skip, takes_rows};
+use super::names::{Decided, Made};
+use super::queue::{Expect, Expected, conceals};
+use crate::audit::Record;
+use crate::error::Refusal;
+use crate::plan::Effect;
+use crate::upstream::message::{self, RUN, RUN_DESCRIBED};
+use crate::wire::{Frontend, Header, TransactionStatus};
+use std::sync::Arc;
+
+/// An answer to such a batch.
+#[derive(Debug)]
+pub struct AtOnce {
+    /// What comes next.
+    pub awaits: Next,
+    /// An error came.
+    pub failed: bool,
+    /// Its audit record.
+    pub record: Option<Record>,
+}
+
+/// The messages of an answer, in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// BindComplete; `described`: RowDescription or NoData behind it.
+    Bind {
+        /// It was asked for.
+        described: bool,
+    },
+    /// RowDescription or NoData.
+    Description,
+    /// Rows, CommandComplete.
+    Rows,
+    /// ReadyForQuery.
+    Ready,
+}
+
+impl AtOnce {
+    /// Takes note of a message without rows or errors; false when it is not its turn.
+    pub(super) fn came(&mut self, tag: u8) -> bool {
+        self.awaits = match (self.awaits, tag) {
+            (Next::Bind { described: true }, b'2') => Next::Description,
+            (Next::Bind { described: false }, b'2') => Next::Rows,
+            (Next::Description, b'n' | b'T') => Next::Rows,
+            (Next::Rows, b'C') => Next::Ready,
+            _ => return false,
+        };
+        true
+    }
+}
+
+impl<A: Surroundings> Engine<A> {
+    /// Deals with a whole batch at the beginning of `ahead`, whose first message is a Bind that ends at `bind`; gives its length, or `None`: the
+    /// messages are to be dealt with one by one.
+    pub(super) fn at_once(&mut self, ahead: &[u8], bind: usize, out: &mut Outgoing) -> Result<Option<usize>, Refusal> {
+        let Some(behind) = ahead.get(bind..) else { return Ok(None) };
+        let run = [RUN_DESCRIBED, RUN].into_iter().find(|run| behind.starts_with(run));
+        let Some(run) = run else { return Ok(None) };
+        let plain = self.queue.is_empty()
+            && !self.is_open()
+            && self.skipping() == Skip::No
+            && self.copy == Copying::No
+            && self.status() == TransactionStatus::Idle
+            && !self.deciding.acts()
+            && !self.deciding.scratch.is_stale();
+        if !plain {
+            return Ok(None);
+        }
+        let Some(body) = ahead.get(Header::LEN..bind) else { return Ok(None) };
+        // What is wrong with it is said by the one that deals with it by itself.
+        let Ok(Frontend::Bind { portal: "", statement, rest }) = Frontend::parse(b'B', body) else { return Ok(None) };
+        let Found::Held(held) = self.deciding.find(&self.deciding.statements, statement) else { return Ok(None) };
+        if !is_plain(&held) || !self.deciding.stands(&held) {
+            return Ok(None);
+        }
+        message::run(statement, rest, run, &mut out.upstream)?;
+        if !self.read.is_empty() {
+            self.read.remove("");
+        }
+        let (who, project) = (self.deciding.who(), self.deciding.project());
+        let record = Some(Record::allowed(who, project, &held.sql, held.plan.as_ref()));
+        let awaits = Next::Bind { described: run == RUN_DESCRIBED };
+        self.queue.push(Expected {
+            what: Expect::AtOnce(AtOnce { awaits, failed: false, record }),
+            about: Some(held),
+            undo: Vec::new(),
+            batch: self.deciding.batch,
+            conceals: false,
+        });
+        self.end_batch();
+        Ok(Some(bind + run.len()))
+    }
+}
+
+/// Whether running it changes nothing that the proxy keeps, and its answer passes as it is.
+fn is_plain(held: &Arc<Decided>) -> bool {
+    let Some(plan) = &held.plan else { return false };
+    held.present
+        && held.made == Made::Parse
+        && plan.effect == Effect::None
+        && plan.tag.is_none()
+        && plan.instead.is_none()
+        && plan.notices.is_empty()
+        && !takes_rows(plan)
+        && !conceals(plan, None)
+}
