@@ -155,7 +155,9 @@ mod tests {
     }
 
     fn place(lanes: &Lanes, sessions: usize) {
-        (0..sessions).for_each(|_| drop(lanes.next().unwrap().sessions.fetch_add(1, Ordering::Relaxed)));
+        for _ in 0..sessions {
+            lanes.next().unwrap().sessions.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     #[test]
