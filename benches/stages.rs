@@ -93,6 +93,7 @@ fn inputs() -> (support::Stage, PlanInputs) {
         user: String::new(),
         acts: Default::default(),
         longest: None,
+        moves: false,
         scratch: Default::default(),
     });
     (stage, PlanInputs { param_types: Vec::new(), caller, world, session, backend_pid: 1 })

@@ -277,8 +277,8 @@ class Sqlveil(Program):
     """sqlveil with a configuration of its own: `open`, whom no policy binds, and `held`, whom they bind as they do the demo's analyst, but that
     every branch is his: what the warehouse does is the same for all ways."""
 
-    def __init__(self, folder, tls, warehouse, binary, scale, log, threads):
-        home, port = folder / "sqlveil", free_port()
+    def __init__(self, folder, tls, warehouse, binary, scale, log, threads, mode="session", pool=300):
+        home, port = folder / f"sqlveil-{mode}", free_port()
         self.password = secrets.token_hex(12)
         known = verifier(self.password)
         columns = {table: [("bid", "Bank.Branch")] for table in TABLES}
@@ -303,7 +303,7 @@ class Sqlveil(Program):
             "config.yaml": f'listen: ["127.0.0.1:{port}"]\ntls: {{certificate: tls/server.crt, key: tls/server.key}}\n'
             "governance: governance\nidentity: identity.yaml\nsecret: {file: secrets/master}\n"
             f"connections:\n  bench: {{host: 127.0.0.1, port: {warehouse.port}, database: {DATABASE}, user: {LOGIN}, "
-            "password: {file: secrets/warehouse}, sslmode: disable, pool: {max: 300}}\n"
+            f"password: {{file: secrets/warehouse}}, sslmode: disable, pool: {{mode: {mode}, max: {pool}}}}}\n"
             "limits: {sessions: 2000, sessions_per_user: 1000}\n" + (f"threads: {threads}\n" if threads else ""),
         }
         for path, text in documents.items():
@@ -312,7 +312,7 @@ class Sqlveil(Program):
         config = str(home / "config.yaml")
         warehouse.run([binary, "check", "--config", config])
         environment = {**os.environ, "SQLVEIL_LOG": log}
-        super().__init__("sqlveil", [binary, "serve", "--config", config], port, folder / "sqlveil.log", env=environment)
+        super().__init__("sqlveil", [binary, "serve", "--config", config], port, folder / f"sqlveil-{mode}.log", env=environment)
         # What is measured is enforced for the one and not for the other.
         shown = {user: self.memo(warehouse, user) for user in ("open", "held")}
         if shown["open"] or not shown["held"]:

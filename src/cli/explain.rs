@@ -270,6 +270,7 @@ impl Asked {
             user: String::new(),
             acts: Default::default(),
             longest: None,
+            moves: false,
             scratch: Default::default(),
         };
         Self { world: Arc::clone(world), caller: Arc::clone(caller), view: Arc::new(view) }

@@ -4,7 +4,7 @@
 
 use super::reader::{Entries, Reader};
 use super::tls::{ClientTls, ServerTls, SslMode, TlsError};
-use super::{Config, Connection, Engine, Host, Limits, PoolLimits, Pooler, Secret};
+use super::{Config, Connection, Engine, Host, Limits, PoolLimits, PoolMode, Pooler, Secret};
 use crate::catalog::vouch::Vouching;
 use crate::governance::model::Origin;
 use crate::governance::problem::Problem;
@@ -486,6 +486,8 @@ fn read_mode(reader: &mut Reader, node: &Node) -> Option<SslMode> {
 impl Default for PoolLimits {
     fn default() -> Self {
         Self {
+            mode: PoolMode::Session,
+            min: 0,
             max: 100,
             idle: 10,
             idle_timeout: Duration::from_secs(600),
@@ -536,7 +538,17 @@ fn pool(reader: &mut Reader, node: &Node) -> Option<PoolLimits> {
     let mut pool = PoolLimits::default();
     let mut entries = reader.map(node)?;
     let idle_given = reader.optional(&mut entries, "idle");
+    set!(reader, entries, pool.mode, "mode", pool_mode);
     set!(reader, entries, pool.max, "max", |r: &mut Reader, n| r.count(n, 1, 100_000));
+    if let Some(node) = reader.optional(&mut entries, "min")
+        && let Some(min) = reader.count(node, 0, 100_000)
+    {
+        if min > pool.max {
+            let origin = reader.origin(node);
+            reader.error(&origin, "`min` is above `max`", "keep no more sessions than may be open");
+        }
+        pool.min = min;
+    }
     set!(reader, entries, pool.idle_timeout, "idle_timeout", Reader::some_duration);
     set!(reader, entries, pool.max_lifetime, "max_lifetime", Reader::some_duration);
     set!(reader, entries, pool.wait, "wait", Reader::duration);
@@ -547,12 +559,24 @@ fn pool(reader: &mut Reader, node: &Node) -> Option<PoolLimits> {
                 let origin = reader.origin(node);
                 reader.error(&origin, "`idle` is above `max`", "keep no more sessions than may be open");
             }
+            if idle < pool.min {
+                let origin = reader.origin(node);
+                reader.error(&origin, "`idle` is below `min`", "`min` sessions stay open also while nobody uses them");
+            }
             idle
         }
-        None => pool.idle.min(pool.max),
+        // Sessions that change hands with every transaction are not closed in between.
+        None if pool.mode == PoolMode::Transaction => pool.max,
+        None => pool.idle.max(pool.min).min(pool.max),
     };
     reader.close(entries);
     Some(pool)
+}
+
+/// For how long a client has a session of the warehouse.
+fn pool_mode(reader: &mut Reader, node: &Node) -> Option<PoolMode> {
+    let words = [("session", PoolMode::Session), ("transaction", PoolMode::Transaction)];
+    reader.word(node, &words, "unknown pool mode", "one of session, transaction")
 }
 
 /// Where acknowledgements are kept when the configuration does not say: beside the governance directory, not in it.

@@ -158,9 +158,23 @@ pub enum Host {
     Unix(PathBuf),
 }
 
-/// Bounds of one connection's pool.
+/// For how long a client has a session of the warehouse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PoolMode {
+    /// From login to logout.
+    #[default]
+    Session,
+    /// For a transaction, and for as long as something of its own is in it.
+    Transaction,
+}
+
+/// How the sessions with one warehouse are shared, and their bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolLimits {
+    /// For how long a client has one.
+    pub mode: PoolMode,
+    /// Fewest sessions kept open, whether anybody uses them or not.
+    pub min: usize,
     /// Most sessions open at once.
     pub max: usize,
     /// Most sessions kept open while nobody uses them.

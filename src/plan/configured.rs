@@ -4,7 +4,7 @@
 //! Must never: let through what SET would refuse, or a call that is made for some rows only, or for none.
 
 use super::statement::{Kind, Setting};
-use super::{Effect, Plan, bounds, settings};
+use super::{Effect, Leaves, Plan, bounds, settings};
 use crate::error::Refusal;
 use crate::resolve::{Replacement, Resolved};
 use crate::sql::{NodeEnum, build, names, pb};
@@ -50,6 +50,8 @@ impl Kind<'_> {
             return Ok(None);
         }
         let (mut replaced, mut effect) = (BTreeMap::new(), Effect::None);
+        let moves = self.inputs.session.moves;
+        let mut ties = false;
         for call in calls {
             let Some(asked) = Asked::read(call) else {
                 return Err(Refusal::unsupported("set_config() is supported with a constant name and a constant flag")
@@ -57,8 +59,14 @@ impl Kind<'_> {
             };
             let (text, its) = self.configured(&asked).map_err(|refusal| refusal.at(asked.location))?;
             replaced.insert(asked.location, Replacement::Guard(text.into()));
+            ties |= moves && !asked.local && matches!(asked.value, Value::Parameter);
             effect = match (effect, its) {
                 (Effect::None, one) | (one, Effect::None) => one,
+                // One at a time is kept.
+                (Effect::Configured { .. }, one) | (one, Effect::Configured { .. }) if moves => {
+                    ties = true;
+                    one
+                }
                 _ => {
                     let text =
                         "set_config() of several settings that the proxy holds is not supported in one statement";
@@ -66,7 +74,8 @@ impl Kind<'_> {
                 }
             };
         }
-        self.settings_query(select, replaced, effect).map(Some)
+        let plan = self.settings_query(select, replaced, effect)?;
+        Ok(Some(if ties { Plan { leaves: Leaves::Ties, ..plan } } else { plan }))
     }
 
     /// What a call becomes, over its arguments, and the effect of the SET it stands for.

@@ -66,6 +66,8 @@ pub struct SessionView {
     pub acts: Acts,
     /// Longest `statement_timeout` that may be set, in milliseconds; `None` = none.
     pub longest: Option<u32>,
+    /// It moves between sessions of the warehouse: what it sets is kept, to be set again in the next.
+    pub moves: bool,
     /// The session's own temporary tables.
     pub scratch: Arc<Scratch>,
 }
@@ -108,6 +110,8 @@ pub struct Plan {
     pub gives: Option<Arc<[Given]>>,
     /// What it writes; `None` when it only reads.
     pub writing: Option<Arc<Writing>>,
+    /// What it may leave in the warehouse's session besides its effect.
+    pub leaves: Leaves,
     /// `World::version` decided under.
     pub world_version: u64,
     /// Names a column that is nowhere to be found, so that the warehouse refuses it.
@@ -163,6 +167,7 @@ impl Plan {
             quotable,
             gives,
             writing,
+            leaves,
             world_version,
             lacks_column,
             valid_until,
@@ -181,12 +186,13 @@ impl Plan {
                 &other.instead,
                 &other.sources,
             )
-            && (returns_rows, quotable, gives, writing, world_version, lacks_column, valid_until, table)
+            && (returns_rows, quotable, gives, writing, leaves, world_version, lacks_column, valid_until, table)
                 == (
                     &other.returns_rows,
                     &other.quotable,
                     &other.gives,
                     &other.writing,
+                    &other.leaves,
                     &other.world_version,
                     &other.lacks_column,
                     &other.valid_until,
@@ -194,6 +200,18 @@ impl Plan {
                 )
             && positions.same(&other.positions, sealed.as_str().len())
     }
+}
+
+/// What a statement may leave in the warehouse's session besides its [`Effect`], once its transaction has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Leaves {
+    /// Nothing: it reads tables, and calls nothing but functions that leave nothing.
+    Nothing,
+    /// States of sequences, what functions and triggers do: nothing that the next user may find.
+    #[default]
+    Traces,
+    /// Something that the caller may count on, and that cannot be put into another session.
+    Ties,
 }
 
 /// Functions that errors may quote; what others of the warehouse say may be of any row of any table.

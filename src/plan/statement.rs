@@ -5,7 +5,7 @@
 use super::bounds;
 use super::planner::Kept;
 use super::settings::{self, Settable};
-use super::{Effect, ErrorPolicy, Plan, PlanInputs, PositionMap, Quotable};
+use super::{Effect, ErrorPolicy, Leaves, Plan, PlanInputs, PositionMap, Quotable};
 use crate::catalog::RelationKind;
 use crate::catalog::own::is_asked_for;
 use crate::error::{Family, Refusal, SqlState};
@@ -226,6 +226,7 @@ impl Kind<'_> {
         Ok(Plan {
             sealed,
             holds_pid: self.sight.pid_was_told(),
+            leaves: self.leaves(resolved, &effect),
             effect,
             tag: None,
             positions,
@@ -268,6 +269,25 @@ impl Kind<'_> {
         (plain && alone && decision.query.is_none() && !decision.is_of_system()).then_some(relation.oid)
     }
 
+    /// What a statement may leave in the session: nothing where it only reads tables, by what comes with the server. Of that no function
+    /// which callers may call leaves anything, those of sequences aside.
+    fn leaves(&self, resolved: &Resolved, effect: &Effect) -> Leaves {
+        let catalog = &self.inputs.world.catalog;
+        let plain = |decision: &RelationDecision| {
+            decision.relation(catalog).is_some_and(|relation| match relation.kind {
+                RelationKind::Table | RelationKind::Partitioned | RelationKind::MaterializedView => {
+                    !relation.row_security && !relation.opaque && decision.query.is_none()
+                }
+                RelationKind::View | RelationKind::Foreign => false,
+            })
+        };
+        let keeps = matches!(effect, Effect::Set { .. } | Effect::Acting { .. } | Effect::Scratch(_));
+        let reads = resolved.relations.values().all(|r| plain(r.permitted.decision()));
+        let writes = resolved.sequences || !resolved.targets.is_empty() || !resolved.temporaries.is_empty();
+        let calls = !resolved.functions.is_empty() || !resolved.types.is_empty();
+        if keeps || writes || calls || !reads { Leaves::Traces } else { Leaves::Nothing }
+    }
+
     /// Whether errors may be about what stands behind the relation: a view's tables, another server.
     fn tells_of_others(&self, decision: &RelationDecision) -> bool {
         let catalog = &self.inputs.world.catalog;
@@ -292,6 +312,7 @@ impl Kind<'_> {
         Plan {
             sealed,
             holds_pid: self.sight.pid_was_told(),
+            leaves: if effect == Effect::None { Leaves::Nothing } else { Leaves::Traces },
             effect,
             returns_rows: tag.is_some(),
             quotable: Quotable::default(),
@@ -435,7 +456,7 @@ impl Kind<'_> {
             K::VarSetMulti => {
                 return match set.name.as_str() {
                     "TRANSACTION" => self.utility(Effect::None, false),
-                    "SESSION CHARACTERISTICS" => self.utility(self.forwarded(self.own_text, false, false), false),
+                    "SESSION CHARACTERISTICS" => self.characteristics(set),
                     _ => Err(Refusal::unsupported("SET TRANSACTION SNAPSHOT is not supported")),
                 };
             }
@@ -462,6 +483,24 @@ impl Kind<'_> {
                 let effect = Effect::Set { name, value, local: set.is_local };
                 Ok(Plan { tag, returns_rows: false, ..self.own(sealed, effect, None) })
             }
+        }
+    }
+
+    /// SET SESSION CHARACTERISTICS: `default_transaction_isolation` and the like by another name.
+    fn characteristics(&self, set: &pb::VariableSetStmt) -> Result<Plan, Refusal> {
+        if !self.inputs.session.moves {
+            return self.utility(self.forwarded(self.own_text, false, false), false);
+        }
+        let name = |node: &pb::Node| match &node.node {
+            Some(NodeEnum::DefElem(item)) => Some(format!("default_{}", item.defname)),
+            _ => None,
+        };
+        match set.args.as_slice() {
+            [one] => match name(one) {
+                Some(name) => self.utility(self.forwarded(&name, false, false), false),
+                None => Err(self.refused()),
+            },
+            _ => Ok(Plan { leaves: Leaves::Ties, ..self.utility(Effect::None, false)? }),
         }
     }
 
@@ -503,6 +542,8 @@ impl Kind<'_> {
                 .with_hint("This login does not sign names, and the warehouse is not to see a signature."));
         }
         match settings::settable(&set.name, value.as_ref().map(|v| v.plain.as_str())) {
+            // It has that value in every session.
+            Settable::Pinned if self.inputs.session.moves => Ok(Setting::Forwarded(Effect::None)),
             Settable::Forward | Settable::Pinned => {
                 Ok(Setting::Forwarded(self.forwarded(&set.name, value.is_none(), set.is_local)))
             }
@@ -521,8 +562,10 @@ impl Kind<'_> {
     /// What becomes of a setting that is passed on.
     fn forwarded(&self, name: &str, back: bool, local: bool) -> Effect {
         let name = name.to_ascii_lowercase();
+        let session = &self.inputs.session;
         // Those of the transaction end with it.
-        if !self.inputs.session.acts.others || name.starts_with("transaction_") {
+        let ends = name.starts_with("transaction_") || (local && !session.acts.others);
+        if ends || !(session.acts.others || session.moves) {
             return Effect::None;
         }
         Effect::Forwarded { name, back, local }

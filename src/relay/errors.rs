@@ -218,6 +218,7 @@ mod tests {
     fn plan(errors: ErrorPolicy, pairs: &[(u32, u32)]) -> Plan {
         Plan {
             holds_pid: false,
+            leaves: crate::plan::Leaves::Nothing,
             sealed: Sealed::empty(),
             effect: Effect::None,
             tag: None,

@@ -199,7 +199,7 @@ struct StandIn {
 pub use parameters::{Parametrized, Values};
 pub use template::Template;
 
-pub use own::{clear, deallocate, lock_shared, placeholder, set_own, show_own};
+pub use own::{clear, deallocate, handover, lock_shared, placeholder, reset_settings, set_own, show_own};
 
 #[cfg(test)]
 mod tests;

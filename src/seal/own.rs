@@ -19,6 +19,33 @@ pub fn clear<'s>(settings: impl Iterator<Item = &'s Sealed>) -> Sealed {
     Sealed::of(text)
 }
 
+/// What makes a session ready for its next holder, and the tag of each statement in it: his settings and, `thorough`, nothing that may be
+/// left there but prepared statements. All of `DISCARD ALL` besides (manual, DISCARD), which cannot be run together with anything.
+pub fn handover<'s>(thorough: bool, settings: impl Iterator<Item = &'s Sealed>) -> (Sealed, Vec<&'static str>) {
+    let (mut text, mut tags) = ("RESET ALL".to_owned(), vec!["RESET"]);
+    let left = [
+        ("RESET SESSION AUTHORIZATION", "RESET"),
+        ("RESET ROLE", "RESET"),
+        ("CLOSE ALL", "CLOSE CURSOR ALL"),
+        ("UNLISTEN *", "UNLISTEN"),
+        ("SELECT pg_catalog.pg_advisory_unlock_all()", "SELECT 1"),
+        ("DISCARD TEMP", "DISCARD TEMP"),
+        ("DISCARD SEQUENCES", "DISCARD SEQUENCES"),
+    ];
+    let left = left.into_iter().filter(|_| thorough);
+    for (statement, tag) in left.chain(settings.map(|setting| (setting.as_str(), "SET"))) {
+        text.push_str(";\n");
+        text.push_str(statement);
+        tags.push(tag);
+    }
+    (Sealed::of(text), tags)
+}
+
+/// Every setting as at the session's start.
+pub fn reset_settings() -> Sealed {
+    Sealed::of("RESET ALL".to_owned())
+}
+
 /// The lock that reading these relations takes; of none, one that changes nothing but fails outside a transaction as PostgreSQL's does.
 pub fn lock_shared(relations: &[QualifiedName], nowait: bool) -> Sealed {
     let names: Vec<String> = relations.iter().map(QualifiedName::to_sql).collect();

@@ -22,7 +22,7 @@ use std::sync::Arc;
 const MAX_HELD: usize = 16 << 20;
 
 /// Settings reported by the warehouse that are not the caller's business: who the service login is, and what the proxy holds itself.
-const OWN_PARAMETERS: [&str; 4] = ["session_authorization", "is_superuser", "role", "search_path"];
+pub(super) const OWN_PARAMETERS: [&str; 4] = ["session_authorization", "is_superuser", "role", "search_path"];
 
 fn out_of_step() -> End {
     tracing::error!("the warehouse answered out of step");
@@ -54,7 +54,7 @@ impl<A: Surroundings> Engine<A> {
                 }
             }
             let Some(header) = Header::scan(run.ahead()).map_err(|_| out_of_step())? else { return Ok(()) };
-            if matches!(self.queue.front().map(|front| &front.what), Some(Expect::Own { .. })) {
+            if matches!(self.queue.front().map(|front| &front.what), Some(Expect::Own { .. } | Expect::Handover(_))) {
                 match self.own_answered(header, run, MAX_HELD)? {
                     Some(true) => continue,
                     Some(false) => {}
@@ -260,6 +260,12 @@ impl<A: Surroundings> Engine<A> {
         }
         let mut swallowed = false;
         match (tag, self.queue.front().map(|e| &mut e.what)) {
+            (b'3', Some(Expect::Found)) => {
+                self.queue.pop();
+                let (_, out) = run.replace(Header::LEN);
+                backend::message(out, b'1', |_| {});
+                return Ok(());
+            }
             (b'1', Some(Expect::Parse { swallow })) | (b'3', Some(Expect::Close { swallow })) => swallowed = *swallow,
             (b'2', Some(Expect::Bind))
             | (b'n', Some(Expect::DescribePortal | Expect::DescribeStatement { parameters: true })) => {}
@@ -372,12 +378,16 @@ impl<A: Surroundings> Engine<A> {
             tracing::error!(parameter = name, "a pinned setting changed in the warehouse");
             return Err(Refusal::internal("a pinned setting changed").into());
         }
-        Ok(!OWN_PARAMETERS.contains(&name) && (name != "application_name" || self.named(value)))
+        let now = self.deciding.moving.report(name, value);
+        Ok(now && !OWN_PARAMETERS.contains(&name) && (name != "application_name" || self.named(value)))
     }
 
     /// CommandComplete: the statement's consequences are now facts. Gives the tag to show instead, if any.
     fn complete(&mut self, tag: &str) -> Result<Option<&'static str>, End> {
         self.overrun.restart();
+        if self.deciding.moving.shares() && tag == "DISCARD ALL" {
+            self.deciding.moving.discarded();
+        }
         let Some(front) = self.queue.front() else { return Err(out_of_step()) };
         let shown;
         let mut rolled_back = None;
@@ -466,6 +476,10 @@ impl<A: Surroundings> Engine<A> {
 
     /// The front failed, and what the warehouse skips because of it.
     pub(super) fn failed_here(&mut self, code: &str) -> Result<(), End> {
+        if self.deciding.moving.shares() {
+            let about = self.queue.front().and_then(|front| front.about.clone());
+            self.doubt(code, about.as_ref());
+        }
         let Some(front) = self.queue.front() else { return Err(out_of_step()) };
         match &mut front.what {
             Expect::Query(queried) => {
@@ -508,11 +522,13 @@ impl<A: Surroundings> Engine<A> {
                 Ok(())
             }
             Expect::Parse { .. }
+            | Expect::Found
             | Expect::Bind
             | Expect::Close { .. }
             | Expect::DescribeStatement { .. }
             | Expect::DescribePortal
             | Expect::Own { .. }
+            | Expect::Handover(_)
             | Expect::Probe(_) => {
                 self.skip();
                 Ok(())

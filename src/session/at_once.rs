@@ -63,7 +63,9 @@ impl<A: Surroundings> Engine<A> {
         let Some(behind) = ahead.get(bind..) else { return Ok(None) };
         let run = [RUN_DESCRIBED, RUN].into_iter().find(|run| behind.starts_with(run));
         let Some(run) = run else { return Ok(None) };
+        // Who moves between sessions of the warehouse has his statements under other names.
         let plain = self.queue.is_empty()
+            && !self.moves()
             && !self.is_open()
             && self.skipping() == Skip::No
             && self.copy == Copying::No

@@ -55,6 +55,21 @@ impl CancelKey {
         drop(deliveries.write().await);
     }
 
+    /// Requests reach this from now on.
+    pub fn lead_to(&self, target: Option<CancelTarget>) {
+        if let Some(mut live) = self.keys.live.get_mut(&self.pid) {
+            live.target = target;
+        }
+    }
+
+    /// Requests reach nobody from now on, once those are delivered that are on their way.
+    pub async fn lead_nowhere(&self) {
+        self.lead_to(None);
+        if self.deliveries.try_write().is_err() {
+            drop(self.deliveries.write().await);
+        }
+    }
+
     /// The secret shown to the client.
     pub fn secret(&self) -> &[u8] {
         &self.secret
@@ -110,6 +125,18 @@ impl CancelKeys {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_session_that_goes_waits_for_requests_on_their_way() {
+        let keys = Arc::new(CancelKeys::default());
+        let key = keys.issue(0, None);
+        let under_way = Arc::clone(&key.deliveries).try_read_owned().unwrap();
+        let soon = std::time::Duration::from_millis(20);
+        assert!(tokio::time::timeout(soon, key.lead_nowhere()).await.is_err());
+        drop(under_way);
+        tokio::time::timeout(soon, key.lead_nowhere()).await.unwrap();
+        assert!(keys.find(key.pid, key.secret()).is_none(), "nobody to cancel");
+    }
 
     #[test]
     fn keys_are_distinct_and_end_with_their_session() {

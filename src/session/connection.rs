@@ -5,6 +5,7 @@
 
 use super::acting::Naming;
 use super::attempts::Attempts;
+use super::berth::{self, Berth};
 use super::cancel::{CancelKey, CancelKeys};
 use super::client::Client;
 use super::deciding::{Deciding, Holding, Learning, Surroundings};
@@ -12,6 +13,7 @@ use super::engine::{End, Engine, Outgoing};
 use super::eviction::{Eviction, Stay};
 use super::handshake::{Broken, Greeted, Hello, greet};
 use super::login::Wish;
+use super::moving::Moving;
 use super::overrun::{Most, Overrun};
 use super::proof::{Demand, Failed, Proof};
 use super::pump::{self, Control, Ended, Side};
@@ -19,27 +21,24 @@ use super::scratch::Scratching;
 use super::settings::Settings;
 use crate::audit::{self, Who};
 use crate::config::authentication::Asking;
-use crate::config::{self, Config};
+use crate::config::{self, Config, PoolMode};
 use crate::error::{Family, Refusal, SqlState};
 use crate::identity::keyring::Keyring;
 use crate::identity::{Acknowledgements, Actor, Caller, Directory, Heard, Login};
 use crate::plan::settings::ACKNOWLEDGE;
 use crate::plan::{Plan, Planner, Progress, SessionView};
 use crate::types::quote_literal;
-use crate::upstream::{Pool, ReadHalf, Session, WriteHalf};
+use crate::upstream::{Pool, Session};
 use crate::wire::errors::{Fields, Severity, error_response};
 use crate::wire::{Header, Limits, TransactionStatus, backend};
 use crate::world::{Directories, World, WorldHandle, Worlds};
 use bytes::{BufMut, BytesMut};
 use dashmap::DashMap;
 use std::collections::BTreeMap;
-use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::runtime::RuntimeFlavor;
 use tokio::sync::watch;
@@ -276,30 +275,6 @@ impl Drop for Seat {
     }
 }
 
-/// The two halves of an upstream session as one stream.
-struct Upstream<'a> {
-    read: &'a mut ReadHalf,
-    write: &'a mut WriteHalf,
-}
-
-impl AsyncRead for Upstream<'_> {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.get_mut().read).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Upstream<'_> {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.get_mut().write).poll_write(cx, buf)
-    }
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.get_mut().write).poll_flush(cx)
-    }
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.get_mut().write).poll_shutdown(cx)
-    }
-}
-
 /// Serves a connection until it ends.
 pub async fn serve(shared: Arc<Shared>, socket: TcpStream, peer: SocketAddr, mut stop: watch::Receiver<bool>) {
     if let Err(error) = socket.set_nodelay(true) {
@@ -332,9 +307,8 @@ pub async fn serve(shared: Arc<Shared>, socket: TcpStream, peer: SocketAddr, mut
             return dismiss(client, &refusal).await;
         }
     };
-    let cancel = session.upstream.cancel_key();
     let evicted = session.evicted.clone();
-    let control = Control { stop, evicted, idle: shared.config.limits.idle_timeout, cancel };
+    let control = Control { stop, evicted, idle: shared.config.limits.idle_timeout };
     run(entry, session, &mut client, control).await;
 }
 
@@ -443,9 +417,8 @@ async fn enter(shared: &Shared, socket: TcpStream, peer: SocketAddr) -> Result<O
 /// A session about to be run.
 struct Begun {
     engine: Engine<Live>,
-    upstream: Session,
-    /// Received from the warehouse and not yet dealt with.
-    input: BytesMut,
+    /// The warehouse's side.
+    upstream: Side<Berth>,
     /// What the client is told first.
     out: Outgoing,
     key: CancelKey,
@@ -471,6 +444,8 @@ async fn begin(shared: &Shared, entry: &mut Entry) -> Result<Begun, Refusal> {
     let own_project = project.filter(|_| !for_another);
     admitted(&directory, &shared.acknowledgements, &entry.login, &entry.login.heard(), own_project)?;
 
+    // What a login left for one of those it acts for would have to be told from what it left for another.
+    let moves = connection.pool.mode == PoolMode::Transaction && actor.is_none();
     let around = Arc::new(Live {
         world: world.clone(),
         planner: Arc::clone(&shared.planner),
@@ -483,8 +458,8 @@ async fn begin(shared: &Shared, entry: &mut Entry) -> Result<Begun, Refusal> {
         // Whether anything was learned shows when it is needed.
         let _ = learning.await;
     }
-    let mut upstream = pool.acquire(pool.deadline()).await?;
-    let key = shared.keys.issue(entry.greeted.minor, upstream.cancel_key());
+    let session = begun_with(pool, moves).await?;
+    let key = shared.keys.issue(entry.greeted.minor, session.cancel_key());
     entry.who.session = key.pid;
     let settings = Settings::new(entry.wish.search_path.as_deref(), own_project);
     let limits = &shared.config.limits;
@@ -496,24 +471,33 @@ async fn begin(shared: &Shared, entry: &mut Entry) -> Result<Begun, Refusal> {
     };
     let deciding =
         Deciding::new(around, entry.who.clone(), settings, holding, Scratching::new(connection.temporary_tables));
-    let mut engine = Engine::new(deciding, Limits { large: limits.message_bytes });
-    let name = upstream.parameters().iter().rev().find(|(name, _)| name == "application_name");
+    let moving = if moves { Moving::new(session.parameters()) } else { Moving::default() };
+    let mut engine = Engine::new(deciding.moving(moving), Limits { large: limits.message_bytes });
+    let name = session.parameters().iter().rev().find(|(name, _)| name == "application_name");
     engine.naming = Naming::begun(name.map_or("", |(_, value)| value));
     engine.overrun = Overrun::new(Most { rows: limits.result_rows, bytes: limits.result_bytes });
 
-    let mut parameters: Vec<(String, String)> = upstream.parameters().to_vec();
+    let mut parameters: Vec<(String, String)> = session.parameters().to_vec();
     parameters.retain(|(name, _)| name != "search_path");
     set(&mut parameters, "session_authorization", &entry.who.user);
     set(&mut parameters, "is_superuser", "off");
-    let mut input = BytesMut::new();
+    let mut side = Side::new(Berth::new(Arc::clone(pool), None), BytesMut::new());
     if !entry.wish.settings.is_empty() {
-        let (read, write) = upstream.halves();
-        let mut side = Side::new(Upstream { read, write }, input);
+        let mut first = Outgoing::default();
+        if moves {
+            berth::enter(&mut engine, &mut side, &mut first, &key, session).map_err(fatal)?;
+        } else {
+            side.stream = Berth::new(Arc::clone(pool), Some(session));
+        }
         let limit = limits.handshake_timeout;
         let sql = entry.wish.as_sql();
-        let asked = ask(&mut engine, &sql, &mut side, &mut parameters);
+        let asked = ask(&mut engine, &sql, &mut side, first, &mut parameters);
         timeout(limit, asked).await.unwrap_or_else(|_| Err(Refusal::upstream("the warehouse does not answer")))?;
-        input = side.input;
+    } else if moves {
+        key.lead_nowhere().await;
+        session.hand_on();
+    } else {
+        side.stream = Berth::new(Arc::clone(pool), Some(session));
     }
 
     engine.begin_as(entry.wish.user.as_deref(), project)?;
@@ -525,7 +509,21 @@ async fn begin(shared: &Shared, entry: &mut Entry) -> Result<Begun, Refusal> {
     backend::backend_key_data(&mut out.client, key.pid, key.secret());
     backend::ready_for_query(&mut out.client, TransactionStatus::Idle);
     let (stay, evicted) = shared.eviction.add(Arc::clone(&entry.login), world.clone());
-    Ok(Begun { engine, upstream, input, out, key, _stay: stay, evicted })
+    Ok(Begun { engine, upstream: side, out, key, _stay: stay, evicted })
+}
+
+/// A session of the warehouse to begin with: a clean one, or for a session that moves any one.
+async fn begun_with(pool: &Arc<Pool>, moves: bool) -> Result<Session, Refusal> {
+    let deadline = pool.deadline();
+    if moves { pool.acquire_as_is(deadline, 0).await } else { pool.acquire(deadline).await }
+}
+
+/// Why a session does not begin.
+fn fatal(end: End) -> Refusal {
+    match end {
+        End::Fatal(refusal) => refusal,
+        End::Terminate => Refusal::internal("terminated by itself"),
+    }
 }
 
 fn set(parameters: &mut Vec<(String, String)>, name: &str, value: &str) {
@@ -538,7 +536,8 @@ fn set(parameters: &mut Vec<(String, String)>, name: &str, value: &str) {
 async fn ask(
     engine: &mut Engine<Live>,
     sql: &str,
-    upstream: &mut Side<Upstream<'_>>,
+    upstream: &mut Side<Berth>,
+    mut out: Outgoing,
     parameters: &mut Vec<(String, String)>,
 ) -> Result<(), Refusal> {
     let mut query = BytesMut::new();
@@ -546,11 +545,6 @@ async fn ask(
         b.put_slice(sql.as_bytes());
         b.put_u8(0);
     });
-    let mut out = Outgoing::default();
-    let fatal = |end| match end {
-        End::Fatal(refusal) => refusal,
-        End::Terminate => Refusal::internal("terminated by itself"),
-    };
     while !query.is_empty() {
         engine.client(&mut query, &mut out).map_err(fatal)?;
         pump::settle(engine, upstream, &mut out).await.map_err(fatal)?;
@@ -591,14 +585,14 @@ fn begun_badly(fields: &Fields<'_>) -> Refusal {
 }
 
 async fn run(entry: Entry, begun: Begun, client: &mut Client, control: Control) {
-    let Begun { mut engine, mut upstream, input, mut out, key, _stay, .. } = begun;
+    let Begun { mut engine, upstream: mut far, mut out, key, _stay, .. } = begun;
     let ended = {
-        let (read, write) = upstream.halves();
         let mut near = Side::new(client, entry.greeted.input);
-        let mut far = Side::new(Upstream { read, write }, input);
-        pump::run(&mut engine, &mut near, &mut far, &mut out, control).await
+        pump::run(&mut engine, &mut near, &mut far, &mut out, &key, control).await
     };
     key.retire().await;
+    // Of a session that moves: one that held something of its client's own.
+    let Some(upstream) = far.stream.into_session() else { return };
     match ended {
         Ended::Clean => upstream.release(true),
         Ended::Midway => upstream.release(false),

@@ -4,6 +4,7 @@
 //! have changed.
 
 use super::instead::Instead;
+use super::moving::Moving;
 use super::names::{Basis, Book, Change, Decided, Made};
 use super::renewal::Renewals;
 use super::scratch::Scratching;
@@ -19,6 +20,7 @@ use crate::plan::{Acts, Effect, ErrorPolicy, Plan, PlanInputs, Progress, Session
 use crate::sql::NodeEnum;
 use crate::sql::pb::{DiscardMode, VariableSetKind};
 use crate::types::Oid;
+use crate::upstream::Held;
 use crate::upstream::message::OWN_NAMES;
 use crate::wire::TransactionStatus;
 use crate::world::World;
@@ -94,6 +96,12 @@ pub enum Undo {
     Cursor(Change),
     /// The temporary tables as they were known.
     Scratch(Box<Scratching>),
+    /// A statement that is there for all clients of the warehouse's session.
+    Held(Held),
+    /// The unnamed statement in the warehouse's session.
+    Unnamed,
+    /// Statements are there, or not there, that nobody will know of.
+    Spoiled,
 }
 
 /// One statement of a simple Query, planned and its consequences taken for granted.
@@ -172,6 +180,8 @@ pub struct Deciding<A> {
     caller: Option<Known>,
     /// When the messages that are dealt with came.
     pub(super) moment: Instant,
+    /// Where the session is, if it moves.
+    pub(super) moving: Moving,
 }
 
 /// Equality of texts that mostly are one and the same.
@@ -216,6 +226,7 @@ impl<A: Surroundings> Deciding<A> {
             view: None,
             caller: None,
             moment: Instant::now(),
+            moving: Moving::default(),
         }
     }
 
@@ -247,6 +258,7 @@ impl<A: Surroundings> Deciding<A> {
             user: values.user.as_ref().to_owned(),
             acts: self.acts,
             longest: self.holding.longest,
+            moves: self.moving.moves,
             scratch: Arc::clone(self.scratch.now()),
         });
         self.view = Some((values, Arc::clone(self.scratch.now()), Arc::clone(&view)));
@@ -329,6 +341,7 @@ impl<A: Surroundings> Deciding<A> {
     pub fn plan_query(&mut self, sql: &str) -> Result<Vec<Part>, Refusal> {
         self.unsettled = false;
         self.renewals.clear();
+        self.moving.spares.clear();
         self.short_enough(sql)?;
         let around = Arc::clone(&self.around);
         let under = self.basis_of(sql)?;
@@ -568,6 +581,10 @@ impl<A: Surroundings> Deciding<A> {
             return Err(Refusal::unsupported(format!("{kind} \"{name}\" cannot be used in this way")));
         }
         let executed = kind != "cursor" && held.made == Made::Prepare;
+        if kind != "cursor" && !executed && self.moving.shares() {
+            let text = format!("EXECUTE of \"{name}\", which was not made by PREPARE, is not supported");
+            return Err(Refusal::unsupported(text).with_hint("Clients take turns in the warehouse's sessions here."));
+        }
         match self.recheck(&held)? {
             Recheck::Same => {
                 if executed {
@@ -631,6 +648,9 @@ impl<A: Surroundings> Deciding<A> {
                 signed: None,
             }))
         };
+        if self.moving.shares() && self.spare(&plan.effect) {
+            undo.push(Undo::Spoiled);
+        }
         let failed = self.status == TransactionStatus::Failed;
         if let Some(scratch) = self.scratch.after(&plan.effect, failed) {
             undo.push(Undo::Scratch(Box::new(std::mem::replace(&mut self.scratch, scratch))));
@@ -654,6 +674,8 @@ impl<A: Surroundings> Deciding<A> {
                 return undo;
             }
             Effect::Deallocate(None) => {
+                self.moving.forget_all();
+                undo.push(Undo::Spoiled);
                 undo.extend(self.statements.close_all(batch).into_iter().map(Undo::Statement));
                 return undo;
             }
@@ -700,6 +722,8 @@ impl<A: Surroundings> Deciding<A> {
             Effect::ResetAll => self.settings.reset_all(),
             Effect::DiscardAll => {
                 self.settings.discard_all();
+                self.moving.forget_all();
+                undo.push(Undo::Spoiled);
                 undo.extend(self.statements.close_all(batch).into_iter().map(Undo::Statement));
                 undo.extend(self.cursors.close_all(batch).into_iter().map(Undo::Cursor));
                 undo.extend(self.portals.close_all(batch).into_iter().map(Undo::Portal));
@@ -734,6 +758,13 @@ impl<A: Surroundings> Deciding<A> {
             match one {
                 Undo::Settings(before) => self.settings = *before,
                 Undo::Scratch(before) => self.scratch = *before,
+                Undo::Held(held) => {
+                    if let Some(kept) = &mut self.moving.kept {
+                        kept.forget(&held);
+                    }
+                }
+                Undo::Unnamed => self.moving.unnamed = 0,
+                Undo::Spoiled => self.moving.spoiled(),
                 Undo::Statement(change) => self
                     .statements
                     .undo(change, later.filter_map(|u| if let Undo::Statement(c) = &mut **u { Some(c) } else { None })),
@@ -751,6 +782,7 @@ impl<A: Surroundings> Deciding<A> {
     pub fn settle(&mut self, batch: u64, status: TransactionStatus, failed: bool, effects: bool) {
         self.settled = batch;
         self.status = status;
+        self.moving.settled(batch);
         self.revived = false;
         if status == TransactionStatus::Idle {
             self.scratch.settled();
@@ -829,6 +861,7 @@ impl<A: Surroundings> Progress for Outlook<'_, A> {
     fn admit(&mut self, plan: &Arc<Plan>) -> Result<(), Refusal> {
         let Some(parts) = &mut self.parts else { return Ok(()) };
         self.deciding.hold(&self.under.0.caller, Some(plan))?;
+        self.deciding.moving.note(plan);
         let inner = self.deciding.check(&plan.effect)?;
         let errors = errors_of(plan, inner.as_ref());
         let instead = self.deciding.instead(plan, inner.as_ref())?.map(Instead::all);

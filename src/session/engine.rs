@@ -10,14 +10,13 @@ use super::instead::Instead;
 use super::names::{Decided, Made};
 use super::overrun::Overrun;
 use super::queue::{Execution, Expect, Expected, Queried, Queue, conceals};
-use super::repeats::Repeats;
 use super::scratch::Probing;
 use crate::audit::Record;
 use crate::error::{Family, Refusal, SqlState};
 use crate::plan::{Effect, Plan};
 use crate::seal::Sealed;
 use crate::types::Oid;
-use crate::upstream::message;
+use crate::upstream::{Repeats, message};
 use crate::wire::errors::{Severity, error_response};
 use crate::wire::{Frontend, Header, Limits, Target, TransactionStatus, backend};
 use bytes::{Buf, BytesMut};
@@ -67,15 +66,17 @@ pub(super) enum Wait {
     Probed,
     /// It is known what directories say of those the message is for.
     Learned,
+    /// A session of the warehouse is there.
+    Session,
 }
 
-enum Handled {
+pub(super) enum Handled {
     Done,
     Later(Wait),
 }
 
 /// Why a message of the extended protocol is not sent.
-enum Refused {
+pub(super) enum Refused {
     /// What the refused message changed nevertheless, if it comes to its turn.
     With(Box<Refusal>, Vec<Undo>),
     Later(Wait),
@@ -115,7 +116,7 @@ pub struct Engine<A> {
     /// Bytes needed before the warehouse's next message can be looked at.
     pub(super) upstream_wants: usize,
     limits: Limits,
-    skip: Skip,
+    pub(super) skip: Skip,
     wait: Wait,
     /// Extended messages were sent since the last Sync or Query.
     open: bool,
@@ -133,7 +134,7 @@ pub struct Engine<A> {
     pub(super) learning: Option<Learning>,
     /// That was just done.
     pub(super) learned: bool,
-    /// Statements of simple Queries that come again.
+    /// Statements of simple Queries that come again, in the session of the warehouse that is had.
     pub(super) repeats: Repeats,
 }
 
@@ -220,6 +221,11 @@ impl<A: Surroundings> Engine<A> {
         result
     }
 
+    /// Whether a message of the client waits for this.
+    pub(super) fn waits_for(&self, what: Wait) -> bool {
+        self.wait == what
+    }
+
     fn waiting(&mut self) -> bool {
         let still = match self.wait {
             Wait::Nothing => false,
@@ -227,6 +233,7 @@ impl<A: Surroundings> Engine<A> {
             Wait::Settled => self.deciding.settled + 1 < self.deciding.batch,
             Wait::Probed => self.probing.under_way,
             Wait::Learned => self.learning.is_some(),
+            Wait::Session => self.awaits_session(),
         };
         if !still {
             self.wait = Wait::Nothing;
@@ -312,7 +319,15 @@ impl<A: Surroundings> Engine<A> {
         if self.copy == Copying::In {
             return self.copied(tag, body, out);
         }
+        if self.deciding.moving.away
+            && let Some(handled) = self.without_session(tag, out)?
+        {
+            return Ok(handled);
+        }
         if self.deciding.scratch.is_stale() && matches!(tag, b'Q' | b'P' | b'B' | b'D' | b'E') {
+            if self.probing.under_way {
+                return Ok(Handled::Later(Wait::Probed));
+            }
             match self.probing.failed.take() {
                 // The question has failed the caller's transaction.
                 Some(refusal) if self.status() == TransactionStatus::Failed => {
@@ -405,7 +420,12 @@ impl<A: Surroundings> Engine<A> {
     }
 
     /// What follows an extended message: nothing when it was sent, else the refusal.
-    fn extended(&mut self, sent: Result<(), Refused>, sql: Option<&str>, out: &mut Outgoing) -> Result<Handled, End> {
+    pub(super) fn extended(
+        &mut self,
+        sent: Result<(), Refused>,
+        sql: Option<&str>,
+        out: &mut Outgoing,
+    ) -> Result<Handled, End> {
         match sent {
             Ok(()) => {
                 self.open = true;
@@ -460,6 +480,11 @@ impl<A: Surroundings> Engine<A> {
         self.open
     }
 
+    /// Something of a batch was sent.
+    pub(super) fn is_open_now(&mut self) {
+        self.open = true;
+    }
+
     pub(super) fn end_batch(&mut self) {
         self.deciding.batch += 1;
         self.open = false;
@@ -468,7 +493,12 @@ impl<A: Surroundings> Engine<A> {
         self.executed = false;
     }
 
-    fn simple_refused(&mut self, refusal: &Refusal, sql: Option<&str>, out: &mut Outgoing) -> Result<Handled, End> {
+    pub(super) fn simple_refused(
+        &mut self,
+        refusal: &Refusal,
+        sql: Option<&str>,
+        out: &mut Outgoing,
+    ) -> Result<Handled, End> {
         fatal_for(refusal)?;
         if self.drain_open(out) {
             return Ok(Handled::Later(Wait::Drained));
@@ -498,6 +528,9 @@ impl<A: Surroundings> Engine<A> {
         };
         if self.renews() {
             self.send_renewals(out)?;
+        }
+        if self.deciding.moving.shares() {
+            self.send_spares(out)?;
         }
         // A simple Query destroys the unnamed statement and portal (55.2.3).
         let batch = self.deciding.batch;
@@ -553,12 +586,13 @@ impl<A: Surroundings> Engine<A> {
         let signed = self.signed_now(sql);
         let sql = &*unsigned(sql, self.deciding.actor());
         match self.deciding.plan_parse(sql, params, signed) {
+            Ok(decided) if self.deciding.moving.shares() => self.parse_held(name, Arc::new(decided), undo, out),
             Ok(decided) => self.send_parse(name, Arc::new(decided), undo, out),
             Err(refusal) => Err(Refused::With(Box::new(refusal), undo)),
         }
     }
 
-    fn send_parse(
+    pub(super) fn send_parse(
         &mut self,
         name: &str,
         decided: Arc<Decided>,
@@ -579,7 +613,11 @@ impl<A: Surroundings> Engine<A> {
             Found::Unsettled => return Err(Refused::Later(Wait::Settled)),
             Found::Missing => return Err(no_statement(name).into()),
         };
-        let (now, changed) = match self.deciding.recheck(&held)? {
+        let rechecked = self.deciding.recheck(&held)?;
+        if held.made == Made::Parse && self.deciding.moving.shares() {
+            return self.statement_held(name, held, rechecked, out);
+        }
+        let (now, changed) = match rechecked {
             Recheck::Same if held.present => return Ok(held),
             Recheck::Same => ((*held).clone(), true),
             Recheck::Renewed(again) => {
@@ -615,7 +653,10 @@ impl<A: Surroundings> Engine<A> {
     fn bind(&mut self, portal: &str, statement: &str, rest: &[u8], out: &mut Outgoing) -> Result<(), Refused> {
         self.deciding.room_for_portal(portal)?;
         let decided = self.statement(statement, out)?;
-        message::bind_raw(portal, statement, rest, &mut out.upstream)?;
+        match self.known_as(statement, &decided)? {
+            Some(held) => message::bind_held(portal, &held, rest, &mut out.upstream)?,
+            None => message::bind_raw(portal, statement, rest, &mut out.upstream)?,
+        }
         if !self.read.is_empty() {
             self.read.remove(portal);
         }
@@ -651,7 +692,14 @@ impl<A: Surroundings> Engine<A> {
             Target::Statement => (self.statement(name, out)?, Expect::DescribeStatement { parameters: false }),
             Target::Portal => (self.portal(name)?, Expect::DescribePortal),
         };
-        message::describe(target, name, &mut out.upstream)?;
+        let held = match target {
+            Target::Statement => self.known_as(name, &decided)?,
+            Target::Portal => None,
+        };
+        match held {
+            Some(held) => message::describe_held(&held, &mut out.upstream)?,
+            None => message::describe(target, name, &mut out.upstream)?,
+        }
         let conceals = self.conceals(&decided);
         let batch = self.deciding.batch;
         self.queue.push(Expected { what, about: Some(decided), undo: Vec::new(), batch, conceals });
@@ -685,6 +733,10 @@ impl<A: Surroundings> Engine<A> {
         let mut undo = Vec::new();
         let mut concealed = false;
         if let Some(plan) = &decided.plan {
+            if self.deciding.moving.shares() {
+                self.deciding.moving.note(plan);
+                self.send_spare(&plan.effect, out)?;
+            }
             if decided.made == Made::Parse && plan.effect != Effect::None {
                 self.deciding.renewals.clear();
                 execution.inner = match self.deciding.check(&plan.effect) {
@@ -711,6 +763,7 @@ impl<A: Surroundings> Engine<A> {
             }
             if execution.effects {
                 undo = self.deciding.apply(plan, &decided.params, &decided.basis);
+                self.deciding.moving.spares.clear();
                 self.effects |= changes(&plan.effect);
                 if forgets(&plan.effect) {
                     self.repeats.forget();
@@ -733,7 +786,13 @@ impl<A: Surroundings> Engine<A> {
     }
 
     fn close(&mut self, target: Target, name: &str, out: &mut Outgoing) -> Result<(), Refused> {
-        message::close(target, name, &mut out.upstream)?;
+        let by_sql = |held: &Arc<Decided>| held.made == Made::Prepare;
+        let there = self.deciding.statements.get(name).and_then(|slot| slot.held.as_ref()).is_some_and(by_sql);
+        if target == Target::Statement && self.deciding.moving.shares() && !there && !name.is_empty() {
+            message::close_nothing(&mut out.upstream)?;
+        } else {
+            message::close(target, name, &mut out.upstream)?;
+        }
         let batch = self.deciding.batch;
         let mut undo = Vec::new();
         match target {
@@ -770,7 +829,7 @@ impl<A: Surroundings> Engine<A> {
     }
 }
 
-fn send_statement(name: &str, decided: &Decided, out: &mut Outgoing) -> Result<(), Refusal> {
+pub(super) fn send_statement(name: &str, decided: &Decided, out: &mut Outgoing) -> Result<(), Refusal> {
     match &decided.plan {
         Some(plan) => message::parse(name, &plan.sealed, &decided.params, &mut out.upstream),
         None => message::parse(name, &Sealed::empty(), &decided.params, &mut out.upstream),

@@ -7,14 +7,16 @@
 
 use super::deciding::{Deciding, Holding, Surroundings};
 use super::engine::{Engine, Outgoing};
+use super::moving::Moving;
 use super::scratch::Scratching;
 use super::settings::Settings;
 use crate::audit::Who;
 use crate::error::Refusal;
 use crate::identity::Caller;
 use crate::plan::{Effect, ErrorPolicy, Plan, PositionMap, Progress, Repeated};
-use crate::seal::{Parametrized, show_own};
+use crate::seal::{self, Parametrized, show_own};
 use crate::upstream::message::OWN_NAMES;
+use crate::upstream::{Kept, Traces};
 use crate::wire::{Frontend, Header, Limits, Target, TransactionStatus, backend};
 use crate::world::World;
 use bytes::{Buf, BufMut, BytesMut};
@@ -81,6 +83,7 @@ impl Surroundings for Fake {
             };
             let plan = Arc::new(Plan {
                 holds_pid: false,
+                leaves: crate::plan::Leaves::Nothing,
                 sealed: show_own("x", statement),
                 effect,
                 tag: None,
@@ -187,7 +190,25 @@ impl Model {
         backend::ready_for_query(out, self.status);
     }
 
+    /// What makes a session ready for its next holder.
+    fn handed_over(&mut self, sql: &str, out: &mut BytesMut) {
+        assert_eq!(self.status, TransactionStatus::Idle);
+        let (_, tags) = seal::handover(sql.contains(";\n"), std::iter::empty());
+        self.statements.remove("");
+        for tag in tags {
+            if tag == "SELECT 1" {
+                backend::message(out, b'T', |b| b.put_i16(0));
+                backend::message(out, b'D', |b| b.put_i16(0));
+            }
+            backend::command_complete(out, tag);
+        }
+        self.ready(out);
+    }
+
     fn query(&mut self, sql: &str, out: &mut BytesMut) {
+        if self.behind && sql.starts_with("RESET ALL") {
+            return self.handed_over(sql, out);
+        }
         let list = self.read(sql);
         if list.iter().any(|s| s == "deny") {
             self.fail(out);
@@ -348,7 +369,19 @@ pub type Turn = (usize, bool, usize);
 
 /// What a client hears through the engine, with the messages cut and the answers delayed by `turns`, over and over.
 pub fn through_the_engine(messages: &[u8], turns: &[Turn]) -> Vec<String> {
-    let (mut engine, mut model) = (engine(), Model::new(true));
+    through(engine(), messages, turns)
+}
+
+/// The same of a session that moves: somebody else has the warehouse's session whenever it goes.
+pub fn through_a_moving_engine(messages: &[u8], turns: &[Turn]) -> Vec<String> {
+    let mut engine = engine();
+    engine.deciding.moving = Moving::new(&[]);
+    through(engine, messages, turns)
+}
+
+fn through(mut engine: Engine<Fake>, messages: &[u8], turns: &[Turn]) -> Vec<String> {
+    let mut model = Model::new(true);
+    let mut berth = Some(Box::new(Kept::default()));
     let (mut input, mut out) = (BytesMut::new(), Outgoing::default());
     let (mut answered, mut arrived) = (BytesMut::new(), BytesMut::new());
     let mut rest = messages;
@@ -361,6 +394,16 @@ pub fn through_the_engine(messages: &[u8], turns: &[Turn]) -> Vec<String> {
         rest = tail;
         let before = (out.client.len(), input.len(), arrived.len());
         engine.client(&mut input, &mut out).unwrap();
+        if out.upstream.is_empty() && arrived.is_empty() && engine.may_go(&mut out).unwrap() {
+            berth = engine.detach();
+            let kept = berth.as_mut().unwrap();
+            (kept.holder, kept.traces) = (0, if kept.holder.is_multiple_of(2) { Traces::Some } else { Traces::None });
+            model.statements.insert(String::new(), Some("err".to_owned()));
+        }
+        if engine.wants_session() {
+            engine.attach(berth.take().unwrap(), &mut out).unwrap();
+            engine.client(&mut input, &mut out).unwrap();
+        }
         if serve || rest.is_empty() {
             model.serve(&mut out.upstream, &mut answered);
         }

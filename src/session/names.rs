@@ -124,6 +124,11 @@ impl Book {
         self.slots.is_empty()
     }
 
+    /// Whether something of that kind is held.
+    pub fn any(&self, is: impl Fn(&Decided) -> bool) -> bool {
+        self.slots.values().filter_map(|slot| slot.held.as_ref()).any(|held| is(held))
+    }
+
     /// Sets a name, or closes it.
     pub fn put(&mut self, name: &str, held: Option<Arc<Decided>>, batch: u64) -> Change {
         self.changes += 1;
@@ -196,6 +201,7 @@ pub(crate) mod tests {
                 user: String::new(),
                 acts: Default::default(),
                 longest: None,
+                moves: false,
                 scratch: Default::default(),
             }),
         }

@@ -4,11 +4,13 @@
 //! of the other, and nothing else: writing never keeps the pump from reading (or pipelines would lock). Must never: buffer more than
 //! the high-water mark and one message of bounded length, or look into a byte.
 
+use super::berth::{self, Berth, Taking};
+use super::cancel::CancelKey;
 use super::deciding::Surroundings;
 use super::engine::{End, Engine, HIGH_WATER, Outgoing};
 use crate::error::{Family, Refusal, SqlState};
 use crate::relay::errors::ended;
-use crate::upstream::CancelTarget;
+use crate::upstream::Session;
 use crate::wire::TransactionStatus;
 use crate::wire::errors::{Severity, error_response};
 use bytes::{Buf, BytesMut};
@@ -35,7 +37,7 @@ const LINGER: Duration = Duration::from_secs(5);
 /// One side of a session.
 #[derive(Debug)]
 pub struct Side<S> {
-    stream: S,
+    pub(super) stream: S,
     /// Received and not yet dealt with.
     pub input: BytesMut,
     ended: bool,
@@ -47,6 +49,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
     /// A side with what was already received from it.
     pub fn new(stream: S, input: BytesMut) -> Self {
         Self { stream, input, ended: false, unflushed: false, step: STEPS.0 }
+    }
+
+    /// Begins anew with another stream: everything of the last one was dealt with.
+    pub(super) fn renew(&mut self) {
+        self.input.clear();
+        self.ended = false;
+        self.unflushed = false;
+    }
+
+    /// Whether everything received was dealt with, everything written has gone, and more may come.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.input.is_empty() && !self.unflushed && !self.ended
     }
 
     /// Reads once; true when something came, or the end.
@@ -145,8 +159,6 @@ pub struct Control {
     pub evicted: watch::Receiver<Option<Refusal>>,
     /// A client that sends nothing for so long is sent away.
     pub idle: Option<Duration>,
-    /// How to cancel what the warehouse is doing for this session.
-    pub cancel: Option<CancelTarget>,
 }
 
 /// Writes what can be written and reads what can be read. Ready when something was read, or when what was written may let the engine go
@@ -232,17 +244,18 @@ impl Idleness {
 }
 
 /// Runs a session until it ends. Not cancel safe: a dropped session is [`Ended::Midway`].
-pub async fn run<A: Surroundings, C, U>(
+pub async fn run<A: Surroundings, C>(
     engine: &mut Engine<A>,
     client: &mut Side<C>,
-    upstream: &mut Side<U>,
+    upstream: &mut Side<Berth>,
     out: &mut Outgoing,
+    key: &CancelKey,
     control: Control,
 ) -> Ended
 where
     C: AsyncRead + AsyncWrite + Unpin,
-    U: AsyncRead + AsyncWrite + Unpin,
 {
+    let mut taking: Option<Taking> = None;
     let mut closing = false;
     let mut left: Option<Instant> = None;
     let mut stopping = *control.stop.borrow();
@@ -263,7 +276,7 @@ where
         }
     });
     loop {
-        let fatal = match step(engine, closing, client, upstream, out) {
+        let mut fatal = match step(engine, closing, client, upstream, out) {
             Ok(()) => None,
             Err(End::Terminate) => {
                 closing = true;
@@ -273,10 +286,18 @@ where
         };
         // Whoever gets the next statement must not get the cancel request: it is waited for.
         if engine.take_cancel()
-            && let Some(target) = &control.cancel
-            && let Err(refusal) = crate::upstream::cancel(target).await
+            && let Some(target) = upstream.stream.cancel_key()
+            && let Err(refusal) = crate::upstream::cancel(&target).await
         {
             tracing::warn!(%refusal, "a result that is too large could not be cancelled");
+        }
+        if engine.moves() && fatal.is_none() {
+            match berth::shift(engine, upstream, out, key, &mut taking).await {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(End::Terminate) => closing = true,
+                Err(End::Fatal(refusal)) => fatal = Some(refusal),
+            }
         }
         // The client has sent its last byte and the engine could use another one.
         closing |= client.ended && engine.client_wants() > 0;
@@ -311,14 +332,16 @@ where
             }
         }
         let mut learning = engine.take_learning();
-        let resting = engine.at_rest() && !closing && learning.is_none();
+        let resting = engine.at_rest() && !closing && learning.is_none() && taking.is_none();
         if let Some(idleness) = &mut idleness {
             idleness.since = Instant::now();
         }
         let full = out.client.len() >= HIGH_WATER;
         let want = Want {
             client: !closing && client.input.len() < engine.client_wants().max(READ_AHEAD),
-            upstream: !full && upstream.input.len() < engine.upstream_wants().max(READ_AHEAD),
+            upstream: !full
+                && upstream.stream.is_taken()
+                && upstream.input.len() < engine.upstream_wants().max(READ_AHEAD),
             room: full || closing || out.upstream.len() >= HIGH_WATER,
         };
         if let Some(until) = left.filter(|_| gone.is_none()) {
@@ -331,6 +354,9 @@ where
             // Once it has ended it is not asked again.
             if learning.as_mut().is_some_and(|learning| Pin::new(learning).poll(cx).is_ready()) {
                 return Poll::Ready(Turned::Learned);
+            }
+            if let Some(Poll::Ready(taken)) = taking.as_mut().map(|taking| taking.as_mut().poll(cx)) {
+                return Poll::Ready(Turned::Taken(taken));
             }
             if gone.as_mut().is_some_and(|gone| gone.as_mut().poll(cx).is_ready()) {
                 return Poll::Ready(Turned::Gone);
@@ -353,6 +379,19 @@ where
         match turned {
             Turned::Moved(Ok(())) => {}
             Turned::Learned => engine.has_learned(),
+            Turned::Taken(taken) => {
+                taking = None;
+                let entered = match taken {
+                    Ok(session) => berth::enter(engine, upstream, out, key, session),
+                    Err(refusal) => {
+                        engine.no_session(refusal);
+                        Ok(())
+                    }
+                };
+                if entered.is_err() {
+                    return state(engine, out);
+                }
+            }
             Turned::Moved(Err(Trouble::Client)) => return state(engine, out),
             Turned::Moved(Err(Trouble::Upstream)) => upstream.ended = true,
             Turned::Gone => return state(engine, out),
@@ -372,6 +411,8 @@ where
 enum Turned {
     Moved(Result<(), Trouble>),
     Learned,
+    /// A session of the warehouse has come, or will not.
+    Taken(Result<Session, Refusal>),
     Stop,
     Evicted,
     Idle,

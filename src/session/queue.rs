@@ -5,6 +5,7 @@
 
 use super::at_once::AtOnce;
 use super::deciding::{Part, Undo};
+use super::handover::Handover;
 use super::instead::Instead;
 use super::names::Decided;
 use super::repeats::Repeating;
@@ -40,6 +41,8 @@ pub enum Expect {
         /// Not for the client.
         swallow: bool,
     },
+    /// CloseComplete of nothing, which the client gets as ParseComplete: the statement is there.
+    Found,
     /// BindComplete.
     Bind,
     /// CloseComplete.
@@ -79,6 +82,8 @@ pub enum Expect {
         /// CloseComplete still to come, inside a batch; `None`: up to ReadyForQuery.
         closes: Option<u8>,
     },
+    /// A string of ours that makes the session ready for its next holder, up to ReadyForQuery: nothing of it is for the client.
+    Handover(Box<Handover>),
 }
 
 /// An Execute under way.
@@ -278,10 +283,12 @@ impl Queue {
                 | Expect::AtOnce(_)
                 | Expect::Poison { .. }
                 | Expect::Probe(_)
-                | Expect::Own { .. } => {
+                | Expect::Own { .. }
+                | Expect::Handover(_) => {
                     return Queued::More;
                 }
                 Expect::Parse { .. }
+                | Expect::Found
                 | Expect::Bind
                 | Expect::Close { .. }
                 | Expect::DescribeStatement { .. }
@@ -294,7 +301,11 @@ impl Queue {
     /// Whether the last thing sent ends a batch, so that everything will be answered.
     pub fn complete(&self) -> bool {
         self.list.back().is_none_or(|e| match &e.what {
-            Expect::Sync { .. } | Expect::Query(_) | Expect::AtOnce(_) | Expect::Own { closes: None } => true,
+            Expect::Sync { .. }
+            | Expect::Query(_)
+            | Expect::AtOnce(_)
+            | Expect::Own { closes: None }
+            | Expect::Handover(_) => true,
             Expect::Probe(probe) => !probe.in_batch(),
             _ => false,
         })

@@ -128,6 +128,9 @@ impl<A: Surroundings> Engine<A> {
             self.upstream_wants = header.total();
             return Ok(None);
         }
+        if matches!(self.queue.front(), Some(Expected { what: Expect::Handover(_), .. })) {
+            return self.handed_over(header, run).map(|()| Some(true));
+        }
         let Some(Expected { what: Expect::Own { closes }, .. }) = self.queue.front() else { return Ok(Some(false)) };
         let (message, _) = run.replace(header.total());
         let body = message.get(Header::LEN..).unwrap_or_default();

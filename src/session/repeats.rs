@@ -10,44 +10,9 @@ use super::queue::{Expect, Queried};
 use crate::error::Refusal;
 use crate::plan::{Plan, Repeated};
 use crate::relay::errors::Sent;
-use crate::seal::Parametrized;
-use crate::upstream::message::{self, OwnName};
+use crate::upstream::Step;
+use crate::upstream::message;
 use crate::wire::{Target, TransactionStatus};
-use std::sync::Arc;
-
-/// Most statements that are looked at, and of these most that are prepared at a time: each takes some ten kilobytes of the warehouse's memory.
-const SEEN: usize = 64;
-const PREPARED: usize = 32;
-
-/// A statement is prepared when it comes for the third time.
-const OFTEN: u32 = 3;
-
-/// What a session's repeated statements are.
-#[derive(Debug, Default)]
-pub struct Repeats {
-    seen: Vec<Seen>,
-    /// Counts statements.
-    clock: u64,
-    /// Names are never used again: an old one may still be there.
-    names: u64,
-}
-
-#[derive(Debug)]
-struct Seen {
-    text: Arc<Parametrized>,
-    times: u32,
-    /// When it last came.
-    last: u64,
-    prepared: Prepared,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Prepared {
-    No,
-    /// Sent, not answered.
-    Asked(OwnName),
-    Yes(OwnName),
-}
 
 /// A repeated statement that is being answered.
 #[derive(Debug)]
@@ -75,94 +40,6 @@ pub enum Awaits {
     Rows,
 }
 
-impl Repeats {
-    /// How to send a plan: the statement it names, prepared first where [`Step::prepare`] says so; `None`: as a Query.
-    fn step(&mut self, repeated: &Repeated) -> Option<Step> {
-        self.clock += 1;
-        let Some(at) = self.seen.iter().position(|seen| Arc::ptr_eq(&seen.text, &repeated.text)) else {
-            self.see(&repeated.text);
-            return None;
-        };
-        let clock = self.clock;
-        let seen = self.seen.get_mut(at)?;
-        seen.times = seen.times.saturating_add(1);
-        seen.last = clock;
-        match seen.prepared {
-            Prepared::Yes(name) => Some(Step { name, prepare: false, close: None }),
-            Prepared::Asked(_) => None,
-            Prepared::No if seen.times < OFTEN => None,
-            Prepared::No => {
-                self.names += 1;
-                let name = OwnName::Repeated(self.names);
-                seen.prepared = Prepared::Asked(name);
-                let close = self.oldest_beyond();
-                Some(Step { name, prepare: true, close })
-            }
-        }
-    }
-
-    fn see(&mut self, text: &Arc<Parametrized>) {
-        let new = Seen { text: Arc::clone(text), times: 1, last: self.clock, prepared: Prepared::No };
-        if self.seen.len() < SEEN {
-            self.seen.push(new);
-            return;
-        }
-        // Those that are prepared leave their place when another is.
-        let idle = self.seen.iter_mut().filter(|seen| seen.prepared == Prepared::No);
-        if let Some(oldest) = idle.min_by_key(|seen| seen.last) {
-            *oldest = new;
-        }
-    }
-
-    /// Gives up the statement that was not used for longest, when too many are prepared.
-    fn oldest_beyond(&mut self) -> Option<OwnName> {
-        if self.seen.iter().filter(|seen| seen.prepared != Prepared::No).count() <= PREPARED {
-            return None;
-        }
-        let name = |seen: &Seen| match seen.prepared {
-            Prepared::Yes(name) => Some(name),
-            Prepared::No | Prepared::Asked(_) => None,
-        };
-        let oldest = self.seen.iter_mut().filter(|seen| name(seen).is_some()).min_by_key(|seen| seen.last)?;
-        let name = name(oldest);
-        (oldest.prepared, oldest.times) = (Prepared::No, 0);
-        name
-    }
-
-    fn of(&mut self, text: &Arc<Parametrized>) -> Option<&mut Seen> {
-        self.seen.iter_mut().find(|seen| Arc::ptr_eq(&seen.text, text))
-    }
-
-    /// The warehouse has prepared it.
-    fn confirmed(&mut self, text: &Arc<Parametrized>) {
-        if let Some(seen) = self.of(text)
-            && let Prepared::Asked(name) = seen.prepared
-        {
-            seen.prepared = Prepared::Yes(name);
-        }
-    }
-
-    /// The warehouse would not, or what it has is of no use any more.
-    fn failed(&mut self, text: &Arc<Parametrized>) {
-        if let Some(seen) = self.of(text) {
-            (seen.prepared, seen.times) = (Prepared::No, 0);
-        }
-    }
-
-    /// A statement was sent after which the warehouse holds none.
-    pub(super) fn forget(&mut self) {
-        self.seen.clear();
-    }
-}
-
-/// How a repeated statement is sent.
-struct Step {
-    name: OwnName,
-    prepare: bool,
-    /// Given up before.
-    close: Option<OwnName>,
-}
-
 /// What the error of a warehouse says whose relations have changed under a prepared statement (`plancache.c`).
 const CHANGED: (&str, &str) = ("0A000", "RevalidateCachedQuery");
 
@@ -173,7 +50,7 @@ impl<A: Surroundings> Engine<A> {
         if self.status() == TransactionStatus::Failed {
             return Ok(None);
         }
-        let Some(Step { name, prepare, close }) = self.repeats.step(repeated) else { return Ok(None) };
+        let Some(Step { name, prepare, close }) = self.repeats.step(&repeated.text) else { return Ok(None) };
         let upstream = &mut out.upstream;
         if let Some(old) = close {
             message::close_own(old, upstream)?;

@@ -1,7 +1,7 @@
 //! The engine against a model of PostgreSQL: whatever a client sends, in whatever pieces, it hears what it would hear from the model
 //! itself.
 
-use super::model::{client_message, directly, engine, frame, survive, through_the_engine};
+use super::model::{client_message, directly, engine, frame, survive, through_a_moving_engine, through_the_engine};
 use crate::wire::backend;
 use bytes::BytesMut;
 use proptest::prelude::*;
@@ -18,6 +18,17 @@ proptest! {
         let mut sent: Vec<u8> = messages.into_iter().flat_map(|(kind, names)| client_message(kind, names)).collect();
         sent.extend(frame(b'S', b""));
         prop_assert_eq!(through_the_engine(&sent, &cuts), directly(&sent));
+    }
+
+    /// The same where the session of the warehouse goes to others in between.
+    #[test]
+    fn a_client_that_takes_turns_hears_the_same(
+        messages in prop::collection::vec(any::<(u8, u8)>(), 1..24),
+        cuts in prop::collection::vec((1..40_usize, any::<bool>(), 0..30_usize), 1..40),
+    ) {
+        let mut sent: Vec<u8> = messages.into_iter().flat_map(|(kind, names)| client_message(kind, names)).collect();
+        sent.extend(frame(b'S', b""));
+        prop_assert_eq!(through_a_moving_engine(&sent, &cuts), directly(&sent));
     }
 
     /// Frames of any content: the engine refuses or goes on, and never panics; what goes upstream is well formed.

@@ -3,6 +3,7 @@
 //! In: [`Sealed`] SQL, names, validated bodies. Out: bytes appended to a buffer. INVARIANT(no-caller-sql): no function here takes SQL
 //! as text. The formats are those of the PostgreSQL manual, 55.7, the messages marked F. Must never: append half a message.
 
+use super::kept::Held;
 use crate::error::Refusal;
 use crate::seal::{Parametrized, Sealed, Values};
 use crate::types::Oid;
@@ -39,6 +40,9 @@ pub const OWN_NAMES: &str = "sqlveil: ";
 
 /// A portal of this name is never bound.
 const NO_PORTAL: &str = "sqlveil: no such portal";
+
+/// A statement of this name is never parsed.
+const NO_STATEMENT: &str = "sqlveil: no such statement";
 
 /// Statement and portal of [`fixed_in_batch`].
 const OWN: &str = "sqlveil: own";
@@ -139,6 +143,32 @@ pub fn bind_own(name: OwnName, values: &Values, out: &mut BytesMut) -> Result<()
 /// Close of such a statement.
 pub fn close_own(name: OwnName, out: &mut BytesMut) -> Result<(), Refusal> {
     append(out, |out| frontend::close(b'S', &name.to_string(), out))
+}
+
+/// Parse under a name that belongs to no client alone.
+pub fn parse_held(name: &Held, sql: &Sealed, param_types: &[Oid], out: &mut BytesMut) -> Result<(), Refusal> {
+    append(out, |out| frontend::parse(name.as_str(), sql.as_str(), param_types.iter().map(|oid| oid.0), out))
+}
+
+/// [`bind_raw`] of such a statement.
+pub fn bind_held(portal: &str, statement: &Held, rest: &[u8], out: &mut BytesMut) -> Result<(), Refusal> {
+    bind_raw(portal, statement.as_str(), rest, out)
+}
+
+/// Describe of such a statement.
+pub fn describe_held(statement: &Held, out: &mut BytesMut) -> Result<(), Refusal> {
+    append(out, |out| frontend::describe(b'S', statement.as_str(), out))
+}
+
+/// Close of such a statement.
+pub fn close_held(statement: &Held, out: &mut BytesMut) -> Result<(), Refusal> {
+    append(out, |out| frontend::close(b'S', statement.as_str(), out))
+}
+
+/// Close of nothing, which the warehouse answers with CloseComplete: "It is not an error to issue Close against a nonexistent statement"
+/// (PostgreSQL manual, 55.2.3).
+pub fn close_nothing(out: &mut BytesMut) -> Result<(), Refusal> {
+    append(out, |out| frontend::close(b'S', NO_STATEMENT, out))
 }
 
 /// Bind: `rest` is everything behind the two names (formats, values, result formats) as `wire` checked it, passed on untouched.

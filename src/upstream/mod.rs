@@ -8,13 +8,17 @@ mod behind_pooler;
 mod cancel;
 mod catalog;
 mod failure;
+mod kept;
 mod login;
 pub mod message;
 mod pool;
+mod repeats;
 mod stream;
 
 pub use cancel::{CancelTarget, cancel};
 pub use catalog::{catalog_client, directory_client};
+pub use kept::{Given, Held, Kept, Reported, Traces};
 pub use message::Fixed;
 pub use pool::{Lease, Occupancy, Pool, Session};
+pub use repeats::{Repeats, Step};
 pub use stream::{ReadHalf, WriteHalf};

@@ -1,28 +1,34 @@
 //! Sessions with one warehouse, shared in turn by clients.
 //!
 //! In: a [`Connection`]. Out: a [`Session`] for as long as a client holds it. Between two holders the session is reset with
-//! `DISCARD ALL` or closed. There is no state that a lost warehouse could poison: each acquire looks at what is there and connects when
-//! there is nothing. Must never: hand on a session that was not proven clean, open more than `pool.max`.
+//! `DISCARD ALL` or closed; where clients take turns by transactions, it is handed on with a note of what is in it ([`Kept`]), by which
+//! its next holder clears it. There is no state that a lost warehouse could poison: each acquire looks at what is there and connects when
+//! there is nothing. Must never: hand on a session that is not clean without that note, open more than `pool.max`.
 
 use super::behind_pooler::Process;
 use super::cancel::{self, CancelTarget};
 use super::failure::Failure;
+use super::kept::Kept;
 use super::login::{Leg, LoggedIn, login};
 use super::message::{self, Fixed};
 use super::stream::{ReadHalf, WriteHalf, dial, polled_here, poller};
-use crate::config::Connection;
+use crate::config::{Connection, PoolLimits};
 use crate::error::{Family, Refusal, SqlState};
 use bytes::BytesMut;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// A session that has not answered `DISCARD ALL` by then is closed.
 const RESET_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often unused sessions are looked at.
 const PRUNE_EVERY: Duration = Duration::from_secs(15);
+/// After a session could not be opened for nobody in particular, the next try comes so much later, and later each time.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// The same where some have to be there in any case: one of them may have been lost.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Longest message accepted while resetting.
 const RESET_MESSAGE: usize = 64 * 1024;
 
@@ -31,8 +37,10 @@ const RESET_MESSAGE: usize = 64 * 1024;
 pub struct Pool {
     connection: Arc<Connection>,
     permits: Arc<Semaphore>,
-    /// Proven clean; the one used last is at the end and taken first.
+    /// The one used last is at the end and taken first.
     idle: Mutex<Vec<Idle>>,
+    /// A session has gone: there may be fewer than there should be.
+    gone: Arc<Notify>,
 }
 
 #[derive(Debug)]
@@ -49,6 +57,7 @@ struct Open {
     read: ReadHalf,
     write: WriteHalf,
     about: Arc<About>,
+    kept: Box<Kept>,
 }
 
 #[derive(Debug)]
@@ -78,6 +87,8 @@ pub struct Session {
     pub read: ReadHalf,
     /// To the warehouse.
     pub write: WriteHalf,
+    /// What is in it.
+    pub kept: Box<Kept>,
     lease: Lease,
 }
 
@@ -92,12 +103,12 @@ pub struct Lease {
 
 impl Pool {
     /// An empty pool; sessions are opened as they are asked for. Inside a tokio runtime, unused sessions are closed in the background
-    /// until the pool is dropped.
+    /// until the pool is dropped, and those are opened that there should be in any case.
     pub fn new(connection: Arc<Connection>) -> Arc<Self> {
         let permits = Arc::new(Semaphore::new(connection.pool.max.clamp(1, Semaphore::MAX_PERMITS)));
-        let pool = Arc::new(Self { connection, permits, idle: Mutex::new(Vec::new()) });
+        let pool = Arc::new(Self { connection, permits, idle: Mutex::new(Vec::new()), gone: Arc::default() });
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(prune(Arc::downgrade(&pool)));
+            runtime.spawn(tend(Arc::downgrade(&pool)));
         }
         pool
     }
@@ -123,6 +134,32 @@ impl Pool {
     ///
     /// Cancel safe: dropping the future gives everything back.
     pub async fn acquire(self: &Arc<Self>, deadline: Instant) -> Result<Session, Refusal> {
+        loop {
+            let mut session = self.acquire_as_is(deadline, 0).await?;
+            if session.kept.is_clean() {
+                return Ok(session);
+            }
+            if session.clear().await {
+                return Ok(session);
+            }
+            session.close();
+        }
+    }
+
+    /// The same, at once and with whatever is in it; `None` when that would take waiting.
+    pub fn take(self: &Arc<Self>, holder: u64) -> Option<Session> {
+        let permit = Arc::clone(&self.permits).try_acquire_owned().ok()?;
+        self.take_idle(holder).map(|open| self.lease(open, permit))
+    }
+
+    fn lease(self: &Arc<Self>, open: Open, permit: OwnedSemaphorePermit) -> Session {
+        let Open { read, write, about, kept } = open;
+        Session { read, write, kept, lease: Lease { pool: Arc::clone(self), about, permit: Some(permit) } }
+    }
+
+    /// A session with whatever is in it, which its [`Kept`] tells; rather the one that this holder had last. Otherwise as
+    /// [`Self::acquire`].
+    pub async fn acquire_as_is(self: &Arc<Self>, deadline: Instant, holder: u64) -> Result<Session, Refusal> {
         let key: &str = &self.connection.key;
         let permit = match timeout_at(deadline, Arc::clone(&self.permits).acquire_owned()).await {
             Ok(Ok(permit)) => permit,
@@ -137,7 +174,7 @@ impl Pool {
                 .with_hint("try again later"));
             }
         };
-        let open = match self.take_idle() {
+        let open = match self.take_idle(holder) {
             Some(open) => open,
             None => {
                 let limit = deadline.min(Instant::now() + self.connection.connect_timeout);
@@ -145,8 +182,42 @@ impl Pool {
                 opened.unwrap_or(Err(Failure::Timeout)).map_err(|failure| failure.logged(key))?
             }
         };
-        let Open { read, write, about } = open;
-        Ok(Session { read, write, lease: Lease { pool: Arc::clone(self), about, permit: Some(permit) } })
+        Ok(self.lease(open, permit))
+    }
+
+    /// Opens the sessions that there should be in any case; false when that failed.
+    async fn fill(&self) -> bool {
+        let PoolLimits { min, max, .. } = self.connection.pool;
+        loop {
+            let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else { return true };
+            // The permit in hand is not a session yet.
+            let held = max.saturating_sub(self.permits.available_permits()).saturating_sub(1);
+            if held + self.idle().len() >= min {
+                return true;
+            }
+            let opened = timeout(self.connection.connect_timeout, self.open()).await;
+            match opened.unwrap_or(Err(Failure::Timeout)) {
+                Ok(open) => self.idle().push(Idle { session: open, since: Instant::now(), poller: poller() }),
+                Err(failure) => {
+                    drop(failure.logged(&self.connection.key));
+                    return false;
+                }
+            }
+            drop(permit);
+        }
+    }
+
+    /// Closes a session that nobody holds any more.
+    fn hang_up(&self, write: WriteHalf) {
+        hang_up(write);
+        self.lost();
+    }
+
+    /// A session has gone.
+    fn lost(&self) {
+        if self.connection.pool.min > 0 {
+            self.gone.notify_one();
+        }
     }
 
     /// Closes the sessions nobody uses. For shutdown, and after the warehouse was seen to restart.
@@ -165,26 +236,31 @@ impl Pool {
         about.born.elapsed() >= self.connection.pool.max_lifetime
     }
 
-    fn take_idle(&self) -> Option<Open> {
+    fn take_idle(&self, holder: u64) -> Option<Open> {
         let here = poller();
         loop {
             let Idle { session, poller, .. } = {
                 let mut idle = self.idle();
-                // One that is polled here, or else any.
-                let near = idle.iter().rposition(|idle| idle.poller == here).or_else(|| idle.len().checked_sub(1))?;
+                let of = |wanted: &dyn Fn(&Idle) -> bool| idle.iter().rposition(wanted);
+                // One that is polled here, rather the holder's own; or else any.
+                let own = if holder == 0 { None } else { of(&|i| i.poller == here && i.session.kept.holder == holder) };
+                let near = own.or_else(|| of(&|i| i.poller == here)).or_else(|| idle.len().checked_sub(1))?;
                 idle.remove(near)
             };
             if self.too_old(&session.about) || !session.read.is_quiet() {
-                hang_up(session.write);
+                self.hang_up(session.write);
                 continue;
             }
             if poller == here {
                 return Some(session);
             }
-            let Open { read, write, about } = session;
+            let Open { read, write, about, kept } = session;
             match polled_here(read, write) {
-                Ok((read, write)) => return Some(Open { read, write, about }),
-                Err(error) => tracing::debug!(%error, "a session with the warehouse is lost"),
+                Ok((read, write)) => return Some(Open { read, write, about, kept }),
+                Err(error) => {
+                    tracing::debug!(%error, "a session with the warehouse is lost");
+                    self.lost();
+                }
             }
         }
     }
@@ -195,18 +271,20 @@ impl Pool {
             login(dialed, &self.connection, Leg::Relay).await?;
         let connection = Arc::clone(&self.connection);
         let cancel = key.map(|key| CancelTarget { connection, peer, key });
+        let kept = Box::new(Kept::new(&parameters));
         let about = About { parameters, cancel, born: Instant::now(), _process: process };
-        Ok(Open { read, write, about: Arc::new(about) })
+        Ok(Open { read, write, about: Arc::new(about), kept })
     }
 
     /// Resets a session and keeps it, or closes it. The permit goes back last, so that who waits for it finds the session.
     async fn take_back(self: Arc<Self>, mut open: Open, permit: OwnedSemaphorePermit) {
         let clean = !self.too_old(&open.about)
-            && matches!(timeout(RESET_TIMEOUT, reset(&mut open)).await, Ok(Ok(())))
+            && matches!(timeout(RESET_TIMEOUT, reset(&mut open.read, &mut open.write)).await, Ok(Ok(())))
             && open.read.is_quiet();
+        open.kept = Box::new(Kept::new(&open.about.parameters));
         let refused = if clean { self.keep(open) } else { Some(open) };
         if let Some(open) = refused {
-            hang_up(open.write);
+            self.hang_up(open.write);
         }
         drop(permit);
     }
@@ -224,11 +302,15 @@ impl Pool {
     /// Closes the sessions that are too long unused, too old, or closed by the warehouse.
     fn prune(&self) {
         let mut stale = Vec::new();
+        let held = self.occupancy().held;
         {
             let mut idle = self.idle();
+            let mut open = held + idle.len();
             for entry in std::mem::take(&mut *idle) {
-                let unused = entry.since.elapsed() >= self.connection.pool.idle_timeout;
+                let unused =
+                    entry.since.elapsed() >= self.connection.pool.idle_timeout && open > self.connection.pool.min;
                 if unused || self.too_old(&entry.session.about) || !entry.session.read.is_quiet() {
+                    open -= 1;
                     stale.push(entry);
                 } else {
                     idle.push(entry);
@@ -241,11 +323,22 @@ impl Pool {
     }
 }
 
-async fn prune(pool: Weak<Pool>) {
+/// Closes what is not used, and opens what there should be, for as long as somebody holds the pool.
+async fn tend(pool: Weak<Pool>) {
+    let mut failed: u32 = 0;
     loop {
-        tokio::time::sleep(PRUNE_EVERY).await;
-        let Some(pool) = pool.upgrade() else { return };
-        pool.prune();
+        let Some(found) = pool.upgrade() else { return };
+        found.prune();
+        let filled = found.connection.pool.min == 0 || found.fill().await;
+        failed = if filled { 0 } else { failed.saturating_add(1) };
+        let gone = Arc::clone(&found.gone);
+        let every = if found.connection.pool.min == 0 { PRUNE_EVERY } else { LOOK_EVERY };
+        drop(found);
+        if filled {
+            let _ = timeout(every, gone.notified()).await;
+        } else {
+            tokio::time::sleep(PRUNE_EVERY.min(RETRY_AFTER.saturating_mul(failed))).await;
+        }
     }
 }
 
@@ -264,18 +357,18 @@ fn hang_up(mut write: WriteHalf) {
 }
 
 /// `DISCARD ALL`, and the exact answer to it: anything else means that the session was not clean.
-async fn reset(open: &mut Open) -> Result<(), Failure> {
+async fn reset(read: &mut ReadHalf, write: &mut WriteHalf) -> Result<(), Failure> {
     let mut out = BytesMut::new();
     message::fixed(Fixed::DiscardAll, &mut out).map_err(|_| Failure::Protocol("reset"))?;
-    open.write.write_all(&out).await.map_err(Failure::Lost)?;
-    open.write.flush().await.map_err(Failure::Lost)?;
+    write.write_all(&out).await.map_err(Failure::Lost)?;
+    write.flush().await.map_err(Failure::Lost)?;
     let mut completed = false;
     loop {
-        let tag = open.read.read_u8().await.map_err(Failure::Lost)?;
-        let length = open.read.read_i32().await.map_err(Failure::Lost)?;
+        let tag = read.read_u8().await.map_err(Failure::Lost)?;
+        let length = read.read_i32().await.map_err(Failure::Lost)?;
         let length = usize::try_from(length).ok().and_then(|l| l.checked_sub(4)).filter(|l| *l <= RESET_MESSAGE);
         let mut body = vec![0; length.ok_or(Failure::Protocol("a message of impossible length"))?];
-        open.read.read_exact(&mut body).await.map_err(Failure::Lost)?;
+        read.read_exact(&mut body).await.map_err(Failure::Lost)?;
         match (tag, body.as_slice(), completed) {
             // NoticeResponse, ParameterStatus, NotificationResponse may come at any time (55.2.7).
             (b'N' | b'S' | b'A', _, _) => {}
@@ -307,6 +400,28 @@ impl Session {
         (&mut self.read, &mut self.write)
     }
 
+    /// Clears it with `DISCARD ALL`; false when that failed.
+    async fn clear(&mut self) -> bool {
+        let cleared = timeout(RESET_TIMEOUT, reset(&mut self.read, &mut self.write)).await;
+        *self.kept = Kept::new(self.lease.parameters());
+        matches!(cleared, Ok(Ok(()))) && self.read.is_quiet()
+    }
+
+    /// Hands the session on as it is: ReadyForQuery `I` was the last message, everything sent was answered, and [`Self::kept`] tells
+    /// what is in it.
+    pub fn hand_on(self) {
+        let Self { read, write, kept, mut lease } = self;
+        let Some(permit) = lease.permit.take() else { return };
+        let open = Open { read, write, about: Arc::clone(&lease.about), kept };
+        let pool = &lease.pool;
+        let refused = if pool.too_old(&open.about) { Some(open) } else { pool.keep(open) };
+        if let Some(open) = refused {
+            pool.hang_up(open.write);
+        }
+        // Who waits for it finds the session.
+        drop(permit);
+    }
+
     /// Gives the session back. `clean` = ReadyForQuery `I` was the last message and everything sent was answered; it is then reset in
     /// the background and used again. Otherwise it is cancelled and closed.
     pub fn release(self, clean: bool) {
@@ -336,7 +451,8 @@ impl Lease {
     /// background; one that turns out not to be clean is closed.
     pub fn release(mut self, read: ReadHalf, write: WriteHalf) {
         let Some(permit) = self.permit.take() else { return };
-        let open = Open { read, write, about: Arc::clone(&self.about) };
+        let kept = Box::new(Kept::new(&self.about.parameters));
+        let open = Open { read, write, about: Arc::clone(&self.about), kept };
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(Arc::clone(&self.pool).take_back(open, permit));
         }
@@ -345,7 +461,7 @@ impl Lease {
     /// Closes the session without a cancel.
     pub fn close(mut self, write: WriteHalf) {
         drop(self.permit.take());
-        hang_up(write);
+        self.pool.hang_up(write);
     }
 }
 
@@ -354,9 +470,11 @@ impl Drop for Lease {
     fn drop(&mut self) {
         let (Some(permit), Some(target)) = (self.permit.take(), self.about.cancel.clone()) else { return };
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let pool = Arc::clone(&self.pool);
         runtime.spawn(async move {
             cancel::abandon(&target).await;
             drop(permit);
+            pool.lost();
         });
     }
 }

@@ -406,6 +406,8 @@ mod tests {
             password: Some(Secret::new(password)),
             tls: ClientTls::disabled(),
             pool: PoolLimits {
+                mode: crate::config::PoolMode::Session,
+                min: 0,
                 max: 1,
                 idle: 1,
                 idle_timeout: PATIENCE,

@@ -102,6 +102,7 @@ fn sealed(world: &Arc<World>, caller: &Arc<Caller>, database: &str, sql: &str) -
         user: String::new(),
         acts: Default::default(),
         longest: None,
+        moves: false,
         scratch: Default::default(),
     };
     let inputs = PlanInputs {

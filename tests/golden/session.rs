@@ -47,6 +47,7 @@ pub fn session(world: &Arc<World>, who: &str) -> Session {
             user: String::new(),
             acts: Default::default(),
             longest: None,
+            moves: false,
             scratch: Default::default(),
         }),
     }

@@ -11,6 +11,7 @@ mod garbage;
 mod lanes;
 mod lost;
 mod pieces;
+mod pooling;
 mod raw;
 mod repeats;
 mod session;

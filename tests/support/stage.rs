@@ -55,6 +55,7 @@ pub struct Stage {
     connection: String,
     port: u16,
     pool: usize,
+    pooling: String,
     data: String,
     documents: Vec<(String, String)>,
 }
@@ -105,6 +106,8 @@ impl Stage {
             connection: String::new(),
             port: server.port(),
             pool: 30,
+            // Every test program can be run with clients that take turns: SQLVEIL_POOL=transaction.
+            pooling: std::env::var("SQLVEIL_POOL").map(|mode| format!(", mode: {mode}")).unwrap_or_default(),
             data: String::new(),
             documents: Vec::new(),
         }
@@ -287,6 +290,13 @@ impl Stage {
         self
     }
 
+    /// Clients take turns in sessions of the warehouse, so many at most; further entries of `pool`, such as `, wait: 1s`.
+    pub fn turns(mut self, max: usize, more: &str) -> Self {
+        self.pool = max;
+        self.pooling = format!(", mode: transaction{more}");
+        self
+    }
+
     /// The proxy's login to this database, with its password.
     pub fn service(&self) -> (String, &str) {
         (self.login(), &self.service_password)
@@ -336,13 +346,14 @@ impl Stage {
         let config = format!(
             "listen: [\"127.0.0.1:0\"]\ngovernance: governance\nidentity: identity.yaml\nsecret: {{file: secrets/master}}\n\
              connections:\n  {0}:\n    host: 127.0.0.1\n    port: {1}\n    database: {0}\n    user: {2}\n    sslmode: disable\n    \
-             password: {{file: secrets/warehouse}}\n    pool: {{max: {5}}}{4}\n{3}",
+             password: {{file: secrets/warehouse}}\n    pool: {{max: {5}{6}}}{4}\n{3}",
             self.database,
             self.port,
             self.login(),
             self.config,
             self.connection,
-            self.pool
+            self.pool,
+            self.pooling
         );
         documents::write(
             self.folder.path(),

@@ -71,7 +71,7 @@ connections:
     password: {file: password}
     sslmode: verify-full
     sslrootcert: server.crt
-    pool: {max: 7, idle: 2, max_lifetime: 2h, idle_timeout: 1m, wait: 0}
+    pool: {mode: transaction, min: 1, max: 7, idle: 2, max_lifetime: 2h, idle_timeout: 1m, wait: 0}
     connect_timeout: 2s
     query_timeout: 30s
     temporary_tables: false
@@ -98,6 +98,7 @@ limits:
     assert_eq!(warehouse.password, Some(Secret::new("pässword")));
     assert_eq!(warehouse.tls.mode, SslMode::VerifyFull);
     assert_eq!((warehouse.pool.max, warehouse.pool.idle, warehouse.pool.wait), (7, 2, Duration::ZERO));
+    assert_eq!((warehouse.pool.mode, warehouse.pool.min), (PoolMode::Transaction, 1));
     assert_eq!(warehouse.query_timeout, Some(Duration::from_secs(30)));
     let other = config.connection_of("demo").unwrap();
     assert_eq!((warehouse.pooler, other.pooler), (None, Some(Pooler::Session)));
@@ -180,6 +181,9 @@ fn single_mistakes() {
         ("user: svc", "user: svc, pooler: transaction", "behind a pooler in transaction mode"),
         ("user: svc", "user: svc, pooler: statement", "behind a pooler in statement mode"),
         ("user: svc", "user: svc, pooler: true", "unknown pooler"),
+        ("user: svc", "user: svc, pool: {mode: statement}", "unknown pool mode"),
+        ("user: svc", "user: svc, pool: {min: 3, max: 2}", "`min` is above `max`"),
+        ("user: svc", "user: svc, pool: {min: 3, idle: 2}", "`idle` is below `min`"),
         ("user: svc", "user: svc, sslmode: verify-ca, sslrootcert: garbage.pem", "no certificate"),
         ("user: svc", "user: svc, sslrootcert: garbage.pem", "no effect"),
         ("governance: ./governance", "governance:", "no value"),
