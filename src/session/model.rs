@@ -257,7 +257,8 @@ impl Model {
                     return Err(Failure::Error);
                 }
                 if portal.is_empty() {
-                    self.own = statement.starts_with(OWN_NAMES);
+                    let number = statement.strip_prefix(OWN_NAMES);
+                    self.own = number.is_some_and(|number| number.parse::<u64>().is_ok());
                 }
                 self.portals.insert((*portal).to_owned(), bound);
                 bare(out, b'2');

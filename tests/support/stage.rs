@@ -317,23 +317,10 @@ impl Stage {
 
     /// Writes the documents; gives the configuration's path.
     pub fn write(&self) -> PathBuf {
-        let head =
-            format!("connectionKey: {}\nnameTemplate: {{dataSourceFormat: <tablename>}}\n{}", self.database, self.data);
-        // One file holds a bounded number of values.
-        let mut files: Vec<(String, String)> = self
-            .sources
-            .chunks(2_000)
-            .enumerate()
-            .map(|(n, sources)| {
-                (format!("governance/data/data{n}.yaml"), format!("{head}sources:\n{}", sources.concat()))
-            })
-            .collect();
-        match files.first_mut() {
-            Some((name, _)) => *name = "governance/data/data.yaml".into(),
-            None => files.push(("governance/data/data.yaml".into(), format!("{head}sources: []\n"))),
-        }
-        let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
-        documents::write(self.folder.path(), &files).expect("the documents are written");
+        let mut data = format!("connectionKey: {}\nnameTemplate: {{dataSourceFormat: <tablename>}}\n", self.database);
+        data.push_str(&self.data);
+        data.push_str(if self.sources.is_empty() { "sources: []\n" } else { "sources:\n" });
+        self.sources.iter().for_each(|source| data.push_str(source));
         let tags: Vec<&String> = self.tags.iter().collect();
         let no_groups = self.groups.is_empty() && self.raw_groups.is_empty();
         let mut identity = String::from(if no_groups { "groups: []\n" } else { "groups:\n" });
@@ -358,6 +345,7 @@ impl Stage {
         documents::write(
             self.folder.path(),
             &[
+                ("governance/data/data.yaml", &data),
                 ("governance/tags/tags.yaml", &format!("tags: {}\n", list(&tags))),
                 ("governance/policies/.keep", ""),
                 ("identity.yaml", &identity),
