@@ -132,6 +132,13 @@ impl Places {
             Tree::Node(name, fields) => {
                 match *name {
                     "AConst" => self.constants.extend(place(tree)),
+                    // Its value may decide whether it can raise.
+                    "AExpr" if computes(tree) && is_steady(tree) => {
+                        let mut inside = Self::default();
+                        fields.iter().for_each(|(_, value)| inside.visit(value));
+                        self.constants.append(&mut inside.constants);
+                        return;
+                    }
                     "AExpr" if compares(tree) => {
                         for side in ["lexpr", "rexpr"] {
                             self.open(tree.field(side));
@@ -196,6 +203,17 @@ fn place(constant: &Tree) -> Option<i64> {
         Some(Tree::Int(at)) => Some(*at),
         _ => None,
     }
+}
+
+fn computes(operation: &Tree) -> bool {
+    matches!(operation.field("name").map(Tree::strings).as_deref(), Some(["+" | "-" | "*"]))
+}
+
+/// Whether nothing in an expression depends on a row, a parameter or a query.
+fn is_steady(expression: &Tree) -> bool {
+    let mut steady = true;
+    expression.each(&mut |t| steady &= !matches!(t, Tree::Node("ColumnRef" | "ParamRef" | "SubLink", _)));
+    steady
 }
 
 fn compares(operation: &Tree) -> bool {

@@ -5,6 +5,7 @@ use super::Resolver;
 use super::alias::{OID, is_alias};
 use super::expression::{Facts, Type, oid};
 use super::names::{alias_shown_as, string_constant};
+use super::near;
 use super::scope::Scope;
 use crate::catalog::{Function, guard};
 use crate::error::{Refusal, SqlState};
@@ -148,11 +149,21 @@ impl Resolver<'_, '_> {
         let given: Vec<Type> = args.iter().map(|a| a.type_oid).collect();
         let expanded = super::expanded::result(call, &given, catalog).filter(|_| vouched.is_none());
         let (total, result) = expanded.map_or((total, result), |row| (true, row));
+        // What is told by the clock.
+        let own = plain && vouched.is_none();
+        let near = match (&unit, args.as_slice()) {
+            (None, []) if own => near::clock(&name, 0).map(|near| (near, result)),
+            (Some(unit), [_, of]) if own && name == "date_trunc" => near::truncated(unit, of),
+            _ => None,
+        };
+        let told = near.is_some() && args.is_empty();
+        let (near, total, result) = near.map_or((None, total, result), |(near, kind)| (Some(near), true, kind));
         let parts: Vec<_> = args.into_iter().chain(rest).collect();
         let mut facts = Facts::of_parts(&parts, result).but(total && !aggregate);
         facts.aggregates |= aggregate;
         facts.loose &= !aggregate;
-        facts.pushable = false;
+        facts.pushable = told;
+        facts.near = near;
         Ok(facts)
     }
 

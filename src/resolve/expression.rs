@@ -4,6 +4,7 @@
 use super::alias::{OID, is_alias, no_alias_array, no_alias_mix, no_alias_operands};
 use super::calls::value_function_type;
 use super::names::string_constant;
+use super::near::{self, Near};
 use super::scope::{Found, Item, Scope};
 use super::{Replacement, Resolver};
 use crate::catalog::functions::FIRST_NORMAL_OID;
@@ -57,6 +58,8 @@ pub(super) struct Facts {
     pub pushable: bool,
     /// Looks at a masked column.
     pub masked: bool,
+    /// What is known of the value.
+    pub near: Option<Near>,
 }
 
 impl Facts {
@@ -69,6 +72,7 @@ impl Facts {
             loose: false,
             pushable: true,
             masked: false,
+            near: None,
         }
     }
 
@@ -82,6 +86,7 @@ impl Facts {
             loose: parts.iter().any(|p| p.loose),
             pushable: parts.iter().all(|p| p.pushable),
             masked: parts.iter().any(|p| p.masked),
+            near: None,
         }
     }
 
@@ -115,7 +120,7 @@ impl Resolver<'_, '_> {
             return Ok(Facts::constant(Type::Unclear).but(false));
         };
         match kind {
-            N::AConst(c) => Ok(Facts::constant(constant_type(c))),
+            N::AConst(c) => Ok(Facts { near: near::constant(c), ..Facts::constant(constant_type(c)) }),
             // PostgreSQL refuses it where no column says what it stands for.
             N::SetToDefault(_) => Ok(Facts::constant(Type::Unclear).but(false)),
             N::CurrentOfExpr(_) => {
@@ -144,7 +149,9 @@ impl Resolver<'_, '_> {
                 if let Some(replacement) = self.value_function(f) {
                     self.replace(f.location, replacement)?;
                 }
-                Ok(Facts::constant(value_function_type(f.op)).but(value_function_type(f.op) != Type::Unclear))
+                let kind = value_function_type(f.op);
+                let near = near::is_moment(kind).then_some(Near::Clock(0));
+                Ok(Facts { near, ..Facts::constant(kind) }.but(kind != Type::Unclear))
             }
             N::BoolExpr(b) => {
                 let parts = self.each(&mut b.args, scope)?;
@@ -265,6 +272,7 @@ impl Resolver<'_, '_> {
             aggregates: false,
             loose: true,
             pushable: false,
+            near: None,
         };
         // `database.schema.relation.column` and `schema.relation.column` lose their prefix: a policy view has no schema.
         let mut path = parts.clone();
@@ -347,6 +355,7 @@ impl Resolver<'_, '_> {
                 aggregates: false,
                 loose: !column.total || column.type_oid.is_none(),
                 pushable: depth == 0 && column.base.is_some(),
+                near: None,
             },
             Found::Row { item } => {
                 if !listed {
@@ -428,6 +437,9 @@ impl Resolver<'_, '_> {
             let collations = (self.collation_at(l, scope), self.collation_at(r, scope));
             no_conflict(collations.0, collations.1, e.location)?;
         }
+        if let Some(facts) = self.rows_compared(&name, e, scope)? {
+            return Ok(facts);
+        }
         // Two objects, or an object and an OID, are compared as OIDs. What is beside an object is looked at first.
         let object = |n: Option<&pb::Node>| n.is_some_and(Self::is_reg_cast);
         let objects = (object(e.lexpr.as_deref()), object(e.rexpr.as_deref()));
@@ -468,6 +480,13 @@ impl Resolver<'_, '_> {
                 let left_type = left.as_ref().map_or(Type::Known(Oid(0)), |l| l.type_oid);
                 let total = self.operator_total(&name, left_type, right.type_oid);
                 let result = self.operator_result(&name, left_type, right.type_oid);
+                // What is computed of constants and the clock alone stays in range.
+                if let Some(near) = near::operate(&name, left.as_ref(), &right, result)
+                    && result != Type::Unclear
+                {
+                    let parts: Vec<_> = left.into_iter().chain([right]).collect();
+                    return Ok(Facts { near, ..Facts::of_parts(&parts, result) });
+                }
                 let parts: Vec<_> = left.into_iter().chain([right]).collect();
                 Facts::of_parts(&parts, result).but(total)
             }
@@ -514,6 +533,30 @@ impl Resolver<'_, '_> {
                 Facts::of_parts(&parts, Type::Unclear).but(false)
             }
         })
+    }
+
+    /// `(a, b) < (c, d)`, column by column (PostgreSQL manual, 9.25.5); `None` for anything else.
+    fn rows_compared(&mut self, name: &str, e: &mut pb::AExpr, scope: &Scope<'_>) -> Result<Option<Facts>, Refusal> {
+        let location = e.location;
+        let (Some(left), Some(right)) = (e.lexpr.as_deref_mut(), e.rexpr.as_deref_mut()) else { return Ok(None) };
+        let (Some(NodeEnum::RowExpr(left)), Some(NodeEnum::RowExpr(right))) = (&mut left.node, &mut right.node) else {
+            return Ok(None);
+        };
+        if left.args.len() != right.args.len() || e.kind != pb::AExprKind::AexprOp as i32 {
+            return Ok(None);
+        }
+        let (mut parts, mut total) = (Vec::new(), true);
+        for (l, r) in left.args.iter_mut().zip(&mut right.args) {
+            no_conflict(self.collation_at(l, scope), self.collation_at(r, scope), location)?;
+            let pair = [self.expression(l, scope)?, self.expression(r, scope)?];
+            no_alias_mix(&pair, location)?;
+            let [l, r] = &pair;
+            // One of them decides, and that by all the operators of its kind.
+            total &= ["=", "<>", "<", "<=", ">", ">="].iter().all(|op| self.operator_total(op, l.type_oid, r.type_oid));
+            parts.extend(pair);
+        }
+        let compared = matches!(name, "=" | "<>" | "<" | "<=" | ">" | ">=");
+        Ok(Some(Facts::of_parts(&parts, Type::Known(oid::BOOL)).but(total && compared)))
     }
 
     /// The collation of a plain column reference; none for anything else.
@@ -624,7 +667,13 @@ impl Resolver<'_, '_> {
             }
             _ => false,
         };
-        Ok(Facts { type_oid: ty, ..inner }.but(total))
+        let near = match inner.near {
+            Some(near @ Near::Clock(_)) if name.typmods.is_empty() && near::is_moment(ty) => Some(near),
+            _ if literal && near::is_interval(target) => near::interval(cast),
+            _ => None,
+        };
+        let total = total || near.is_some();
+        Ok(Facts { type_oid: ty, near, ..inner }.but(total))
     }
 
     fn is_domain(&self, oid: Oid) -> bool {
@@ -698,6 +747,7 @@ impl Resolver<'_, '_> {
             masked: shown || test.as_ref().is_some_and(|t| t.masked),
             loose: !total || test.is_some_and(|t| t.loose),
             pushable: false,
+            near: None,
         })
     }
 }
