@@ -280,6 +280,24 @@ impl Catalog {
             && regular_expression_is_total(pattern)
     }
 
+    /// Whether values of a type are sorted, grouped and told apart without raising.
+    pub fn is_ordered(&self, kind: Oid) -> bool {
+        COMPARED.iter().any(|family| family.contains(&kind.0))
+    }
+
+    /// Whether an aggregate over such an argument (`None`: `*`) never raises on rows that the planner lets it meet. Sums may leave their
+    /// range, over rows that a join would leave out only where aggregation moves below joins (PostgreSQL 19).
+    pub fn aggregate_is_total(&self, name: &str, argument: Option<Oid>) -> bool {
+        let counted = argument.is_none_or(|kind| self.is_ordered(kind));
+        match (name, argument) {
+            ("count", _) => counted,
+            ("min" | "max", Some(kind)) => self.is_ordered(kind),
+            ("bool_and" | "bool_or" | "every", Some(Oid(BOOL))) => true,
+            ("sum" | "avg", Some(Oid(INT2 | INT4 | INT8 | NUMERIC))) => self.server_version < 190_000,
+            _ => false,
+        }
+    }
+
     /// Whether `pg_catalog` function `name` over arguments of these types never raises.
     pub fn function_is_total(&self, name: &str, args: &[Oid]) -> bool {
         #[cfg(feature = "disarm")]
@@ -334,6 +352,11 @@ impl Catalog {
             (PRINTED.contains(&from.0) && prints(from.0)) || self.types.get(&from).is_some_and(|t| t.kind == 'e');
         CASTS.contains(&(from.0, to.0)) || (printed && matches!(to.0, TEXT | VARCHAR))
     }
+}
+
+/// Whether a function of this name is on the list of those that never raise on some types.
+pub fn function_is_listed(name: &str) -> bool {
+    FUNCTIONS.iter().any(|(listed, _)| *listed == name)
 }
 
 /// Whether text columns of such collations can stand beside each other in any operation: none, the database's default, `C` (the collation

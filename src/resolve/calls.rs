@@ -7,6 +7,7 @@ use super::expression::{Facts, Type, oid};
 use super::names::{alias_shown_as, string_constant};
 use super::near;
 use super::scope::Scope;
+use crate::catalog::total::function_is_listed;
 use crate::catalog::{Function, guard};
 use crate::error::{Refusal, SqlState};
 use crate::sql::tree::Tree;
@@ -162,7 +163,18 @@ impl Resolver<'_, '_> {
         let mut facts = Facts::of_parts(&parts, result).but(total && !aggregate);
         facts.aggregates |= aggregate;
         facts.loose &= !aggregate;
-        facts.pushable = told;
+        facts.pushable = told || facts.pushable && vouched.is_none() && function_is_listed(&name);
+        if aggregate {
+            let argument = match (given.as_slice(), call.agg_star) {
+                ([], true) => Some(None),
+                ([Type::Known(one)], false) => Some(Some(*one)),
+                _ => None,
+            };
+            let listed = vouched.is_none() && call.agg_order.is_empty() && !call.func_variadic;
+            // A sum in a sub-query may be asked for or not as hidden rows are there or not.
+            let bounded = self.depth == 1 || !argument.is_some_and(|of| of == Some(oid::NUMERIC) && name != "count");
+            self.raises |= !listed || !bounded || !argument.is_some_and(|of| catalog.aggregate_is_total(&name, of));
+        }
         facts.near = near;
         Ok(facts)
     }

@@ -114,6 +114,17 @@ impl Resolver<'_, '_> {
     /// # Errors
     /// 0A000 for node kinds that are not known; 42883, 42704, 42501 for names.
     pub(super) fn expression(&mut self, node: &mut pb::Node, scope: &Scope<'_>) -> Result<Facts, Refusal> {
+        let listed = self.row_is_listed.then(|| super::select::star_columns(node, scope)).flatten();
+        let facts = self.walked(node, scope)?;
+        // A star that is listed computes nothing but its columns.
+        self.raises |= match listed {
+            Some(columns) => columns.is_none_or(|columns| columns.iter().any(|c| !c.total)),
+            None => facts.loose,
+        };
+        Ok(facts)
+    }
+
+    fn walked(&mut self, node: &mut pb::Node, scope: &Scope<'_>) -> Result<Facts, Refusal> {
         use NodeEnum as N;
         let Some(kind) = &mut node.node else {
             // An empty node stands for an omitted part (`FILTER`-less list items, a missing CASE argument).
@@ -213,6 +224,11 @@ impl Resolver<'_, '_> {
                 let of = of.filter(|array| array.0 != 0);
                 Ok(Facts::of_parts(&parts, of.map_or(Type::Unclear, Type::Known)).but(of.is_some()))
             }
+            N::SortBy(sort) => {
+                let key = self.optional(&mut sort.node, scope)?.unwrap_or_else(|| Facts::constant(Type::Unclear));
+                let ordered = sort.use_op.is_empty() && self.is_ordered(key.type_oid);
+                Ok(Facts { type_oid: Type::Unclear, pushable: false, near: None, ..key }.but(ordered))
+            }
             N::AArrayExpr(_)
             | N::RowExpr(_)
             | N::List(_)
@@ -228,7 +244,6 @@ impl Resolver<'_, '_> {
             | N::GroupingFunc(_)
             | N::GroupingSet(_)
             | N::NamedArgExpr(_)
-            | N::SortBy(_)
             | N::WindowDef(_)
             | N::ResTarget(_)
             | N::JsonIsPredicate(_) => {
@@ -676,6 +691,11 @@ impl Resolver<'_, '_> {
         Ok(Facts { type_oid: ty, near, ..inner }.but(total))
     }
 
+    /// Whether values of a type are sorted and grouped without raising.
+    pub(super) fn is_ordered(&self, kind: Type) -> bool {
+        matches!(kind, Type::Known(oid) if self.sight.catalog.is_ordered(oid))
+    }
+
     fn is_domain(&self, oid: Oid) -> bool {
         self.sight.catalog.types.get(&oid).is_none_or(|t| t.kind == 'd' || t.kind == 'c')
     }
@@ -694,7 +714,19 @@ impl Resolver<'_, '_> {
             return Err(Refusal::unsupported("only SELECT may stand in a sub-query").at(link.location));
         };
         let tested = link.testexpr.as_deref().map_or(Oid(0), |t| self.collation_at(t, scope));
+        let aggregate = aggregates_all(select);
+        let before = std::mem::take(&mut self.raises);
         let output = self.select(select, Some(scope), None)?;
+        // An aggregate of columns around the query is of a level around it (PostgreSQL manual, 4.2.7).
+        let inside = |c: &super::scope::Column| c.uses.iter().any(|u| output.uses.contains(u));
+        let one_row = match aggregate {
+            Aggregate::OfRows => true,
+            Aggregate::OfColumns => output.columns.iter().flatten().all(inside),
+            Aggregate::Nothing => false,
+        };
+        let computes = output.uses.iter().any(|u| self.resolved.relations.get(u).is_some_and(|r| self.may_raise(r)));
+        let raised = std::mem::replace(&mut self.raises, before) || computes;
+        self.raises |= raised;
         if let Some([one]) = output.columns.as_deref() {
             no_conflict(tested, self.collation_of(one), link.location)?;
         }
@@ -736,6 +768,8 @@ impl Resolver<'_, '_> {
                 Some(columns) => columns.iter().any(|c| c.masked),
                 None => self.masks_any(&output.uses),
             };
+        // Whether there is a row, or the value of one, of a query that raises nothing and gives no second one.
+        let value = !raised && (kind == S::ExistsSublink || kind == S::ExprSublink && one_row);
         if let Some(test) = &test {
             touches.extend(test.touches.iter().copied());
         }
@@ -745,12 +779,49 @@ impl Resolver<'_, '_> {
             touches,
             aggregates: test.as_ref().is_some_and(|t| t.aggregates),
             masked: shown || test.as_ref().is_some_and(|t| t.masked),
-            loose: !total || test.is_some_and(|t| t.loose),
+            loose: !(total || value) || test.is_some_and(|t| t.loose),
             pushable: false,
             near: None,
         })
     }
 }
+
+/// What a query makes one row of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Aggregate {
+    /// `count(*)`.
+    OfRows,
+    /// An aggregate of an expression.
+    OfColumns,
+    /// It may give several.
+    Nothing,
+}
+
+/// Whether a query is one aggregate, without GROUP BY and what makes sets of rows.
+fn aggregates_all(select: &pb::SelectStmt) -> Aggregate {
+    let plain = select.group_clause.is_empty()
+        && select.having_clause.is_none()
+        && select.larg.is_none()
+        && select.values_lists.is_empty();
+    let [target] = select.target_list.as_slice() else { return Aggregate::Nothing };
+    let Some(NodeEnum::ResTarget(target)) = &target.node else { return Aggregate::Nothing };
+    let Some(NodeEnum::FuncCall(call)) = target.val.as_deref().and_then(|v| v.node.as_ref()) else {
+        return Aggregate::Nothing;
+    };
+    let name = names::parts(&call.funcname).and_then(|p| p.last().copied()).unwrap_or_default();
+    if !plain || call.over.is_some() || !ONE_ROW.contains(&name) {
+        return Aggregate::Nothing;
+    }
+    // A filter may be of another level than what it filters.
+    match (call.agg_star, call.agg_filter.is_some()) {
+        (_, true) => Aggregate::Nothing,
+        (true, false) => Aggregate::OfRows,
+        (false, false) => Aggregate::OfColumns,
+    }
+}
+
+/// Aggregates that [`aggregates_all`] knows.
+const ONE_ROW: [&str; 5] = ["count", "min", "max", "sum", "avg"];
 
 fn constant_type(c: &pb::AConst) -> Type {
     use pb::a_const::Val;

@@ -186,6 +186,7 @@ impl Resolver<'_, '_> {
                 Ok(From { items: vec![item], merged: BTreeSet::new(), touches, tame: false })
             }
             N::RangeTableSample(sample) => {
+                self.raises = true;
                 let location = sample.location;
                 let Some(N::RangeVar(relation)) = sample.relation.as_deref_mut().and_then(|n| n.node.as_mut()) else {
                     return Err(Refusal::unsupported("TABLESAMPLE is supported on relations").at(location));
@@ -228,6 +229,7 @@ impl Resolver<'_, '_> {
                 Ok(From { tame: false, ..from })
             }
             N::RangeTableFunc(table) => {
+                self.raises = true;
                 self.check_alias(table.alias.as_ref())?;
                 let mut touches = BTreeSet::new();
                 for facts in [self.optional(&mut table.docexpr, scope)?, self.optional(&mut table.rowexpr, scope)?]

@@ -144,6 +144,7 @@ pub fn resolve_with_output(
 ) -> Result<(Resolved, Output), Refusal> {
     let mut resolver = Resolver::new(sight, params);
     resolver.configured = configured;
+    resolver.raises = false;
     resolver.shown = alias::shown(select);
     let tree = Tree::of(select)?;
     resolver.repeated = repeated_params(&tree);
@@ -240,6 +241,8 @@ struct Resolver<'a, 's> {
     repeated: BTreeSet<i64>,
     /// Columns that are needed.
     needs: Needs,
+    /// Something in the statement may raise, be it on groups or in the order of rows; or it was not looked at whether.
+    raises: bool,
     /// Total conjuncts by use, ready to be copied below a barrier.
     pushable: BTreeMap<i32, Vec<pb::Node>>,
 }
@@ -260,6 +263,7 @@ impl<'a, 's> Resolver<'a, 's> {
             shown: BTreeSet::new(),
             repeated: BTreeSet::new(),
             needs: Needs::default(),
+            raises: true,
             pushable: BTreeMap::new(),
         }
     }
@@ -269,7 +273,8 @@ impl<'a, 's> Resolver<'a, 's> {
     /// A caller's conjunct that never raises gives no signal wherever the planner runs it, so a relation all of whose conjuncts are
     /// total stays flat. Otherwise the relation gets a barrier, with its own total conjuncts copied below so that indexes still serve.
     /// A policy predicate with a sub-query may become a join, below which the planner runs scan conditions, expressions below outer joins,
-    /// and even the caller's ORDER BY (an early sort under a Gather Merge): such a relation always gets the barrier.
+    /// and even the caller's ORDER BY (an early sort under a Gather Merge): such a relation gets the barrier unless nothing in the whole
+    /// statement can raise, wherever it is run.
     /// A policy predicate that may itself raise is always evaluated behind a barrier and before everything of the caller's.
     /// A long mask gets it so that the planner computes it once a row and does not copy it to every place that mentions the column.
     /// A view of the warehouse hides the rows that its own conditions and joins leave out: it is taken like a row policy with a sub-query.
@@ -277,6 +282,7 @@ impl<'a, 's> Resolver<'a, 's> {
     /// nothing is copied below.
     fn finish(mut self) -> Resolved {
         std::mem::take(&mut self.needs).settle(&mut self.resolved.relations);
+        let calm = self.is_calm();
         for (location, relation) in &mut self.resolved.relations {
             let decision = relation.permitted.decision();
             let rows = &decision.rows;
@@ -288,7 +294,8 @@ impl<'a, 's> Resolver<'a, 's> {
             }
             let own_total = rows.iter().all(|r| r.total);
             let joins = decision.is_view(self.sight.catalog);
-            let joined = joins || rows.iter().any(|r| r.has_subquery) || !decision.companions.is_empty();
+            let sub_query = rows.iter().any(|r| r.has_subquery) && !calm;
+            let joined = joins || sub_query || !decision.companions.is_empty();
             let exposed = self.all_exposed || self.exposed.contains(location);
             relation.barrier = !own_total || joined || exposed || query || long;
             relation.unguessed = exposed;
@@ -303,6 +310,27 @@ impl<'a, 's> Resolver<'a, 's> {
             }
         }
         self.resolved
+    }
+}
+
+impl Resolver<'_, '_> {
+    /// Whether nothing of the statement raises on any row of any relation, hidden ones included: neither what the caller wrote nor what
+    /// policies, views of the warehouse and query sources compute.
+    fn is_calm(&self) -> bool {
+        !self.raises
+            && !self.all_exposed
+            && self.exposed.is_empty()
+            && self.resolved.targets.is_empty()
+            && !self.resolved.relations.values().any(|relation| self.may_raise(relation))
+    }
+
+    /// Whether something may raise that stands in a relation's policy view or behind it.
+    fn may_raise(&self, relation: &RelationUse) -> bool {
+        let decision = relation.permitted.decision();
+        decision.is_of_system()
+            || decision.may_raise()
+            || decision.query.is_some()
+            || decision.is_view(self.sight.catalog)
     }
 }
 

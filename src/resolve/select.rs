@@ -173,6 +173,8 @@ impl Resolver<'_, '_> {
             )
             .with_hint("Cast the identifier to oid or text."));
         }
+        let alike = |(l, r): (&Column, &Column)| l.type_oid == r.type_oid && self.has_order(l);
+        self.raises |= !matches!((&left.columns, &right.columns), (Some(l), Some(r)) if l.iter().zip(r).all(alike));
         let columns = match (left.columns, right.columns) {
             (Some(l), Some(r)) if l.len() == r.len() => Some(
                 l.into_iter()
@@ -222,6 +224,8 @@ impl Resolver<'_, '_> {
                 return Err(Refusal::unsupported("VALUES of object identifiers are not supported in several rows")
                     .with_hint("Cast them to oid or text."));
             }
+            let types = |row: &[Column]| row.iter().map(|c| c.type_oid).collect::<Vec<_>>();
+            self.raises |= columns.as_ref().is_some_and(|before| types(before) != types(&row));
             columns = Some(match columns {
                 None => row,
                 Some(before) => before
@@ -310,8 +314,15 @@ impl Resolver<'_, '_> {
         for node in select.group_clause.iter_mut().chain(&mut select.distinct_clause) {
             // `SELECT DISTINCT` alone is one empty node.
             if node.node.is_some() && !self.names_an_output(node, &outputs, scope) {
-                touched.extend(self.expression(node, scope)?.touches);
+                let key = self.expression(node, scope)?;
+                self.raises |= !self.is_ordered(key.type_oid);
+                touched.extend(key.touches);
             }
+        }
+        // Keys may stand for what is listed, by number or name.
+        let sorted = [&select.group_clause, &select.distinct_clause, &select.sort_clause].iter().any(|c| !c.is_empty());
+        if sorted && !columns.iter().flatten().all(|c| self.has_order(c)) {
+            self.raises = true;
         }
         for node in &mut select.window_clause {
             if let Some(NodeEnum::WindowDef(window)) = &node.node {
@@ -363,11 +374,21 @@ impl Resolver<'_, '_> {
         };
         let outer =
             matches!(scope.unqualified(name), Found::Column { item, depth, .. } if depth > 0 && item.target.is_some());
-        let named = outer && outputs.contains(name);
-        if named {
+        let named = outputs.contains(name);
+        // Where nothing is written and no column has that name, it is the output's.
+        if named && !outer && scope.targets().next().is_none() && matches!(scope.unqualified(name), Found::Nothing) {
+            self.needs.met(c.location);
+            return true;
+        }
+        if outer && named {
             self.resolved.others.insert(c.location);
         }
-        named
+        outer && named
+    }
+
+    /// Whether a column's values are sorted and grouped without raising.
+    fn has_order(&self, column: &Column) -> bool {
+        column.type_oid.is_some_and(|kind| self.sight.catalog.is_ordered(kind))
     }
 
     /// A condition, conjunct by conjunct: what can raise exposes the relations it looks at; what cannot may be copied below their
@@ -463,6 +484,7 @@ impl Resolver<'_, '_> {
     /// Marks relations whose rows meet an expression that can raise. An expression that looks at no known relation may still be
     /// evaluated once for each of their rows, or not at all, so it exposes all.
     pub(super) fn expose(&mut self, touches: &BTreeSet<i32>) {
+        self.raises = true;
         if touches.is_empty() {
             self.all_exposed = true;
         }

@@ -3,7 +3,7 @@
 use super::inventory::location;
 use super::{Broken, Checked, StandIn};
 use crate::catalog::Catalog;
-use crate::catalog::total::may_be_guessed;
+use crate::catalog::total::{function_is_listed, may_be_guessed};
 use crate::policy::decision::{ROW_ALIAS, RelationDecision};
 use crate::policy::kept::{ByDecision, Variant};
 use crate::resolve::{RelationUse, Replacement, Resolved, is_clock};
@@ -567,11 +567,11 @@ fn harmless(copy: &Tree, decision: &RelationDecision) -> bool {
             "AExpr" | "BoolExpr" | "NullTest" | "BooleanTest" | "AConst" | "ParamRef" | "List" | "CoalesceExpr"
             | "CaseExpr" | "CaseWhen" | "String" | "Ival" | "Fval" | "Boolval" | "Sval" | "Bsval" | "Integer"
             | "AArrayExpr" | "RowExpr" => {}
-            // What tells the time, and no other function.
+            // What tells the time, and functions that never raise; which of their overloads is the resolver's to know.
             "FuncCall" => {
                 let names = inner.field("funcname").map(Tree::strings).unwrap_or_default();
-                let told = matches!(names.as_slice(), [one] | ["pg_catalog", one] if is_clock(one));
-                fine &= told && inner.field("args").is_some_and(|args| args.as_list().is_empty());
+                let known = |name: &str| is_clock(name) || function_is_listed(name);
+                fine &= matches!(names.as_slice(), [one] | ["pg_catalog", one] if known(one));
             }
             // What a name or a role means is told by the warehouse for its own login: only constants of such types may stand here.
             "TypeCast" => {

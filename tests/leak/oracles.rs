@@ -22,11 +22,6 @@ const ORACLES: &[(&str, usize)] = &[
     ("SELECT id FROM emp WHERE chr(salary) <> ''", 24),
     ("SELECT id FROM emp WHERE CASE dept WHEN 'red' THEN 1/(id - id) > 0 ELSE true END", 24),
     ("SELECT id FROM emp WHERE dept = 'red' AND 1/(id - id) > 0", 0),
-    // Of nothing but the clock and constants, and out of range all the same.
-    ("SELECT id FROM emp WHERE dept = 'red' AND hired > current_date - interval '178000000 years'", 0),
-    ("SELECT id FROM emp WHERE dept = 'red' AND hired > current_date - 2147483647", 0),
-    ("SELECT id FROM emp WHERE dept = 'red' AND seen > now() + interval '9999 years' * 9999", 0),
-    ("SELECT id FROM emp WHERE dept = 'red' AND seen > date_trunc('fortnight', now())", 0),
     // The first column decides but for hidden rows.
     ("SELECT id FROM emp WHERE (dept, note::int) >= ('red', 0)", 0),
     ("SELECT id FROM emp WHERE (dept, 10/salary) <= ('red', 0)", 24),

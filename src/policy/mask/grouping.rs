@@ -17,7 +17,7 @@ impl Masking<'_> {
         };
         let fitted = match self.column.type_oid {
             ty if is_int(ty) => Some(self.bucket_int(size, whole)),
-            NUMERIC => Some(self.bucket_numeric(size)),
+            NUMERIC => Some(self.bucket_numeric(size, whole)),
             FLOAT8 if (1e-290..=1e290).contains(&number) => Some(self.bucket_float(number, false)),
             FLOAT4 if (1e-30..=1e37).contains(&number) => Some(self.bucket_float(number, true)),
             _ => None,
@@ -74,9 +74,17 @@ impl Masking<'_> {
         (Sql::text(sql), true)
     }
 
-    fn bucket_numeric(&self, size: &str) -> (Sql, bool) {
+    fn bucket_numeric(&self, size: &str, whole: Option<i64>) -> (Sql, bool) {
         let value = &self.value;
         let step = format!("'{size}'::pg_catalog.numeric");
+        if let Some(least) = numeric_shape(self.column.typmod).and_then(|shape| least_bucket(shape, whole?)) {
+            let sql = format!(
+                "CASE WHEN {value} >= '{least}'::pg_catalog.numeric THEN (pg_catalog.floor({value} / {step}) * {step})::{} ELSE {} END",
+                self.type_name,
+                self.null_text()
+            );
+            return (Sql::text(sql), true);
+        }
         let floor = Self::floored(value, &step);
         // NaN and the infinities have no remainder; they stay.
         let keep = |floor: &str| format!("COALESCE(NULLIF({floor}, 'NaN'::pg_catalog.numeric), {value})");
@@ -166,6 +174,20 @@ impl Masking<'_> {
     }
 }
 
+/// The least bucket of whole steps in a column of numeric(precision, scale), where floor(x / step) is exact: a quotient has 16 significant
+/// digits at least (numeric.c, `NUMERIC_MIN_SIG_DIGITS`), and one that is not whole is at least 1 / (step · 10^scale) away from it.
+fn least_bucket((precision, scale): (i32, i32), step: i64) -> Option<i64> {
+    let (precision, scale) = (u32::try_from(precision).ok()?, u32::try_from(scale).ok()?);
+    let most = 10i64.checked_pow(15)?;
+    let fine = precision <= 15 && scale <= precision && step >= 1;
+    let apart = step.checked_mul(10i64.checked_pow(scale)?)?;
+    if !fine || apart > most {
+        return None;
+    }
+    let greatest = 10i64.checked_pow(precision - scale)?.checked_sub(1)?;
+    greatest.checked_div(step)?.checked_mul(step)?.checked_neg()
+}
+
 /// A positive number as PostgreSQL writes one, its value, and itself when whole.
 fn bucket_size(text: &str) -> Option<(f64, Option<i64>)> {
     let shape = !text.is_empty()
@@ -184,6 +206,18 @@ mod tests {
     use crate::policy::testing::{catalog, source};
 
     #[test]
+    fn the_least_bucket_is_within_the_type() {
+        use super::least_bucket;
+        assert_eq!(least_bucket((12, 2), 1000), Some(-9_999_999_000));
+        assert_eq!(least_bucket((3, 0), 7), Some(-994));
+        assert_eq!(least_bucket((2, 2), 10), Some(0));
+        // Too many digits for an exact quotient, or other shapes.
+        for (shape, step) in [((16, 2), 1000), ((15, 10), 1_000_000), ((5, -2), 10), ((2, 4), 10), ((12, 2), 0)] {
+            assert_eq!(least_bucket(shape, step), None, "{shape:?} {step}");
+        }
+    }
+
+    #[test]
     fn buckets_are_for_numbers() {
         let mask = Mask::GroupingNumber("10".into());
         for column in ["id", "small", "big", "salary", "rate", "mass"] {
@@ -198,7 +232,10 @@ mod tests {
         for size in ["0", "-1", "x", "", "1e999", "NaN", "1; drop"] {
             assert!(compile(&Mask::GroupingNumber(size.into()), &source.columns[0], &around).is_err(), "{size}");
         }
-        assert!(text("salary", &mask).contains("'-9999999999e-2'::pg_catalog.numeric"));
+        assert!(text("salary", &mask).contains("'-99999990'::pg_catalog.numeric"));
+        // A step that is not whole is taken by its remainder.
+        let halves = Mask::GroupingNumber("0.5".into());
+        assert!(text("salary", &halves).contains("'-9999999999e-2'::pg_catalog.numeric"));
     }
 
     #[test]
