@@ -235,6 +235,8 @@ async fn main() {
     println!();
     for policy in POLICIES {
         let mut ratios: Vec<f64> = outcomes.iter().filter(|o| o.policy == policy).map(|o| o.ratio).collect();
+        // Nobody else may have an answer.
+        ratios.retain(|ratio| *ratio > 0.0);
         ratios.sort_by(f64::total_cmp);
         let Some(median) = ratios.get(ratios.len() / 2) else { continue };
         println!(

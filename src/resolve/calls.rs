@@ -172,7 +172,8 @@ impl Resolver<'_, '_> {
             };
             let listed = vouched.is_none() && call.agg_order.is_empty() && !call.func_variadic;
             // A sum in a sub-query may be asked for or not as hidden rows are there or not.
-            let bounded = self.depth == 1 || !argument.is_some_and(|of| of == Some(oid::NUMERIC) && name != "count");
+            let sums = matches!(name.as_str(), "sum" | "avg") && argument == Some(Some(oid::NUMERIC));
+            let bounded = self.depth == 1 || !sums;
             self.raises |= !listed || !bounded || !argument.is_some_and(|of| catalog.aggregate_is_total(&name, of));
         }
         facts.near = near;

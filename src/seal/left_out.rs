@@ -16,7 +16,7 @@ pub(super) fn take(caller: &Tree, resolved: &Resolved) -> Verdict {
         return Ok(());
     }
     let mut mentioned = Mentioned::default();
-    mentioned.look(caller);
+    mentioned.find(caller);
     for (location, use_) in shorter() {
         let decision = use_.permitted.decision();
         let listed = use_.listed.as_deref().unwrap_or_default();
@@ -53,9 +53,21 @@ struct Mentioned<'t> {
 }
 
 impl<'t> Mentioned<'t> {
+    /// Looks at the query or the statement that writes; what holds it (PREPARE, DECLARE, COPY) has names of its own, which no column has.
+    fn find(&mut self, tree: &'t Tree) {
+        match tree {
+            Tree::Node("SelectStmt" | "InsertStmt" | "UpdateStmt" | "DeleteStmt" | "MergeStmt", _) => self.look(tree),
+            Tree::Node(_, fields) => fields.iter().for_each(|(_, value)| self.find(value)),
+            Tree::Variant(_, inner) => self.find(inner),
+            Tree::List(items) => items.iter().for_each(|item| self.find(item)),
+            Tree::Nothing | Tree::Bool(_) | Tree::Int(_) | Tree::Text(_) => {}
+        }
+    }
+
     fn look(&mut self, tree: &'t Tree) {
         match tree {
-            Tree::Node("AConst", _) => return,
+            // A constant, or the name of a table that is made.
+            Tree::Node("AConst" | "IntoClause", _) => return,
             Tree::Node("ColumnRef", _) => {
                 let names = tree.field("fields").map(Tree::strings).unwrap_or_default();
                 self.rows.extend(names.last());
