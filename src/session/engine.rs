@@ -320,7 +320,7 @@ impl<A: Surroundings> Engine<A> {
             return self.copied(tag, body, out);
         }
         if self.deciding.moving.away
-            && let Some(handled) = self.without_session(tag, out)?
+            && let Some(handled) = self.without_session(tag, body, out)?
         {
             return Ok(handled);
         }

@@ -185,10 +185,11 @@ impl<A: Surroundings> Engine<A> {
     }
 
     /// A message while the client has no session of the warehouse; `None` when it needs none.
-    pub(super) fn without_session(&mut self, tag: u8, out: &mut Outgoing) -> Result<Option<Handled>, End> {
+    pub(super) fn without_session(&mut self, tag: u8, body: &[u8], out: &mut Outgoing) -> Result<Option<Handled>, End> {
         match tag {
             b'Q' | b'P' | b'B' | b'D' | b'E' | b'C' => {}
-            b'S' if self.skip != Skip::Local => {
+            // One that is malformed is dealt with as such.
+            b'S' if self.skip != Skip::Local && body.is_empty() => {
                 backend::ready_for_query(&mut out.client, self.status());
                 return Ok(Some(Handled::Done));
             }

@@ -202,7 +202,8 @@ async fn nothing_of_one_user_is_there_for_the_next() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_follow_keeps_the_session() {
-    let running = stage(1, ", wait: 300ms").await;
+    let running = stage(1, ", min: 1, wait: 500ms").await;
+    running.eventually("a session to share", async |running| pids(running).await.len() == 1).await;
     let (mut ana, mut bob) = (Raw::new(&running, "ana").await, Raw::new(&running, "bob").await);
     for (hold, give_up) in [
         ("begin", "commit"),
