@@ -65,6 +65,7 @@ fn asker(world: &Arc<World>, database: &str, user: &str) -> Fixed {
         project: String::new(),
         user: String::new(),
         acts: Default::default(),
+        moves: false,
         longest: None,
         scratch: Default::default(),
     });
