@@ -20,8 +20,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use support::Stage;
 
-/// Tags; each column that carries any carries one of them, each policy is about one of them.
-const TAGS: usize = 2_000;
+/// Policies that are about one tag; each column that carries any tag carries one.
+const POLICIES_OF_A_TAG: usize = 5;
 /// Tagged columns of a table.
 const TAGGED: usize = 10;
 /// Groups.
@@ -49,7 +49,8 @@ fn column_type(at: usize) -> &'static str {
 
 async fn stage(size: &Size) -> Stage {
     let mut stage = Stage::new().await;
-    let names: Vec<String> = (0..TAGS).map(|n| format!("Area{}.Kind{n}", n % 50)).collect();
+    let tags = (size.policies / POLICIES_OF_A_TAG).max(50);
+    let names: Vec<String> = (0..tags).map(|n| format!("Area{}.Kind{n}", n % 50)).collect();
     stage = stage.tags(&names.iter().map(String::as_str).collect::<Vec<_>>());
     let columns: Vec<String> = (0..size.columns).map(|at| format!("c{at} {}", column_type(at))).collect();
     let columns = columns.join(", ");
@@ -59,15 +60,15 @@ async fn stage(size: &Size) -> Stage {
     }
     for table in 0..size.sources {
         let mut entry =
-            format!("table: t{table}\nschema: public\ntags:\n  table: [{}]\n  columns:\n", names[table % TAGS]);
+            format!("table: t{table}\nschema: public\ntags:\n  table: [{}]\n  columns:\n", names[table % tags]);
         for at in 0..TAGGED.min(size.columns) {
-            writeln!(entry, "    - {{columnName: c{at}, tags: [{}]}}", names[(table * TAGGED + at) % TAGS]).unwrap();
+            writeln!(entry, "    - {{columnName: c{at}, tags: [{}]}}", names[(table * TAGGED + at) % tags]).unwrap();
         }
         stage = stage.source(&entry);
     }
     stage = stage.policy(support::ANYONE);
     for number in 1..size.policies {
-        let (tag, group) = (&names[number % TAGS], number % GROUPS);
+        let (tag, group) = (&names[number % tags], number % GROUPS);
         let rule = match number % 10 {
             0 => "{type: Row Restriction by Custom Where Clause, config: {predicate: \"c0 > 5 AND c1 <> 'x'\"}"
                 .to_owned(),
