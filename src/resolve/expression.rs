@@ -721,7 +721,7 @@ impl Resolver<'_, '_> {
         let inside = |c: &super::scope::Column| c.uses.iter().any(|u| output.uses.contains(u));
         let one_row = match aggregate {
             Aggregate::OfRows => true,
-            Aggregate::OfColumns => output.columns.iter().flatten().all(inside),
+            Aggregate::OfColumns => output.columns.as_ref().is_some_and(|columns| columns.iter().all(inside)),
             Aggregate::Nothing => false,
         };
         let computes = output.uses.iter().any(|u| self.resolved.relations.get(u).is_some_and(|r| self.may_raise(r)));

@@ -321,7 +321,7 @@ impl Resolver<'_, '_> {
         }
         // Keys may stand for what is listed, by number or name.
         let sorted = [&select.group_clause, &select.distinct_clause, &select.sort_clause].iter().any(|c| !c.is_empty());
-        if sorted && !columns.iter().flatten().all(|c| self.has_order(c)) {
+        if sorted && !columns.as_ref().is_some_and(|columns| columns.iter().all(|c| self.has_order(c))) {
             self.raises = true;
         }
         for node in &mut select.window_clause {
