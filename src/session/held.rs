@@ -13,7 +13,7 @@ use crate::plan::Effect;
 use crate::seal::Sealed;
 use crate::types::Oid;
 use crate::upstream::message::{self, OWN_NAMES};
-use crate::upstream::{Held, Kept};
+use crate::upstream::{Held, Kept, Under};
 use crate::wire::{Target, TransactionStatus};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -37,14 +37,16 @@ fn gives_up(effect: &Effect, made: impl Fn(&str) -> Option<Made>) -> Option<&str
 }
 
 impl<A: Surroundings> Engine<A> {
-    fn catalog_version(&self) -> u64 {
-        self.deciding.around.world().catalog.version
+    /// What a text is prepared under now.
+    fn under(&self) -> Under {
+        let catalog = self.deciding.around.world().catalog.version;
+        Under { catalog, given: Arc::clone(&self.deciding.settings.current().forwarded) }
     }
 
     fn find_held(&mut self, decided: &Decided) -> Option<Held> {
-        let version = self.catalog_version();
+        let under = self.under();
         let kept: &mut Kept = self.deciding.moving.kept.as_mut()?;
-        kept.find(text(decided), &decided.params, version)
+        kept.find(text(decided), &decided.params, &under)
     }
 
     /// The name of the statement that was just made sure of, when it was made by Parse; `None` when it is the client's own.
@@ -61,11 +63,11 @@ impl<A: Surroundings> Engine<A> {
 
     /// Sends a statement that is not there. The caller expects the answer.
     fn add_held(&mut self, decided: &Decided, out: &mut Outgoing) -> Result<Held, Refused> {
-        let version = self.catalog_version();
+        let under = self.under();
         let Some(kept) = self.deciding.moving.kept.as_mut() else {
             return Err(Refusal::internal("no session to prepare in").into());
         };
-        let (held, evicted) = kept.add(text(decided), &decided.params, version);
+        let (held, evicted) = kept.add(text(decided), &decided.params, &under);
         let closing: Vec<Held> = std::mem::take(&mut self.deciding.moving.closing).into_iter().chain(evicted).collect();
         for useless in closing {
             message::close_held(&useless, &mut out.upstream)?;

@@ -1,8 +1,8 @@
 //! What is in a session of the warehouse that is handed from client to client.
 //!
 //! In: what its holders did. Out: what has to be done before the next one's first statement, and the names under which it holds prepared
-//! statements. Must never: call a statement the same that differs in a byte of its text, in a parameter type or in the catalog it was
-//! decided under: what was prepared for one caller holds his policies.
+//! statements. Must never: call a statement the same that differs in a byte of its text, in a parameter type, in the settings it was
+//! prepared under or in the catalog it was decided under: what was prepared for one caller holds his policies.
 
 use super::message::OWN_NAMES;
 use super::repeats::Repeats;
@@ -49,11 +49,31 @@ pub enum Traces {
     All,
 }
 
+/// What a text is prepared under, besides its parameter types.
+#[derive(Debug, Clone)]
+pub struct Under {
+    /// Version of the catalog it was decided under.
+    pub catalog: u64,
+    /// The session's settings: they say what constants mean (`DateStyle`, `TimeZone`).
+    pub given: Given,
+}
+
+impl Under {
+    /// Whether a text means the same under both. The name of an application changes no text.
+    fn same(&self, other: &Self) -> bool {
+        fn read(given: &Given) -> impl Iterator<Item = (&String, &Sealed)> {
+            given.iter().filter(|(name, _)| *name != "application_name")
+        }
+        let settings = Arc::ptr_eq(&self.given, &other.given) || read(&self.given).eq(read(&other.given));
+        self.catalog == other.catalog && settings
+    }
+}
+
 /// A prepared statement besides its text.
 #[derive(Debug)]
 struct Entry {
     params: Arc<[Oid]>,
-    version: u64,
+    under: Under,
     held: Held,
     used: u64,
 }
@@ -108,21 +128,21 @@ impl Kept {
     }
 
     /// The name of a statement that is there.
-    pub fn find(&mut self, text: &str, params: &[Oid], version: u64) -> Option<Held> {
+    pub fn find(&mut self, text: &str, params: &[Oid], under: &Under) -> Option<Held> {
         self.clock += 1;
         let entries = self.statements.get_mut(text)?;
-        let entry = entries.iter_mut().find(|entry| entry.version == version && *entry.params == *params)?;
+        let entry = entries.iter_mut().find(|entry| entry.under.same(under) && *entry.params == *params)?;
         entry.used = self.clock;
         Some(entry.held.clone())
     }
 
     /// A name for a statement that is not there, and the one that has to make room for it.
-    pub fn add(&mut self, text: &str, params: &Arc<[Oid]>, version: u64) -> (Held, Option<Held>) {
+    pub fn add(&mut self, text: &str, params: &Arc<[Oid]>, under: &Under) -> (Held, Option<Held>) {
         let evicted = if self.count >= STATEMENTS { self.evict() } else { None };
         self.clock += 1;
         self.made += 1;
         let held = Held(format!("{OWN_NAMES}shared {}", self.made).into());
-        let entry = Entry { params: Arc::clone(params), version, held: held.clone(), used: self.clock };
+        let entry = Entry { params: Arc::clone(params), under: under.clone(), held: held.clone(), used: self.clock };
         self.statements.entry(text.into()).or_default().push(entry);
         self.count += 1;
         (held, evicted)
@@ -159,36 +179,43 @@ impl Kept {
 mod tests {
     use super::*;
 
+    fn under(catalog: u64) -> Under {
+        Under { catalog, given: Given::default() }
+    }
+
     #[test]
     fn a_statement_is_its_text_its_types_and_its_catalog() {
         let mut kept = Kept::new(&[]);
         assert!(kept.is_clean());
         let none: Arc<[Oid]> = [].into();
         let int: Arc<[Oid]> = [Oid(23)].into();
-        let (first, _) = kept.add("SELECT 1", &none, 1);
-        assert_eq!(kept.find("SELECT 1", &none, 1), Some(first.clone()));
-        assert_eq!(kept.find("SELECT 1", &none, 2), None);
-        assert_eq!(kept.find("SELECT 1", &int, 1), None);
-        assert_eq!(kept.find("SELECT  1", &none, 1), None);
-        let (second, _) = kept.add("SELECT 1", &int, 1);
+        let (first, _) = kept.add("SELECT 1", &none, &under(1));
+        assert_eq!(kept.find("SELECT 1", &none, &under(1)), Some(first.clone()));
+        assert_eq!(kept.find("SELECT 1", &none, &under(2)), None);
+        assert_eq!(kept.find("SELECT 1", &int, &under(1)), None);
+        assert_eq!(kept.find("SELECT  1", &none, &under(1)), None);
+        let (second, _) = kept.add("SELECT 1", &int, &under(1));
         assert_ne!(first, second);
         kept.forget(&first);
-        assert_eq!((kept.find("SELECT 1", &none, 1), kept.find("SELECT 1", &int, 1)), (None, Some(second)));
+        assert_eq!(
+            (kept.find("SELECT 1", &none, &under(1)), kept.find("SELECT 1", &int, &under(1))),
+            (None, Some(second))
+        );
         assert!(!kept.is_clean());
         kept.forget_all();
         assert!(kept.is_clean());
-        assert_ne!(kept.add("SELECT 1", &none, 1).0, first, "no name is used twice");
+        assert_ne!(kept.add("SELECT 1", &none, &under(1)).0, first, "no name is used twice");
     }
 
     #[test]
     fn the_one_used_least_makes_room() {
         let mut kept = Kept::new(&[]);
         let none: Arc<[Oid]> = [].into();
-        let names: Vec<Held> = (0..STATEMENTS).map(|n| kept.add(&n.to_string(), &none, 1).0).collect();
-        assert!(kept.find("0", &none, 1).is_some());
-        let (_, evicted) = kept.add("one more", &none, 1);
+        let names: Vec<Held> = (0..STATEMENTS).map(|n| kept.add(&n.to_string(), &none, &under(1)).0).collect();
+        assert!(kept.find("0", &none, &under(1)).is_some());
+        let (_, evicted) = kept.add("one more", &none, &under(1));
         assert_eq!(evicted.as_ref(), names.get(1));
-        assert_eq!((kept.find("1", &none, 1), kept.count), (None, STATEMENTS));
+        assert_eq!((kept.find("1", &none, &under(1)), kept.count), (None, STATEMENTS));
     }
 
     #[test]

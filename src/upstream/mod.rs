@@ -17,7 +17,7 @@ mod stream;
 
 pub use cancel::{CancelTarget, cancel};
 pub use catalog::{catalog_client, directory_client};
-pub use kept::{Given, Held, Kept, Reported, Traces};
+pub use kept::{Given, Held, Kept, Reported, Traces, Under};
 pub use message::Fixed;
 pub use pool::{Lease, Occupancy, Pool, Session};
 pub use repeats::{Repeats, Step};

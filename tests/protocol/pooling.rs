@@ -351,6 +351,26 @@ async fn prepared_statements_follow() {
     assert_eq!(said[..3], ["3", "1", "2"], "{said:?}");
 }
 
+/// What a constant means is settled when a statement is prepared, by the settings of then.
+#[tokio::test(flavor = "multi_thread")]
+async fn constants_mean_what_they_mean_to_each_client() {
+    let running = stage(1, "").await;
+    let (mut ana, mut bob) = (Raw::new(&running, "ana").await, Raw::new(&running, "bob").await);
+    let month = async |raw: &mut Raw, name: &str| {
+        let sql = "select extract(month from date '01/02/2020') from open";
+        let lines = raw.lines(&[parse(name, sql), bind("", name, &[]), execute("", 0), sync()].concat(), 1).await;
+        values(&lines).join(",")
+    };
+    ask(&mut ana, "set datestyle = 'SQL, DMY'").await;
+    assert_eq!(month(&mut ana, "s").await, "2");
+    assert_eq!(month(&mut bob, "s").await, "1");
+    ask(&mut ana, "set datestyle = 'SQL, MDY'").await;
+    assert_eq!(month(&mut ana, "t").await, "1");
+    // A name does not make another text of it.
+    ask(&mut bob, "set application_name = 'other'").await;
+    assert_eq!(month(&mut bob, "t").await, "1");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn statements_that_come_again_are_each_users_own() {
     let running = stage(1, "").await;
