@@ -203,12 +203,11 @@ impl Plan {
 }
 
 /// What a statement may leave in the warehouse's session besides its [`Effect`], once its transaction has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Leaves {
     /// Nothing: it reads tables, and calls nothing but functions that leave nothing.
     Nothing,
     /// States of sequences, what functions and triggers do: nothing that the next user may find.
-    #[default]
     Traces,
     /// Something that the caller may count on, and that cannot be put into another session.
     Ties,

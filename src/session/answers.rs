@@ -3,7 +3,8 @@
 //! In: the warehouse's bytes. Out: bytes for the client. Rows are never looked at: a message's header says how many bytes pass. Must
 //! never: let a message pass that nobody asked for.
 
-use super::at_once::{AtOnce, Next};
+use super::at_once::AtOnce;
+use super::awaits::Awaits;
 use super::deciding::Surroundings;
 use super::engine::{Copying, End, Engine};
 use super::queue::{Expect, Expected};
@@ -200,7 +201,7 @@ impl<A: Surroundings> Engine<A> {
                 }
                 Ok(front.conceals)
             }
-            Expect::AtOnce(AtOnce { awaits: Next::Rows, failed: false, .. }) => Ok(false),
+            Expect::AtOnce(AtOnce { awaits: Awaits::Rows, failed: false, .. }) => Ok(false),
             Expect::Query(queried) if !queried.failed && queried.takes_rows() => {
                 if !std::mem::replace(&mut queried.noticed, true)
                     && let Some(part) = queried.parts.get(queried.at)
@@ -217,7 +218,7 @@ impl<A: Surroundings> Engine<A> {
     /// A message of the answer to a run of a prepared statement.
     fn came(&mut self, tag: u8) -> Result<(), End> {
         let expected = match self.queue.front().map(|e| &mut e.what) {
-            Some(Expect::AtOnce(run)) => !run.failed && run.came(tag),
+            Some(Expect::AtOnce(run)) => !run.failed && run.awaits.came(tag),
             _ => false,
         };
         if expected { Ok(()) } else { Err(out_of_step()) }
@@ -439,7 +440,7 @@ impl<A: Surroundings> Engine<A> {
         let (effects, failed) = match &front.what {
             Expect::Sync { effects, failed } => (*effects, *failed),
             Expect::Query(queried) => (queried.effects, queried.failed),
-            Expect::AtOnce(run) if run.failed || run.awaits == Next::Ready => (false, run.failed),
+            Expect::AtOnce(run) if run.failed || run.awaits == Awaits::Ready => (false, run.failed),
             _ => return Err(out_of_step()),
         };
         if status == TransactionStatus::Idle && !self.read.is_empty() {

@@ -4,6 +4,7 @@
 //! In: the client's bytes. Out: the same messages, and one expected answer for all of them. Nothing is done here that the messages one by one
 //! would not do: what is not plain goes their way. Must never: send a statement whose decision was not seen to stand.
 
+use super::awaits::Awaits;
 use super::deciding::{Found, Surroundings};
 use super::engine::{Copying, Engine, Outgoing, Skip, takes_rows};
 use super::names::{Decided, Made};
@@ -19,41 +20,11 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct AtOnce {
     /// What comes next.
-    pub awaits: Next,
+    pub awaits: Awaits,
     /// An error came.
     pub failed: bool,
     /// Its audit record.
     pub record: Option<Record>,
-}
-
-/// The messages of an answer, in their order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Next {
-    /// BindComplete; `described`: RowDescription or NoData behind it.
-    Bind {
-        /// It was asked for.
-        described: bool,
-    },
-    /// RowDescription or NoData.
-    Description,
-    /// Rows, CommandComplete.
-    Rows,
-    /// ReadyForQuery.
-    Ready,
-}
-
-impl AtOnce {
-    /// Takes note of a message without rows or errors; false when it is not its turn.
-    pub(super) fn came(&mut self, tag: u8) -> bool {
-        self.awaits = match (self.awaits, tag) {
-            (Next::Bind { described: true }, b'2') => Next::Description,
-            (Next::Bind { described: false }, b'2') => Next::Rows,
-            (Next::Description, b'n' | b'T') => Next::Rows,
-            (Next::Rows, b'C') => Next::Ready,
-            _ => return false,
-        };
-        true
-    }
 }
 
 impl<A: Surroundings> Engine<A> {
@@ -67,7 +38,7 @@ impl<A: Surroundings> Engine<A> {
         let plain = self.queue.is_empty()
             && !self.moves()
             && !self.is_open()
-            && self.skipping() == Skip::No
+            && self.skip == Skip::No
             && self.copy == Copying::No
             && self.status() == TransactionStatus::Idle
             && !self.deciding.acts()
@@ -88,7 +59,7 @@ impl<A: Surroundings> Engine<A> {
         }
         let (who, project) = (self.deciding.who(), self.deciding.project());
         let record = Some(Record::allowed(who, project, &held.sql, held.plan.as_ref()));
-        let awaits = Next::Bind { described: run == RUN_DESCRIBED };
+        let awaits = if run == RUN_DESCRIBED { Awaits::BindDescribed } else { Awaits::Bind };
         self.queue.push(Expected {
             what: Expect::AtOnce(AtOnce { awaits, failed: false, record }),
             about: Some(held),

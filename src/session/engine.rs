@@ -16,7 +16,8 @@ use crate::error::{Family, Refusal, SqlState};
 use crate::plan::{Effect, Plan};
 use crate::seal::Sealed;
 use crate::types::Oid;
-use crate::upstream::{Repeats, message};
+use crate::upstream::Repeats;
+use crate::upstream::message::{self, OWN_NAMES};
 use crate::wire::errors::{Severity, error_response};
 use crate::wire::{Frontend, Header, Limits, Target, TransactionStatus, backend};
 use bytes::{Buf, BytesMut};
@@ -470,11 +471,6 @@ impl<A: Surroundings> Engine<A> {
         true
     }
 
-    /// What is dropped.
-    pub(super) fn skipping(&self) -> Skip {
-        self.skip
-    }
-
     /// Whether a batch of the extended protocol is under way.
     pub(super) fn is_open(&self) -> bool {
         self.open
@@ -788,7 +784,10 @@ impl<A: Surroundings> Engine<A> {
     fn close(&mut self, target: Target, name: &str, out: &mut Outgoing) -> Result<(), Refused> {
         let by_sql = |held: &Arc<Decided>| held.made == Made::Prepare;
         let there = self.deciding.statements.get(name).and_then(|slot| slot.held.as_ref()).is_some_and(by_sql);
-        if target == Target::Statement && self.deciding.moving.shares() && !there && !name.is_empty() {
+        // None of a client's has such a name, but the proxy's own have.
+        let reserved = name.starts_with(OWN_NAMES);
+        let elsewhere = self.deciding.moving.shares() && !there && !name.is_empty();
+        if target == Target::Statement && (reserved || elsewhere) {
             message::close_nothing(&mut out.upstream)?;
         } else {
             message::close(target, name, &mut out.upstream)?;

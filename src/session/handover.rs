@@ -11,7 +11,7 @@ use super::answers::OWN_PARAMETERS;
 use super::deciding::Surroundings;
 use super::engine::{End, Engine, Outgoing};
 use super::queue::{Expect, Expected};
-use crate::error::{Family, Refusal, SqlState};
+use crate::error::Refusal;
 use crate::relay::run::Run;
 use crate::seal;
 use crate::upstream::message::{self, Fixed};
@@ -37,7 +37,7 @@ pub struct Handover {
 /// 08006: whether the client's own statement was run is not known any more.
 fn failed() -> Refusal {
     let text = "the warehouse's session could not be made ready";
-    Refusal::new(Family::Upstream, SqlState::CONNECTION_FAILURE, text).with_hint("Connect again, and try again.")
+    Refusal::upstream(text).with_hint("Connect again, and try again.")
 }
 
 impl<A: Surroundings> Engine<A> {

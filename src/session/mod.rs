@@ -7,6 +7,7 @@ mod acting;
 pub mod answers;
 pub mod at_once;
 mod attempts;
+mod awaits;
 pub mod berth;
 pub mod cancel;
 pub mod client;

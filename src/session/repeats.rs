@@ -4,6 +4,7 @@
 //! is made that of a Query again. The client sees neither names nor messages of it. Must never: send numbers for a statement that the warehouse
 //! was not seen to have prepared, or hold more than a bounded number of them.
 
+use super::awaits::Awaits;
 use super::deciding::Surroundings;
 use super::engine::{End, Engine, Outgoing};
 use super::queue::{Expect, Queried};
@@ -25,21 +26,6 @@ pub struct Repeating {
     pub again: bool,
 }
 
-/// The messages that answer a repeated statement, in their order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Awaits {
-    /// CloseComplete, then as below.
-    Close,
-    /// ParseComplete, then as below.
-    Parse,
-    /// BindComplete.
-    Bind,
-    /// RowDescription or NoData.
-    Description,
-    /// What answers a Query, too.
-    Rows,
-}
-
 /// What the error of a warehouse says whose relations have changed under a prepared statement (`plancache.c`).
 const CHANGED: (&str, &str) = ("0A000", "RevalidateCachedQuery");
 
@@ -52,21 +38,21 @@ impl<A: Surroundings> Engine<A> {
         }
         let Some(Step { name, prepare, close }) = self.repeats.step(&repeated.text) else { return Ok(None) };
         let upstream = &mut out.upstream;
+        let awaits = match (&close, prepare) {
+            (Some(_), _) => Awaits::Close,
+            (None, true) => Awaits::Parse,
+            (None, false) => Awaits::BindDescribed,
+        };
         if let Some(old) = close {
-            message::close_own(old, upstream)?;
+            message::close_held(&old, upstream)?;
         }
         if prepare {
-            message::parse_own(name, &repeated.text, upstream)?;
+            message::parse_held(&name, repeated.text.text(), repeated.text.types(), upstream)?;
         }
-        message::bind_own(name, &repeated.values, upstream)?;
+        message::bind_values(&name, &repeated.values, upstream)?;
         message::describe(Target::Portal, "", upstream)?;
         message::execute("", 0, upstream)?;
         message::sync(upstream);
-        let awaits = match (close, prepare) {
-            (Some(_), _) => Awaits::Close,
-            (None, true) => Awaits::Parse,
-            (None, false) => Awaits::Bind,
-        };
         Ok(Some(Repeating { sent: repeated.clone(), awaits, again: false }))
     }
 
@@ -74,16 +60,12 @@ impl<A: Surroundings> Engine<A> {
     pub(super) fn repeat_answered(&mut self, tag: u8) -> bool {
         let Some(Expect::Query(queried)) = self.queue.front().map(|front| &mut front.what) else { return false };
         let Some(repeating) = &mut queried.repeating else { return false };
-        repeating.awaits = match (repeating.awaits, tag) {
-            (Awaits::Close, b'3') => Awaits::Parse,
-            (Awaits::Parse, b'1') => {
-                self.repeats.confirmed(&repeating.sent.text);
-                Awaits::Bind
-            }
-            (Awaits::Bind, b'2') => Awaits::Description,
-            (Awaits::Description, b'n') => Awaits::Rows,
-            _ => return false,
-        };
+        if repeating.awaits == Awaits::Rows || !repeating.awaits.came(tag) {
+            return false;
+        }
+        if tag == b'1' {
+            self.repeats.confirmed(&repeating.sent.text);
+        }
         true
     }
 
@@ -92,10 +74,10 @@ impl<A: Surroundings> Engine<A> {
         let alone = self.queue.len() == 1 && self.status() == TransactionStatus::Idle;
         let Some(Expect::Query(queried)) = self.queue.front().map(|front| &mut front.what) else { return false };
         let Some(repeating) = &mut queried.repeating else { return false };
-        if matches!(repeating.awaits, Awaits::Close | Awaits::Parse | Awaits::Bind) {
+        if matches!(repeating.awaits, Awaits::Close | Awaits::Parse | Awaits::BindDescribed) {
             self.repeats.failed(&repeating.sent.text);
         }
-        repeating.again = alone && repeating.awaits == Awaits::Bind && (code, routine) == CHANGED;
+        repeating.again = alone && repeating.awaits == Awaits::BindDescribed && (code, routine) == CHANGED;
         repeating.again
     }
 
@@ -138,11 +120,7 @@ impl Queried {
     pub(super) fn described(&mut self) -> bool {
         match &mut self.repeating {
             None => true,
-            Some(repeating) if repeating.awaits == Awaits::Description => {
-                repeating.awaits = Awaits::Rows;
-                true
-            }
-            Some(_) => false,
+            Some(repeating) => repeating.awaits.came(b'T'),
         }
     }
 

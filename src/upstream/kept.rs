@@ -31,6 +31,11 @@ impl Held {
         Self(format!("{OWN_NAMES}shared spare").into())
     }
 
+    /// One that has numbers in place of its parameters each time it is sent.
+    pub(super) fn repeated(number: u64) -> Self {
+        Self(format!("{OWN_NAMES}{number}").into())
+    }
+
     /// As the warehouse knows it.
     pub(super) fn as_str(&self) -> &str {
         &self.0

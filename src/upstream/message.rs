@@ -5,7 +5,7 @@
 
 use super::kept::Held;
 use crate::error::Refusal;
-use crate::seal::{Parametrized, Sealed, Values};
+use crate::seal::{Sealed, Values};
 use crate::types::Oid;
 use crate::wire::Target;
 use bytes::{BufMut, BytesMut};
@@ -46,21 +46,6 @@ const NO_STATEMENT: &str = "sqlveil: no such statement";
 
 /// Statement and portal of [`fixed_in_batch`].
 const OWN: &str = "sqlveil: own";
-
-/// A prepared statement of the proxy's own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OwnName {
-    /// Prepared for statements of the simple protocol that come again; numbered by the session.
-    Repeated(u64),
-}
-
-impl std::fmt::Display for OwnName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Repeated(number) => write!(f, "{OWN_NAMES}{number}"),
-        }
-    }
-}
 
 fn refused(error: &std::io::Error) -> Refusal {
     // The builders fail on a NUL inside a name and on a length over 2^31: both come from the client.
@@ -129,22 +114,6 @@ pub fn parse(name: &str, sql: &Sealed, param_types: &[Oid], out: &mut BytesMut) 
     append(out, |out| frontend::parse(name, sql.as_str(), param_types.iter().map(|oid| oid.0), out))
 }
 
-/// Parse of a statement of the proxy's own.
-pub fn parse_own(name: OwnName, statement: &Parametrized, out: &mut BytesMut) -> Result<(), Refusal> {
-    let types = statement.types().iter().map(|oid| oid.0);
-    append(out, |out| frontend::parse(&name.to_string(), statement.text().as_str(), types, out))
-}
-
-/// Bind of such a statement to the unnamed portal.
-pub fn bind_own(name: OwnName, values: &Values, out: &mut BytesMut) -> Result<(), Refusal> {
-    bind("", &name.to_string(), &values.bound(), out)
-}
-
-/// Close of such a statement.
-pub fn close_own(name: OwnName, out: &mut BytesMut) -> Result<(), Refusal> {
-    append(out, |out| frontend::close(b'S', &name.to_string(), out))
-}
-
 /// Parse under a name that belongs to no client alone.
 pub fn parse_held(name: &Held, sql: &Sealed, param_types: &[Oid], out: &mut BytesMut) -> Result<(), Refusal> {
     append(out, |out| frontend::parse(name.as_str(), sql.as_str(), param_types.iter().map(|oid| oid.0), out))
@@ -153,6 +122,11 @@ pub fn parse_held(name: &Held, sql: &Sealed, param_types: &[Oid], out: &mut Byte
 /// [`bind_raw`] of such a statement.
 pub fn bind_held(portal: &str, statement: &Held, rest: &[u8], out: &mut BytesMut) -> Result<(), Refusal> {
     bind_raw(portal, statement.as_str(), rest, out)
+}
+
+/// Bind of such a statement and the values of its numbers to the unnamed portal.
+pub fn bind_values(statement: &Held, values: &Values, out: &mut BytesMut) -> Result<(), Refusal> {
+    bind("", statement.as_str(), &values.bound(), out)
 }
 
 /// Describe of such a statement.

@@ -3,7 +3,7 @@
 //! In: the texts of statements as they come, what the warehouse answered. Out: how to send the next one ([`Step`]). Must never: name a
 //! statement that the warehouse was not seen to have prepared, or hold more than a bounded number of them.
 
-use super::message::OwnName;
+use super::kept::Held;
 use crate::seal::Parametrized;
 use std::sync::Arc;
 
@@ -33,12 +33,12 @@ struct Seen {
     prepared: Prepared,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Prepared {
     No,
     /// Sent, not answered.
-    Asked(OwnName),
-    Yes(OwnName),
+    Asked(Held),
+    Yes(Held),
 }
 
 impl Repeats {
@@ -53,14 +53,14 @@ impl Repeats {
         let seen = self.seen.get_mut(at)?;
         seen.times = seen.times.saturating_add(1);
         seen.last = clock;
-        match seen.prepared {
-            Prepared::Yes(name) => Some(Step { name, prepare: false, close: None }),
+        match &seen.prepared {
+            Prepared::Yes(name) => Some(Step { name: name.clone(), prepare: false, close: None }),
             Prepared::Asked(_) => None,
             Prepared::No if seen.times < OFTEN => None,
             Prepared::No => {
                 self.names += 1;
-                let name = OwnName::Repeated(self.names);
-                seen.prepared = Prepared::Asked(name);
+                let name = Held::repeated(self.names);
+                seen.prepared = Prepared::Asked(name.clone());
                 let close = self.oldest_beyond();
                 Some(Step { name, prepare: true, close })
             }
@@ -81,18 +81,17 @@ impl Repeats {
     }
 
     /// Gives up the statement that was not used for longest, when too many are prepared.
-    fn oldest_beyond(&mut self) -> Option<OwnName> {
+    fn oldest_beyond(&mut self) -> Option<Held> {
         if self.seen.iter().filter(|seen| seen.prepared != Prepared::No).count() <= PREPARED {
             return None;
         }
-        let name = |seen: &Seen| match seen.prepared {
+        let prepared = self.seen.iter_mut().filter(|seen| matches!(seen.prepared, Prepared::Yes(_)));
+        let oldest = prepared.min_by_key(|seen| seen.last)?;
+        oldest.times = 0;
+        match std::mem::replace(&mut oldest.prepared, Prepared::No) {
             Prepared::Yes(name) => Some(name),
             Prepared::No | Prepared::Asked(_) => None,
-        };
-        let oldest = self.seen.iter_mut().filter(|seen| name(seen).is_some()).min_by_key(|seen| seen.last)?;
-        let name = name(oldest);
-        (oldest.prepared, oldest.times) = (Prepared::No, 0);
-        name
+        }
     }
 
     fn of(&mut self, text: &Arc<Parametrized>) -> Option<&mut Seen> {
@@ -102,9 +101,9 @@ impl Repeats {
     /// The warehouse has prepared it.
     pub fn confirmed(&mut self, text: &Arc<Parametrized>) {
         if let Some(seen) = self.of(text)
-            && let Prepared::Asked(name) = seen.prepared
+            && let Prepared::Asked(name) = &seen.prepared
         {
-            seen.prepared = Prepared::Yes(name);
+            seen.prepared = Prepared::Yes(name.clone());
         }
     }
 
@@ -129,9 +128,9 @@ impl Repeats {
 /// How a repeated statement is sent.
 pub struct Step {
     /// Under this name.
-    pub name: OwnName,
+    pub name: Held,
     /// Prepared first.
     pub prepare: bool,
     /// Given up before.
-    pub close: Option<OwnName>,
+    pub close: Option<Held>,
 }

@@ -2,7 +2,7 @@
 //! of a Query.
 
 use super::ANYONE;
-use super::raw::{Raw, bind, describe, execute, parse, query, sync};
+use super::raw::{Raw, bind, close, describe, execute, parse, query, sync};
 use super::support::{Running, Stage};
 
 /// Rows of ids below 8 alone; names are masked.
@@ -58,6 +58,20 @@ async fn numbers_are_sent_for_what_is_prepared() {
     let described = raw.ready(1).await.remove(0);
     raw.send(&query("SELECT id, name, big FROM t WHERE id = 3 AND n < 100 AND 'a' = 'a'")).await;
     assert_eq!(described, raw.ready(1).await.remove(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_else_gives_them_up() {
+    let running = running().await;
+    let mut raw = Raw::new(&running, "ana").await;
+    warm(&mut raw, "SELECT name FROM t WHERE id = {}").await;
+    let told = "select count(*) from pg_prepared_statements";
+    assert_eq!(raw.lines(&query(told), 1).await, ["T", "D 0", "C SELECT 1", "Z I"]);
+    let closes = [close('S', "sqlveil: 1"), sync()].concat();
+    assert_eq!(raw.lines(&closes, 1).await, ["3", "Z I"]);
+    for _ in 0..3 {
+        assert_eq!(raw.lines(&query("SELECT name FROM t WHERE id = 3"), 1).await, ["T", "D x", "C SELECT 1", "Z I"]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
