@@ -65,6 +65,7 @@ impl Context<'_> {
         let databases = databases(reader, top, &declared, &connections);
         let catalog_refresh = catalog_refresh(reader, top);
         let limits = limits(reader, top);
+        let shutdown = super::shutdown::read(reader, top);
         let impersonation = reader
             .optional(top, "impersonation")
             .map(|node| super::impersonation::read(reader, node, &mut |reader, node| self.secret(reader, node)));
@@ -89,6 +90,7 @@ impl Context<'_> {
             databases,
             catalog_refresh,
             limits,
+            shutdown,
             impersonation: impersonation.unwrap_or_default(),
             telling: telling.unwrap_or_default(),
             warnings: Vec::new(),

@@ -10,9 +10,11 @@ mod load;
 pub mod places;
 pub(crate) mod reader;
 pub(crate) mod secret;
+mod shutdown;
 pub mod tls;
 
 pub use secret::Secret;
+pub use shutdown::Shutdown;
 
 use crate::catalog::vouch::Vouching;
 use crate::governance::model::Origin;
@@ -61,6 +63,8 @@ pub struct Config {
     pub catalog_refresh: Duration,
     /// Bounds of what a client may send and hold.
     pub limits: Limits,
+    /// How long the proxy takes to end.
+    pub shutdown: Shutdown,
     /// Logins that may act for others, by name.
     pub impersonation: BTreeMap<Arc<str>, Arc<Actor>>,
     /// How much callers are told of policies.

@@ -9,6 +9,7 @@ use super::berth::{self, Berth};
 use super::cancel::{CancelKey, CancelKeys};
 use super::client::Client;
 use super::deciding::{Deciding, Holding, Learning, Surroundings};
+use super::drain::{self, Phase};
 use super::engine::{End, Engine, Outgoing};
 use super::eviction::{Eviction, Stay};
 use super::handshake::{Broken, Greeted, Hello, greet};
@@ -276,16 +277,17 @@ impl Drop for Seat {
 }
 
 /// Serves a connection until it ends.
-pub async fn serve(shared: Arc<Shared>, socket: TcpStream, peer: SocketAddr, mut stop: watch::Receiver<bool>) {
+pub async fn serve(shared: Arc<Shared>, socket: TcpStream, peer: SocketAddr, phases: watch::Receiver<Phase>) {
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%peer, %error, "connection lost");
         return;
     }
     let limit = shared.config.limits.handshake_timeout;
+    let mut over = phases.clone();
     let entered = tokio::select! {
         entered = timeout(limit, enter(&shared, socket, peer)) => entered,
-        // Nobody who has not logged in is waited for.
-        _ = stop.wait_for(|stop| *stop) => return,
+        // Who takes his time to log in is not waited for.
+        () = drain::newcomers_over(&mut over) => return,
     };
     let (mut client, mut entry) = match entered {
         Ok(Ok(Some(entered))) => entered,
@@ -300,7 +302,11 @@ pub async fn serve(shared: Arc<Shared>, socket: TcpStream, peer: SocketAddr, mut
             return;
         }
     };
-    let session = match begin(&shared, &mut entry).await {
+    let begun = tokio::select! {
+        begun = begin(&shared, &mut entry) => begun,
+        () = drain::reached(&mut over, Phase::Ending) => Err(pump::shutdown()),
+    };
+    let session = match begun {
         Ok(begun) => begun,
         Err(refusal) => {
             tracing::info!(%peer, user = &*entry.who.user, code = refusal.code.0, "session refused");
@@ -308,7 +314,7 @@ pub async fn serve(shared: Arc<Shared>, socket: TcpStream, peer: SocketAddr, mut
         }
     };
     let evicted = session.evicted.clone();
-    let control = Control { stop, evicted, idle: shared.config.limits.idle_timeout };
+    let control = Control { phases, evicted, idle: shared.config.limits.idle_timeout };
     run(entry, session, &mut client, control).await;
 }
 

@@ -13,6 +13,7 @@ pub mod cancel;
 pub mod client;
 pub mod connection;
 pub mod deciding;
+pub mod drain;
 pub mod engine;
 pub mod eviction;
 mod forgetting;

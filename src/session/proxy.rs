@@ -4,27 +4,26 @@
 //! or let one session's failure end another.
 
 use super::connection::{Shared, serve};
+use super::drain::{self, Drain, Listening, Phase};
 use super::lanes::{self, Lanes};
-use crate::config::Config;
+use crate::config::{Config, Shutdown};
 use crate::governance::problem::Problem;
 use crate::world::{Outcome, Reloader};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 
-/// Longest time sessions may go on with what they are doing once the proxy stops.
-const GRACE: Duration = Duration::from_secs(20);
-
-/// A running proxy. Dropping it ends it at once; [`Proxy::stop`] lets statements finish.
+/// A running proxy. Dropping it ends it at once; [`Proxy::drain`] and [`Proxy::stop`] let transactions finish.
 pub struct Proxy {
     address: SocketAddr,
     addresses: Vec<SocketAddr>,
     shared: Arc<Shared>,
     reloader: Reloader,
-    stop: watch::Sender<bool>,
+    drain: Drain,
     listeners: Vec<JoinHandle<()>>,
 }
 
@@ -67,15 +66,24 @@ impl Proxy {
         tokio::spawn(super::eviction::watch(Arc::downgrade(&shared.eviction)));
         tokio::spawn(super::forgetting::watch(Arc::downgrade(&shared.planner), shared.worlds.clone()));
         tokio::spawn(crate::world::directories::watch(Arc::downgrade(&shared.directories)));
-        let (stop, stopped) = watch::channel(false);
+        let (drain, listening) = Drain::new();
         let (addresses, listeners): (Vec<_>, Vec<_>) = bound
             .into_iter()
             .map(|(address, listener)| {
                 tracing::info!(%address, "listening");
-                (address, tokio::spawn(listen(Arc::clone(&shared), Arc::clone(&lanes), listener, stopped.clone())))
+                (
+                    address,
+                    tokio::spawn(listen(
+                        Arc::clone(&shared),
+                        Arc::clone(&lanes),
+                        listener,
+                        drain.watch(),
+                        listening.clone(),
+                    )),
+                )
             })
             .unzip();
-        Ok(Self { address, addresses, shared, reloader, stop, listeners })
+        Ok(Self { address, addresses, shared, reloader, drain, listeners })
     }
 
     /// The addresses listened on, ports chosen by the system filled in.
@@ -108,17 +116,34 @@ impl Proxy {
         self.reloader.reload_and_wait().await
     }
 
-    /// Stops listening, ends sessions as soon as they are between transactions' statements, waits for the others for a while, closes
-    /// the pools.
-    pub async fn stop(mut self) {
-        let _ = self.stop.send(true);
-        for listener in std::mem::take(&mut self.listeners) {
-            // A listener ends with its last session, or after the grace.
-            let _ = listener.await;
-        }
+    /// Begins to end: nobody is let in any more, sessions end between transactions, and after `deadline` whatever is left ends. Does
+    /// not wait for it ([`Proxy::drained`]). Asked again, the sooner end counts.
+    pub fn drain(&self, deadline: Duration) {
+        self.drain.begin(Shutdown { deadline, ..self.shared.config.shutdown });
+    }
+
+    /// Whether the proxy has begun to end.
+    pub fn draining(&self) -> bool {
+        self.drain.phase() > Phase::Serving
+    }
+
+    /// Completes when a drain has come to its end: no session is left. Cancel safe.
+    pub async fn drained(&self) {
+        self.drain.done().await;
         for pool in self.shared.pools.values() {
             pool.close_idle();
         }
+    }
+
+    /// The proxy's end, for who begins it or watches it from elsewhere.
+    pub fn end(&self) -> &Drain {
+        &self.drain
+    }
+
+    /// Drains as the configuration says, and waits for it.
+    pub async fn stop(self) {
+        self.drain(self.shared.config.shutdown.deadline);
+        self.drained().await;
     }
 }
 
@@ -130,31 +155,36 @@ impl Drop for Proxy {
     }
 }
 
-/// Accepts until told to stop, then waits for the sessions. Dropping it ends them.
-async fn listen(shared: Arc<Shared>, lanes: Arc<Lanes>, listener: TcpListener, mut stop: watch::Receiver<bool>) {
+/// Accepts until the proxy ends, then waits for the sessions. Dropping it ends them.
+async fn listen(
+    shared: Arc<Shared>,
+    lanes: Arc<Lanes>,
+    listener: TcpListener,
+    phases: watch::Receiver<Phase>,
+    _listening: Listening,
+) {
     let mut sessions = JoinSet::new();
+    let mut closed = phases.clone();
+    let admit = |sessions: &mut JoinSet<()>, socket: TcpStream, peer: SocketAddr| {
+        // Who has not logged in yet counts here only; beyond the bound even a refusal would cost too much.
+        if sessions.len() > 2 * shared.config.limits.sessions + 64 {
+            return tracing::warn!(%peer, "too many connections");
+        }
+        keep_alive(&socket);
+        let (shared, phases) = (Arc::clone(&shared), phases.clone());
+        lanes.spawn(sessions, socket, peer, move |socket| serve(shared, socket, peer, phases));
+    };
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             Some(ended) = sessions.join_next() => {
-                if ended.is_err_and(|e| e.is_panic()) {
-                    tracing::error!("a session ended by a defect of ours");
-                }
+                told(&ended);
                 continue;
             }
-            _ = stop.wait_for(|stop| *stop) => break,
+            () = drain::reached(&mut closed, Phase::Closed) => break,
         };
         match accepted {
-            // Who has not logged in yet counts here only; beyond the bound even a refusal would cost too much.
-            Ok((socket, peer)) if sessions.len() > 2 * shared.config.limits.sessions + 64 => {
-                tracing::warn!(%peer, "too many connections");
-                drop(socket);
-            }
-            Ok((socket, peer)) => {
-                keep_alive(&socket);
-                let (shared, stop) = (Arc::clone(&shared), stop.clone());
-                lanes.spawn(&mut sessions, socket, peer, move |socket| serve(shared, socket, peer, stop));
-            }
+            Ok((socket, peer)) => admit(&mut sessions, socket, peer),
             Err(error) => {
                 // Out of file descriptors, or a client that left at once: neither is solved by trying again at once.
                 tracing::warn!(%error, "cannot accept a connection");
@@ -162,10 +192,38 @@ async fn listen(shared: Arc<Shared>, lanes: Arc<Lanes>, listener: TcpListener, m
             }
         }
     }
-    drop(listener);
-    let all = async { while sessions.join_next().await.is_some() {} };
-    if tokio::time::timeout(GRACE, all).await.is_err() {
-        tracing::warn!("sessions were ended in the middle");
+    // Closing a listener resets who waits in its queue: they came in time, and are let in.
+    match listener.into_std() {
+        Ok(listener) => {
+            while let Ok((socket, peer)) = listener.accept() {
+                match socket.set_nonblocking(true).and_then(|()| TcpStream::from_std(socket)) {
+                    Ok(socket) => admit(&mut sessions, socket, peer),
+                    Err(error) => tracing::debug!(%peer, %error, "connection lost"),
+                }
+            }
+        }
+        Err(error) => tracing::warn!(%error, "connections that were not accepted yet are lost"),
+    }
+    let mut ending = phases.clone();
+    let mut over = pin!(drain::over(&mut ending));
+    loop {
+        tokio::select! {
+            ended = sessions.join_next() => match ended {
+                Some(ended) => told(&ended),
+                None => break,
+            },
+            () = &mut over => {
+                tracing::warn!(sessions = sessions.len(), "sessions were ended in the middle");
+                break;
+            }
+        }
+    }
+}
+
+/// A session has ended; what it should not have ended by is told.
+fn told(ended: &Result<(), JoinError>) {
+    if ended.as_ref().is_err_and(JoinError::is_panic) {
+        tracing::error!("a session ended by a defect of ours");
     }
 }
 

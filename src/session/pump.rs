@@ -7,6 +7,7 @@
 use super::berth::{self, Berth, Taking};
 use super::cancel::CancelKey;
 use super::deciding::Surroundings;
+use super::drain::{self, NEWCOMER, Phase};
 use super::engine::{End, Engine, HIGH_WATER, Outgoing};
 use crate::error::{Family, Refusal, SqlState};
 use crate::relay::errors::ended;
@@ -42,13 +43,16 @@ pub struct Side<S> {
     pub input: BytesMut,
     ended: bool,
     unflushed: bool,
+    /// Something was received.
+    heard: bool,
     step: usize,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
     /// A side with what was already received from it.
     pub fn new(stream: S, input: BytesMut) -> Self {
-        Self { stream, input, ended: false, unflushed: false, step: STEPS.0 }
+        let heard = !input.is_empty();
+        Self { stream, input, ended: false, unflushed: false, heard, step: STEPS.0 }
     }
 
     /// Begins anew with another stream: everything of the last one was dealt with.
@@ -75,6 +79,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
         match pin!(self.stream.read_buf(&mut self.input)).poll(cx) {
             Poll::Ready(Ok(n)) => {
                 self.ended = n == 0;
+                self.heard = true;
                 if n == spare {
                     self.step = (self.step * 2).min(STEPS.1);
                 }
@@ -153,8 +158,8 @@ enum Trouble {
 /// What a session listens to besides its two sides.
 #[derive(Debug, Clone)]
 pub struct Control {
-    /// Becomes true when the proxy stops.
-    pub stop: watch::Receiver<bool>,
+    /// How far the proxy's end has come.
+    pub phases: watch::Receiver<Phase>,
     /// Says why the login has ended, when it has.
     pub evicted: watch::Receiver<Option<Refusal>>,
     /// A client that sends nothing for so long is sent away.
@@ -258,17 +263,17 @@ where
     let mut taking: Option<Taking> = None;
     let mut closing = false;
     let mut left: Option<Instant> = None;
-    let mut stopping = *control.stop.borrow();
+    let began = Instant::now();
+    let mut phase = Phase::Serving;
+    // Who has just come may ask something first.
+    let mut patient = true;
     let mut evicted = control.evicted.borrow().is_some();
     let mut gone: Option<Pin<Box<Sleep>>> = None;
     let mut idleness = control.idle.map(Idleness::new);
     // They live as long as the session: made anew for each turn they would cost more than the turn.
-    let (mut stops, mut evictions) = (control.stop.clone(), control.evicted.clone());
-    let mut stop = pin!(async {
-        if stops.wait_for(|stop| *stop).await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    });
+    let (mut phases, mut evictions) = (control.phases.clone(), control.evicted.clone());
+    let mut leave = pin!(drain::reached(&mut phases, Phase::Leaving));
+    let mut later: Option<Later> = None;
     let mut evict = pin!(async {
         // The sender lives as long as the session.
         if evictions.wait_for(Option::is_some).await.is_err() {
@@ -305,7 +310,7 @@ where
         let fatal = fatal.or_else(|| {
             if lost && !closing {
                 Some(ended(None))
-            } else if stopping && engine.at_rest() && !closing {
+            } else if may_leave(phase, patient, engine, client) && !closing {
                 Some(shutdown())
             } else if evicted && engine.at_rest() && !closing {
                 control.evicted.borrow().clone()
@@ -322,6 +327,9 @@ where
             return if upstream.ended { Ended::Lost } else { state(engine, out) };
         }
         if closing {
+            if phase == Phase::Ending {
+                return state(engine, out);
+            }
             left.get_or_insert_with(|| Instant::now() + LINGER);
             if lost {
                 return Ended::Lost;
@@ -361,8 +369,14 @@ where
             if gone.as_mut().is_some_and(|gone| gone.as_mut().poll(cx).is_ready()) {
                 return Poll::Ready(Turned::Gone);
             }
-            if !stopping && stop.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Turned::Stop);
+            match later.as_mut() {
+                None if leave.as_mut().poll(cx).is_ready() => return Poll::Ready(Turned::Leave),
+                None => {}
+                Some(later) => {
+                    if let Poll::Ready(phase) = later.as_mut().poll(cx) {
+                        return Poll::Ready(Turned::Later(phase));
+                    }
+                }
             }
             if !evicted && evict.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Turned::Evicted);
@@ -395,7 +409,15 @@ where
             Turned::Moved(Err(Trouble::Client)) => return state(engine, out),
             Turned::Moved(Err(Trouble::Upstream)) => upstream.ended = true,
             Turned::Gone => return state(engine, out),
-            Turned::Stop => stopping = true,
+            Turned::Leave => {
+                phase = Phase::Leaving;
+                later = Some(later_than(began + NEWCOMER, control.phases.clone()));
+            }
+            Turned::Later(reached) => {
+                phase = reached;
+                patient = false;
+                later = Some(last(control.phases.clone()));
+            }
             Turned::Evicted => evicted = true,
             Turned::Idle => {
                 let text = "terminating connection due to idle-session timeout";
@@ -413,14 +435,46 @@ enum Turned {
     Learned,
     /// A session of the warehouse has come, or will not.
     Taken(Result<Session, Refusal>),
-    Stop,
+    /// The proxy asks sessions to leave.
+    Leave,
+    /// It has come so far, or the time of newcomers is over.
+    Later(Phase),
     Evicted,
     Idle,
     /// The client left and what it asked for takes too long.
     Gone,
 }
 
-fn shutdown() -> Refusal {
+/// Whether a session ends because the proxy does: it is between transactions, and has had its first; or nothing counts any more.
+fn may_leave<A: Surroundings, C>(phase: Phase, patient: bool, engine: &Engine<A>, client: &Side<C>) -> bool {
+    match phase {
+        Phase::Serving | Phase::Closed => false,
+        Phase::Leaving => engine.at_rest() && engine.status() == TransactionStatus::Idle && (client.heard || !patient),
+        Phase::Ending => true,
+    }
+}
+
+/// What comes after sessions were asked to leave.
+type Later = Pin<Box<dyn Future<Output = Phase> + Send>>;
+
+/// The last phase, or `Leaving` again at that moment, whichever comes first.
+fn later_than(moment: Instant, mut phases: watch::Receiver<Phase>) -> Later {
+    Box::pin(async move {
+        let last = tokio::time::timeout_at(moment, drain::reached(&mut phases, Phase::Ending)).await;
+        if last.is_ok() { Phase::Ending } else { Phase::Leaving }
+    })
+}
+
+/// The last phase.
+fn last(mut phases: watch::Receiver<Phase>) -> Later {
+    Box::pin(async move {
+        drain::reached(&mut phases, Phase::Ending).await;
+        Phase::Ending
+    })
+}
+
+/// 57P01: what sessions are told when the proxy ends.
+pub(super) fn shutdown() -> Refusal {
     Refusal::new(Family::Upstream, SqlState::ADMIN_SHUTDOWN, "terminating connection due to administrator command")
 }
 

@@ -143,9 +143,14 @@ impl Raw {
     /// Logs in wherever this port leads.
     pub async fn at(port: u16, minor: u16, parameters: &[(&str, &str)]) -> Result<Self, Message> {
         let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        Self::over(stream, &startup(minor, parameters)).await
+    }
+
+    /// Logs in with what is still to be sent of a StartupMessage.
+    pub async fn over(stream: TcpStream, startup: &[u8]) -> Result<Self, Message> {
         stream.set_nodelay(true).unwrap();
         let mut raw = Self { stream, parameters: Vec::new(), key: (0, Vec::new()), negotiated: None };
-        raw.send(&startup(minor, parameters)).await;
+        raw.send(startup).await;
         raw.log_in().await?;
         Ok(raw)
     }
