@@ -178,6 +178,7 @@ impl Own {
             oid,
             query: Some(Arc::new(query)),
             comments: Arc::new(Comments { relation: Some(self.description().to_owned()), columns: Vec::new() }),
+            tags: Default::default(),
             columns: columns
                 .iter()
                 .map(|(name, kind)| ColumnDecision {

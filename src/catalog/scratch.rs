@@ -326,6 +326,7 @@ fn decision(relation: &Relation) -> RelationDecision {
         oid: relation.oid,
         query: None,
         comments: Arc::default(),
+        tags: Default::default(),
         columns: columns.collect(),
         rows: Vec::new(),
         companions: Vec::new(),

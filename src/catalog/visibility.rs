@@ -485,6 +485,7 @@ pub(crate) mod tests {
             oid: r.oid,
             query: None,
             comments: Default::default(),
+            tags: Default::default(),
             columns: columns.collect(),
             rows: vec![],
             companions: Vec::new(),

@@ -191,6 +191,7 @@ mod tests {
             oid: Oid(1),
             query: None,
             comments: Default::default(),
+            tags: Default::default(),
             columns: vec![column("a", None), column("b", Some(mask(true, "m1"))), column("c", Some(mask(false, "m2")))],
             rows: vec![row(true, "r1"), row(false, "r2")],
             companions: Vec::new(),

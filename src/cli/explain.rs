@@ -164,7 +164,7 @@ pub fn explain(world: &Arc<World>, caller: &Arc<Caller>, text: &str) -> Explaine
     let mut relations = written(text, &session.view.search_path, world);
     if let Ok(plans) = &planned {
         // What the statement really reads; a name may also be that of a common table expression.
-        let read: BTreeSet<&str> = plans.iter().flat_map(|p| p.sources.iter()).map(|s| &**s).collect();
+        let read: BTreeSet<&str> = plans.iter().flat_map(|p| p.touched.sources()).map(|s| &**s).collect();
         relations.retain(|name| world.ruleset.source_of(name).is_none_or(|source| read.contains(source)));
         let known = |name: &&QualifiedName| world.ruleset.source_of(name).is_some_and(|source| read.contains(source));
         relations.extend(world.ruleset.registered().filter(known).cloned());
@@ -254,14 +254,14 @@ fn written(text: &str, search_path: &[String], world: &World) -> BTreeSet<Qualif
 }
 
 /// A session that only asks.
-struct Asked {
+pub(super) struct Asked {
     world: Arc<World>,
     caller: Arc<Caller>,
     view: Arc<SessionView>,
 }
 
 impl Asked {
-    fn new(world: &Arc<World>, caller: &Arc<Caller>) -> Self {
+    pub(super) fn new(world: &Arc<World>, caller: &Arc<Caller>) -> Self {
         let view = SessionView {
             search_path_text: "\"$user\", public".to_owned(),
             search_path: vec![caller.user.to_string(), "public".to_owned()],

@@ -3,6 +3,7 @@
 //! In: arguments. Out: what a command prints, and an exit code. Must never: hold logic that a room has.
 
 pub mod account;
+pub mod audit;
 pub mod check;
 pub mod demo;
 pub mod diff;
@@ -61,6 +62,9 @@ pub enum Command {
     /// Make, list and revoke temporary SQL accounts, each for one user.
     #[command(subcommand)]
     Account(account::Args),
+    /// Prove that an audit trail is whole, search it, decide its statements again.
+    #[command(subcommand)]
+    Audit(audit::Args),
     /// Make the stored verifier of a password for the identity file.
     Verifier {
         /// Print a whole entry of the identity file for this user.
@@ -75,7 +79,7 @@ impl Command {
         match self {
             // What they did is for the record; what they say comes first.
             Self::User(_) | Self::Token(_) | Self::Account(_) => "warn,audit=info",
-            Self::Demo(_) | Self::Explain(_) | Self::Fingerprint(_) | Self::Diff(_) => "warn",
+            Self::Demo(_) | Self::Explain(_) | Self::Fingerprint(_) | Self::Diff(_) | Self::Audit(_) => "warn",
             Self::Serve(_) | Self::Unmask(_) | Self::Check { .. } | Self::Verifier { .. } => "info",
         }
     }
@@ -108,6 +112,17 @@ pub async fn run(cli: Cli) -> ExitCode {
                 Err(error) => {
                     let _ = writeln!(io::stderr(), "sqlveil: {error}");
                     ExitCode::from(diff::Verdict::Failed.status())
+                }
+            };
+        }
+        Command::Audit(args) => {
+            let mut out = io::stdout();
+            let color = out.is_terminal();
+            return match audit::run(&args, &mut out, color).await {
+                Ok(verdict) => ExitCode::from(verdict.status()),
+                Err(error) => {
+                    let _ = writeln!(io::stderr(), "sqlveil: {error}");
+                    ExitCode::from(audit::Verdict::Untold.status())
                 }
             };
         }

@@ -70,6 +70,7 @@ impl Context<'_> {
             .optional(top, "impersonation")
             .map(|node| super::impersonation::read(reader, node, &mut |reader, node| self.secret(reader, node)));
         let telling = reader.optional(top, "my_access").map(|node| super::impersonation::telling(reader, node));
+        let audit = reader.optional(top, "audit").map(|node| super::audit::read(self, reader, node));
         Some(Config {
             file: file.to_path_buf(),
             listen,
@@ -93,6 +94,7 @@ impl Context<'_> {
             shutdown,
             impersonation: impersonation.unwrap_or_default(),
             telling: telling.unwrap_or_default(),
+            audit: audit.map_or(Some(None), |read| read.map(Some))?,
             warnings: Vec::new(),
         })
     }

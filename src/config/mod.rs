@@ -3,6 +3,7 @@
 //! In: one YAML or JSON file, secrets from the environment or from files it names. Out: one validated, immutable [`Config`], or every
 //! problem at once, each with file, line and remedy. Must never: show a secret in Debug output or in a problem, talk to the warehouse.
 
+pub mod audit;
 pub mod authentication;
 pub mod directories;
 mod impersonation;
@@ -69,6 +70,8 @@ pub struct Config {
     pub impersonation: BTreeMap<Arc<str>, Arc<Actor>>,
     /// How much callers are told of policies.
     pub telling: Telling,
+    /// Where records of logins and statements are kept; `None` = they are lines of the log.
+    pub audit: Option<audit::Audit>,
     /// What somebody should look at; nothing that keeps the proxy from running.
     pub warnings: Vec<Problem>,
 }

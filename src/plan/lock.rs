@@ -4,12 +4,12 @@
 //! take a lock on what the caller does not see.
 
 use super::statement::{Kind, cautious};
+use super::touched::Touched;
 use super::{Effect, Plan};
 use crate::error::Refusal;
 use crate::seal;
 use crate::sql::{NodeEnum, pb};
 use crate::types::QualifiedName;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// `AccessShareLock` (storage/lockdefs.h).
@@ -24,7 +24,7 @@ impl Kind<'_> {
         if lock.mode != ACCESS_SHARE {
             return Err(Refusal::unsupported("LOCK TABLE is supported IN ACCESS SHARE MODE"));
         }
-        let (mut names, mut sources, mut valid_until) = (Vec::new(), BTreeSet::new(), None);
+        let (mut names, mut locked, mut valid_until) = (Vec::new(), Vec::new(), None);
         for node in &lock.relations {
             let Some(NodeEnum::RangeVar(relation)) = &node.node else {
                 return Err(Refusal::internal("LOCK of something unexpected"));
@@ -35,7 +35,7 @@ impl Kind<'_> {
             }
             let permitted = self.sight.relation(relation)?;
             let decision = permitted.decision();
-            sources.insert(Arc::clone(&decision.source));
+            locked.push(Arc::clone(decision));
             valid_until = valid_until.into_iter().chain(decision.valid_until).min();
             // What a query stands for is locked when it is read, and so are the views of the catalog.
             if decision.query.is_none() && !decision.is_of_system() {
@@ -43,6 +43,7 @@ impl Kind<'_> {
             }
         }
         let plan = self.own(seal::lock_shared(&names, lock.nowait), Effect::None, None);
-        Ok(cautious(Plan { sources: sources.into_iter().collect(), valid_until, ..plan }))
+        let touched = Arc::new(Touched::read(locked.iter(), self.inputs.world.catalog.version));
+        Ok(cautious(Plan { touched, valid_until, ..plan }))
     }
 }

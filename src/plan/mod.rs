@@ -16,6 +16,7 @@ mod point;
 mod scratch;
 pub mod settings;
 mod statement;
+pub mod touched;
 mod variant;
 mod write;
 
@@ -31,6 +32,7 @@ use crate::world::World;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
+use touched::Touched;
 
 /// Every input of a plan besides the statement's text. The cache key is all of it.
 #[derive(Clone)]
@@ -100,8 +102,8 @@ pub struct Plan {
     pub notices: Vec<(Arc<str>, String)>,
     /// What the client gets in place of the warehouse's rows.
     pub instead: Option<Shown>,
-    /// Data sources read, for the audit record.
-    pub sources: Arc<[Arc<str>]>,
+    /// What it reads and writes, for the audit record.
+    pub touched: Arc<Touched>,
     /// True when the statement returns rows (Describe answers RowDescription).
     pub returns_rows: bool,
     /// Functions whose words are for the caller.
@@ -142,8 +144,7 @@ impl Plan {
 
     /// Bytes of memory it takes, about, without what it shares with others.
     fn memory(&self) -> usize {
-        let names =
-            self.sources.len() * size_of::<Arc<str>>() + self.gives.as_ref().map_or(0, |gives| gives.len() * 48);
+        let names = self.touched.memory() + self.gives.as_ref().map_or(0, |gives| gives.len() * 48);
         let writing = self.writing.as_ref().map_or(0, |writing| {
             writing.shown.values().map(|named| (named.columns.len() + named.constraints.len()) * 64 + 256).sum()
         });
@@ -162,7 +163,7 @@ impl Plan {
             errors,
             notices,
             instead,
-            sources,
+            touched,
             returns_rows,
             quotable,
             gives,
@@ -175,7 +176,7 @@ impl Plan {
             // Follows from the text, and not every plan of a text knows it.
             repeated: _,
         } = self;
-        (sealed, holds_pid, effect, tag, errors, notices, instead, sources)
+        (sealed, holds_pid, effect, tag, errors, notices, instead, touched)
             == (
                 &other.sealed,
                 &other.holds_pid,
@@ -184,7 +185,7 @@ impl Plan {
                 &other.errors,
                 &other.notices,
                 &other.instead,
-                &other.sources,
+                &other.touched,
             )
             && (returns_rows, quotable, gives, writing, leaves, world_version, lacks_column, valid_until, table)
                 == (

@@ -187,6 +187,7 @@ impl Planner {
                 // Each statement is decided in the session as those before it leave it.
                 let inputs = progress.inputs()?;
                 let plan = Arc::new(statement::plan(part, text, &inputs, &self.kept, SystemTime::now())?);
+                let _ = plan.touched.part.set(text.get(part.range.clone()).unwrap_or(text).into());
                 progress.admit(&plan)?;
                 plans.push(plan);
             }

@@ -5,6 +5,7 @@
 use super::bounds;
 use super::planner::Kept;
 use super::settings::{self, Settable};
+use super::touched::Touched;
 use super::{Effect, ErrorPolicy, Leaves, Plan, PlanInputs, PositionMap, Quotable};
 use crate::catalog::RelationKind;
 use crate::catalog::own::is_asked_for;
@@ -16,7 +17,7 @@ use crate::rewrite;
 use crate::seal::{self, Sealed};
 use crate::sql::{NodeEnum, Statement, build, names, pb};
 use crate::types::{Oid, quote_ident};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -210,7 +211,6 @@ impl Kind<'_> {
         )?;
         let read = resolved.relations.values().map(|r| r.permitted.decision());
         let decisions: Vec<_> = read.chain(resolved.targets.values().map(|t| t.permitted.decision())).collect();
-        let sources: BTreeSet<Arc<str>> = decisions.iter().map(|d| Arc::clone(&d.source)).collect();
         let mut notices = Vec::new();
         for decision in decisions.iter().filter(|d| !d.unmet_purposes.is_empty()) {
             let purposes: Vec<_> = decision.unmet_purposes.iter().map(|p| quote_ident(p)).collect();
@@ -241,7 +241,7 @@ impl Kind<'_> {
             },
             notices,
             instead: None,
-            sources: sources.into_iter().collect(),
+            touched: Arc::new(Touched::of(resolved, caller, self.inputs.world.catalog.version)),
             returns_rows,
             quotable: Quotable {
                 calls: Arc::new(resolved.functions.values().cloned().collect()),
@@ -323,7 +323,7 @@ impl Kind<'_> {
             errors: ErrorPolicy::default(),
             notices: Vec::new(),
             instead: None,
-            sources: Arc::from([]),
+            touched: Arc::new(Touched::read(std::iter::empty(), self.inputs.world.catalog.version)),
             world_version: self.inputs.world.version,
             lacks_column: false,
             valid_until: None,

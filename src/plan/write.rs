@@ -19,8 +19,6 @@ use std::sync::Arc;
 /// What a plan that writes brings along.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Writing {
-    /// Data sources written, for the audit record.
-    pub sources: Vec<Arc<str>>,
     /// What the warehouse is made to check, by number.
     pub checks: Vec<Check>,
     /// The rows it returns are those of a check: the client gets none, as he asked for none.
@@ -90,7 +88,6 @@ impl Kind<'_> {
         }
         let catalog = &self.inputs.world.catalog;
         let decisions = || resolved.targets.values().map(|t| t.permitted.decision());
-        let sources: BTreeSet<Arc<str>> = decisions().map(|d| Arc::clone(&d.source)).collect();
         let mut named = BTreeMap::new();
         for decision in decisions() {
             let own = shown(decision, catalog, &|of| self.is_seen(of));
@@ -102,7 +99,6 @@ impl Kind<'_> {
         }
         let top = self.top_target(resolved);
         Some(Arc::new(Writing {
-            sources: sources.into_iter().collect(),
             checks: resolved.checks.clone(),
             conceals_rows: top.is_some_and(|t| t.new_rows.as_ref().is_some_and(|n| n.at.is_none())),
             takes_rows,

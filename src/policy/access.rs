@@ -257,6 +257,7 @@ impl<'a> Deciding<'a> {
             oid: source.oid,
             query: source.query.clone(),
             comments: Arc::clone(&source.comments),
+            tags: Arc::clone(&source.told_tags),
             columns,
             rows: self.rows,
             companions,

@@ -4,6 +4,7 @@ use crate::catalog::own::is_own;
 use crate::catalog::visibility::is_system;
 use crate::catalog::{Catalog, Relation, RelationKind};
 use crate::types::{Oid, QualifiedName, quote_ident};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -41,6 +42,8 @@ pub struct RelationDecision {
     pub query: Option<Arc<Query>>,
     /// What callers are told the relation is about, and its columns, by name.
     pub comments: Arc<Comments>,
+    /// The tags it carries, and those of its columns: for the audit record.
+    pub tags: Arc<Tags>,
     /// The dictionary, in order.
     pub columns: Vec<ColumnDecision>,
     /// Row predicates, ANDed. Empty = every row.
@@ -64,6 +67,15 @@ pub struct Comments {
     pub relation: Option<String>,
     /// Of its columns: name and text.
     pub columns: Vec<(String, String)>,
+}
+
+/// The tags of a data source.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tags {
+    /// Of the relation.
+    pub relation: Vec<String>,
+    /// Of those of its columns that carry any, by name.
+    pub columns: BTreeMap<String, Vec<String>>,
 }
 
 /// A SELECT that stands where a relation stands. Never shown: its conditions hide rows.

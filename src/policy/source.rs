@@ -3,7 +3,7 @@
 //! In: documents and a catalog snapshot. Out: [`DataSource`]s with their dictionaries, and the problems found.
 //! Must never: register a relation or column that the catalog does not hold, or one whose type it cannot vouch for.
 
-use super::decision::{Comments, Query};
+use super::decision::{Comments, Query, Tags};
 use super::nearest::did_you_mean;
 use super::query;
 use super::salt::{Salt, Salts};
@@ -33,6 +33,8 @@ pub(crate) struct DataSource {
     pub(crate) query: Option<Arc<Query>>,
     /// Descriptions.
     pub(crate) comments: Arc<Comments>,
+    /// Its tags and those of its columns, as records tell them.
+    pub(crate) told_tags: Arc<Tags>,
     /// The dictionary, in the relation's order.
     pub(crate) columns: Vec<DictColumn>,
     /// Tags of the data source.
@@ -228,6 +230,8 @@ impl Expansion<'_> {
         let comments = Arc::new(self.comments(table, &relation));
         let mut tags = document.table_tags.clone();
         tags.extend(table.table_tags.iter().cloned());
+        let of_columns = columns.iter().filter(|c| !c.tags.is_empty()).map(|c| (c.name.clone(), c.tags.clone()));
+        let told_tags = Arc::new(Tags { relation: tags.clone(), columns: of_columns.collect() });
         self.logical.insert(logical.clone(), self.found.len());
         self.found.push(DataSource {
             salt: self.salts.source(&name),
@@ -237,6 +241,7 @@ impl Expansion<'_> {
             oid: relation.oid,
             query,
             comments,
+            told_tags,
             columns,
             tags,
             owners: table.owners.clone().unwrap_or_else(|| document.owners.clone()),

@@ -226,7 +226,7 @@ mod tests {
             errors,
             notices: Vec::new(),
             instead: None,
-            sources: [].into(),
+            touched: Default::default(),
             returns_rows: true,
             quotable: Quotable::default(),
             gives: None,

@@ -32,15 +32,17 @@ impl<'a> Run<'a> {
         n - here
     }
 
-    /// Lets every message with this tag pass that comes next and has come whole.
-    pub fn pass_all(&mut self, tag: u8) {
+    /// Lets every message with this tag pass that comes next and has come whole; gives their bytes.
+    pub fn pass_all(&mut self, tag: u8) -> usize {
+        let before = self.at;
         // What is not a message, or not all here, is looked at by others.
         while let Ok(Some(header)) = Header::scan(self.ahead()) {
             if header.tag != tag || header.total() > self.ahead().len() {
-                return;
+                break;
             }
             self.at += header.total();
         }
+        self.at - before
     }
 
     /// Leaves out the next `n` bytes, which must be there, and gives them with the client's buffer, so that something else can be said

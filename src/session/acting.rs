@@ -12,7 +12,7 @@ use super::deciding::{Deciding, Learning, Surroundings};
 use super::engine::{Engine, Outgoing, Wait};
 use super::names::Decided;
 use super::scratch::Scratching;
-use crate::audit::Record;
+use crate::audit::{Record, Speaker};
 use crate::error::Refusal;
 use crate::identity::impersonation::{Signed, expired, in_the_middle, leading_comment, signed_name};
 use crate::identity::{Actor, Caller};
@@ -74,7 +74,8 @@ impl<A: Surroundings> Deciding<A> {
     /// Records the refusal of a message whose user is not known.
     pub(super) fn nobodys(&mut self, text: &str, refusal: &Refusal) {
         self.who.acting_for = None;
-        Record::refused(&self.who, "", text, refusal);
+        let nobody = Speaker::new(&self.who, &"".into(), None);
+        Record::refused(&nobody, self.batch, text, refusal);
     }
 
     /// Takes note that a statement is about to be sent for this caller.

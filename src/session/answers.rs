@@ -93,11 +93,14 @@ impl<A: Surroundings> Engine<A> {
                     let instead = self.queue.front().is_some_and(|front| front.instead().is_some());
                     let dropped = concealed || instead || self.too_large(header.total(), run);
                     *(if dropped { &mut self.dropping } else { &mut self.passing }) = header.total();
+                    if !dropped {
+                        self.relayed += header.total();
+                    }
                     // Those that follow belong to the same answer.
                     if !dropped && !self.overrun.counts() {
                         self.passing = run.pass(self.passing);
                         if self.passing == 0 {
-                            run.pass_all(header.tag);
+                            self.relayed += run.pass_all(header.tag);
                         }
                     }
                 }
@@ -272,8 +275,9 @@ impl<A: Surroundings> Engine<A> {
             | (b'n', Some(Expect::DescribePortal | Expect::DescribeStatement { parameters: true })) => {}
             (b's' | b'I', Some(Expect::Execute(execution))) => {
                 self.overrun.restart();
+                let bytes = take_bytes(&mut self.relayed);
                 if let Some(record) = execution.record.take() {
-                    record.completed(None);
+                    record.completed(None, bytes);
                 }
             }
             (b'I', Some(Expect::Query(queried))) if queried.parts.is_empty() => {
@@ -386,6 +390,7 @@ impl<A: Surroundings> Engine<A> {
     /// CommandComplete: the statement's consequences are now facts. Gives the tag to show instead, if any.
     fn complete(&mut self, tag: &str) -> Result<Option<&'static str>, End> {
         self.overrun.restart();
+        let bytes = take_bytes(&mut self.relayed);
         if self.deciding.moving.shares() && tag == "DISCARD ALL" {
             self.deciding.moving.discarded();
         }
@@ -397,7 +402,7 @@ impl<A: Surroundings> Engine<A> {
                 let Some(part) = queried.parts.get_mut(queried.at) else { return Err(out_of_step()) };
                 shown = part.plan.tag;
                 if let Some(record) = part.record.take() {
-                    record.completed(rows_of(tag));
+                    record.completed(rows_of(tag), bytes);
                 }
                 let mut undo = std::mem::take(&mut part.undo);
                 if part.plan.effect == Effect::Commit && tag == "ROLLBACK" {
@@ -408,14 +413,14 @@ impl<A: Surroundings> Engine<A> {
             }
             Expect::AtOnce(run) => {
                 if let Some(record) = run.record.take() {
-                    record.completed(rows_of(tag));
+                    record.completed(rows_of(tag), bytes);
                 }
                 shown = None;
                 self.came(b'C')?;
             }
             Expect::Execute(execution) => {
                 if let Some(record) = execution.record.take() {
-                    record.completed(rows_of(tag));
+                    record.completed(rows_of(tag), bytes);
                 }
                 let plan = front.about.as_ref().and_then(|d| d.plan.as_ref());
                 // The tag of PREPARE or DECLARE is not that of what it prepares.
@@ -481,6 +486,7 @@ impl<A: Surroundings> Engine<A> {
             let about = self.queue.front().and_then(|front| front.about.clone());
             self.doubt(code, about.as_ref());
         }
+        let bytes = take_bytes(&mut self.relayed);
         let Some(front) = self.queue.front() else { return Err(out_of_step()) };
         match &mut front.what {
             Expect::Query(queried) => {
@@ -491,7 +497,7 @@ impl<A: Surroundings> Engine<A> {
                     if let Some(record) = part.record.take()
                         && at == queried.at
                     {
-                        record.failed(code);
+                        record.failed(code, bytes);
                     }
                 }
                 self.deciding.undo(undo, &mut self.queue.undo_lists());
@@ -505,13 +511,13 @@ impl<A: Surroundings> Engine<A> {
             Expect::AtOnce(run) => {
                 run.failed = true;
                 if let Some(record) = run.record.take() {
-                    record.failed(code);
+                    record.failed(code, bytes);
                 }
                 Ok(())
             }
             Expect::Execute(execution) => {
                 if let Some(record) = execution.record.take() {
-                    record.failed(code);
+                    record.failed(code, bytes);
                 }
                 self.skip();
                 Ok(())
@@ -546,6 +552,11 @@ impl<A: Surroundings> Engine<A> {
             self.skip_messages();
         }
     }
+}
+
+/// How many bytes of rows went to the client since the last answer ended.
+fn take_bytes(relayed: &mut usize) -> u64 {
+    u64::try_from(std::mem::take(relayed)).unwrap_or(u64::MAX)
 }
 
 /// The notices of plans, each once per session and data source.

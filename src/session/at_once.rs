@@ -53,15 +53,17 @@ impl<A: Surroundings> Engine<A> {
         if !is_plain(&held) || !self.deciding.stands(&held) {
             return Ok(None);
         }
+        let batch = self.deciding.batch;
+        let Ok(record) = Record::allowed(self.deciding.speaker(), batch, &held.sql, held.plan.as_ref()) else {
+            return Ok(None);
+        };
         message::run(statement, rest, run, &mut out.upstream)?;
         if !self.read.is_empty() {
             self.read.remove("");
         }
-        let (who, project) = (self.deciding.who(), self.deciding.project());
-        let record = Some(Record::allowed(who, project, &held.sql, held.plan.as_ref()));
         let awaits = if run == RUN_DESCRIBED { Awaits::BindDescribed } else { Awaits::Bind };
         self.queue.push(Expected {
-            what: Expect::AtOnce(AtOnce { awaits, failed: false, record }),
+            what: Expect::AtOnce(AtOnce { awaits, failed: false, record: Some(record) }),
             about: Some(held),
             undo: Vec::new(),
             batch: self.deciding.batch,

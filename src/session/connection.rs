@@ -20,7 +20,7 @@ use super::proof::{Demand, Failed, Proof};
 use super::pump::{self, Control, Ended, Side};
 use super::scratch::Scratching;
 use super::settings::Settings;
-use crate::audit::{self, Who};
+use crate::audit::{self, Trail, Who};
 use crate::config::authentication::Asking;
 use crate::config::{self, Config, PoolMode};
 use crate::error::{Family, Refusal, SqlState};
@@ -73,11 +73,13 @@ pub struct Shared {
     pub eviction: Arc<Eviction>,
     /// Who knows more of users.
     pub directories: Arc<Directories>,
+    /// Where records of logins and statements are kept.
+    pub trail: Trail,
 }
 
 impl Shared {
     /// What connections to this configuration share.
-    pub fn new(config: Arc<Config>, worlds: Worlds) -> Self {
+    pub fn new(config: Arc<Config>, worlds: Worlds, trail: Trail) -> Self {
         let pools = config.connections.iter().map(|(key, c)| (Arc::clone(key), Pool::new(Arc::clone(c)))).collect();
         let acknowledgements = Arc::new(Acknowledgements::at(&config.acknowledgements));
         let planner = Arc::new(Planner::new(config.limits.relations));
@@ -96,6 +98,7 @@ impl Shared {
             users: Arc::default(),
             sessions: Arc::default(),
             eviction: Arc::default(),
+            trail,
         }
     }
 }
@@ -109,6 +112,7 @@ struct Live {
     login: Arc<Login>,
     /// What the login may do for others.
     actor: Option<Arc<Actor>>,
+    trail: Trail,
 }
 
 impl Live {
@@ -218,7 +222,7 @@ impl Surroundings for Live {
         let asked = world.directory.acknowledgements(project);
         let login = Some(&**self.login.name()).filter(|login| *login != user);
         self.acknowledgements.accept(&caller, login, project, asked).map_err(|error| unkept(&error))?;
-        audit::acknowledged(user, login, project, asked);
+        audit::acknowledged(&self.trail, user, login, project, asked);
         Ok(())
     }
 
@@ -369,11 +373,12 @@ async fn enter(shared: &Shared, socket: TcpStream, peer: SocketAddr) -> Result<O
     let secure = matches!(client, Client::Tls(_));
     let asking = Asking { address: peer.ip(), tls: secure, database: &wish.database, user: &user };
     let demand = Demand::of(rules, &asking);
-    let by = audit::By { user: &user, login: None, database: &wish.database, peer, method: demand.method() };
+    let (database, application) = (wish.database.as_str(), wish.application.as_str());
+    let by = audit::By { user: &user, login: None, database, application, peer, method: demand.method() };
     let attempt = match shared.attempts.begin(&user, peer.ip()) {
         Ok(attempt) => attempt,
         Err(refusal) => {
-            audit::login(&by, Some(&refusal), None);
+            audit::login(&shared.trail, &by, None, Some(&refusal), None);
             return Err(Broken::Refused(Box::new(client), refusal));
         }
     };
@@ -390,7 +395,7 @@ async fn enter(shared: &Shared, socket: TcpStream, peer: SocketAddr) -> Result<O
         Ok(login) => login,
         Err(Failed::Gone(error)) => return Err(Broken::Gone(error)),
         Err(Failed::Refused(no)) => {
-            audit::login(&by, Some(&no.refusal), no.why.as_deref());
+            audit::login(&shared.trail, &by, None, Some(&no.refusal), no.why.as_deref());
             if no.counts {
                 // Answers to failures come at the same time after the proof, however long it took to look at it.
                 let wait = no.waits.unwrap_or_else(|| attempt.failed());
@@ -402,7 +407,9 @@ async fn enter(shared: &Shared, socket: TcpStream, peer: SocketAddr) -> Result<O
     attempt.worked();
     // A temporary account is its user from here on.
     let account = login.account.as_ref().map(|bound| Arc::clone(&bound.name));
-    audit::login(&audit::By { user: &login.user, login: account.as_deref(), ..by }, None, None);
+    let name = shared.trail.session_name();
+    let by = audit::By { user: &login.user, login: account.as_deref(), ..by };
+    audit::login(&shared.trail, &by, Some(&name).filter(|name| !name.is_empty()).map(String::as_str), None, None);
     let seat = match Seat::take(shared, &login.user) {
         Ok(seat) => seat,
         Err(refusal) => return Err(Broken::Refused(Box::new(client), refusal)),
@@ -413,7 +420,11 @@ async fn enter(shared: &Shared, socket: TcpStream, peer: SocketAddr) -> Result<O
         acting_for: None,
         database: wish.database.as_str().into(),
         application: wish.application.as_str().into(),
+        client: Some(peer),
         session: 0,
+        name: name.into(),
+        trail: shared.trail.clone(),
+        statements: Arc::default(),
     };
     let bound = login.account.as_ref().and_then(|bound| bound.project.as_deref().map(str::to_owned));
     let project = wish.project.clone().or(project).or(bound);
@@ -459,6 +470,7 @@ async fn begin(shared: &Shared, entry: &mut Entry) -> Result<Begun, Refusal> {
         directories: Arc::clone(&shared.directories),
         login: Arc::clone(&entry.login),
         actor,
+        trail: shared.trail.clone(),
     });
     if let Some(learning) = entry.wish.user.as_deref().and_then(|user| around.learn(user)) {
         // Whether anything was learned shows when it is needed.

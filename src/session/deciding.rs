@@ -9,7 +9,8 @@ use super::names::{Basis, Book, Change, Decided, Made};
 use super::renewal::Renewals;
 use super::scratch::Scratching;
 use super::settings::{Name, Settings, Values, split_search_path};
-use crate::audit::{Record, Who};
+use super::speaking::Speaking;
+use crate::audit::{Record, Speaker, Who};
 use crate::catalog::scratch::Scratch;
 use crate::error::{Family, Refusal, Routine, SqlState};
 use crate::identity::impersonation::SIGNED_NAME;
@@ -117,6 +118,8 @@ pub struct Part {
     pub instead: Option<Instead>,
     /// How to undo it.
     pub undo: Vec<Undo>,
+    /// Who says it.
+    pub speaker: Arc<Speaker>,
     /// Its audit record.
     pub record: Option<Record>,
 }
@@ -177,7 +180,8 @@ pub struct Deciding<A> {
     pub(super) unsettled: bool,
     /// The view as last made, and what it was made of.
     view: Option<(Values, Arc<Scratch>, Arc<SessionView>)>,
-    caller: Option<Known>,
+    pub(super) caller: Option<Known>,
+    pub(super) speaking: Speaking,
     /// When the messages that are dealt with came.
     pub(super) moment: Instant,
     /// Where the session is, if it moves.
@@ -190,13 +194,13 @@ fn same(one: &Arc<str>, other: &Arc<str>) -> bool {
 }
 
 /// The caller as last looked up.
-struct Known {
+pub(super) struct Known {
     version: u64,
     news: u64,
     user: Arc<str>,
     project: Arc<str>,
     at: Instant,
-    caller: Arc<Caller>,
+    pub(super) caller: Arc<Caller>,
 }
 
 impl<A: Surroundings> Deciding<A> {
@@ -225,19 +229,15 @@ impl<A: Surroundings> Deciding<A> {
             unsettled: false,
             view: None,
             caller: None,
+            speaking: None,
             moment: Instant::now(),
             moving: Moving::default(),
         }
     }
 
-    /// Who the session is, for the audit records.
+    /// Who the session is.
     pub fn who(&self) -> &Who {
         &self.who
-    }
-
-    /// The project in force, for the audit records.
-    pub fn project(&self) -> &Arc<str> {
-        &self.settings.current().project
     }
 
     fn view(&mut self) -> Result<Arc<SessionView>, Refusal> {
@@ -349,12 +349,10 @@ impl<A: Surroundings> Deciding<A> {
         let planned = around.plan(sql, &mut outlook);
         let mut parts = outlook.parts.take().unwrap_or_default();
         let refusal = match planned {
-            Ok(plans) if plans.len() == parts.len() => {
-                for part in &mut parts {
-                    part.record = Some(Record::allowed(&self.who, self.project(), sql, Some(&part.plan)));
-                }
-                return Ok(parts);
-            }
+            Ok(plans) if plans.len() == parts.len() => match self.records(sql, &mut parts) {
+                Ok(()) => return Ok(parts),
+                Err(refusal) => refusal,
+            },
             Ok(_) => Refusal::internal("a statement was planned and not admitted"),
             Err(refusal) => refusal,
         };
@@ -362,16 +360,24 @@ impl<A: Surroundings> Deciding<A> {
             self.undo(part.undo, &mut std::iter::empty());
         }
         if !self.unsettled {
-            Record::refused(&self.who, self.project(), sql, &refusal);
+            self.refused(sql, &refusal);
         }
         Err(refusal)
+    }
+
+    /// Begins the records of statements that are about to be sent.
+    fn records(&self, sql: &str, parts: &mut [Part]) -> Result<(), Refusal> {
+        for part in parts {
+            part.record = Some(Record::allowed(&part.speaker, self.batch, sql, Some(&part.plan))?);
+        }
+        Ok(())
     }
 
     /// Plans one statement, or none, for Parse: nothing is taken for granted before Execute.
     pub fn plan_parse(&mut self, sql: &str, params: &[Oid], signed: Option<Arc<Signed>>) -> Result<Decided, Refusal> {
         self.short_enough(sql)
             .and_then(|()| self.plan_again(&Arc::from(sql), &Arc::from(params), Made::Parse, signed))
-            .inspect_err(|refusal| Record::refused(&self.who, self.project(), sql, refusal))
+            .inspect_err(|refusal| self.refused(sql, refusal))
     }
 
     fn short_enough(&self, sql: &str) -> Result<(), Refusal> {
@@ -449,7 +455,7 @@ impl<A: Surroundings> Deciding<A> {
             self.plan_again(&earlier.sql, &earlier.params, earlier.made, signed).map_err(|mut refusal| {
                 // Its position counts in another text than the one the client is waiting for.
                 refusal.position = None;
-                Record::refused(&self.who, self.project(), &earlier.sql, &refusal);
+                self.refused(&earlier.sql, &refusal);
                 refusal
             })?;
         again.present = earlier.present;
@@ -461,7 +467,7 @@ impl<A: Surroundings> Deciding<A> {
             let routine = Some(Routine::RevalidateCachedQuery);
             let refusal =
                 Refusal { routine, ..Refusal::new(Family::Unsupported, SqlState::FEATURE_NOT_SUPPORTED, text) };
-            Record::refused(&self.who, self.project(), &earlier.sql, &refusal);
+            self.refused(&earlier.sql, &refusal);
             return Err(refusal);
         }
         Ok(Recheck::Changed(again))
@@ -865,9 +871,11 @@ impl<A: Surroundings> Progress for Outlook<'_, A> {
         let inner = self.deciding.check(&plan.effect)?;
         let errors = errors_of(plan, inner.as_ref());
         let instead = self.deciding.instead(plan, inner.as_ref())?.map(Instead::all);
+        // It is his who the session was for in front of it.
+        let speaker = Arc::clone(self.deciding.speaker());
         let undo = self.deciding.apply(plan, &Arc::from([]), &self.under.0);
         let changed = !undo.is_empty();
-        parts.push(Part { plan: Arc::clone(plan), errors, inner, instead, undo, record: None });
+        parts.push(Part { plan: Arc::clone(plan), errors, inner, instead, undo, speaker, record: None });
         if changed {
             self.under = self.deciding.basis_of(self.sql)?;
         }

@@ -105,6 +105,8 @@ pub struct Engine<A> {
     pub(super) noticed: HashSet<Arc<str>>,
     /// Bytes of a message of the warehouse that still pass.
     pub(super) passing: usize,
+    /// Bytes of rows that went to the client since the last answer ended.
+    pub(super) relayed: usize,
     /// Bounds of answers.
     pub(super) overrun: Overrun,
     /// Something was executed in the open batch.
@@ -158,6 +160,7 @@ impl<A: Surroundings> Engine<A> {
             queue: Queue::default(),
             noticed: HashSet::new(),
             passing: 0,
+            relayed: 0,
             overrun: Overrun::default(),
             executed: false,
             dropping: 0,
@@ -738,7 +741,10 @@ impl<A: Surroundings> Engine<A> {
                 execution.inner = match self.deciding.check(&plan.effect) {
                     Ok(inner) => inner,
                     Err(_) if self.deciding.take_unsettled() => return Err(Refused::Later(Wait::Settled)),
-                    Err(refusal) => return Err(refusal.into()),
+                    Err(refusal) => {
+                        self.deciding.refused(&decided.sql, &refusal);
+                        return Err(refusal.into());
+                    }
                 };
                 execution.effects = true;
                 if self.renews() {
@@ -746,8 +752,8 @@ impl<A: Surroundings> Engine<A> {
                 }
             }
             execution.errors = errors_of(plan, execution.inner.as_ref());
-            let (who, project) = (self.deciding.who(), self.deciding.project());
-            execution.record = Some(Record::allowed(who, project, &decided.sql, Some(plan)));
+            let batch = self.deciding.batch;
+            execution.record = Some(Record::allowed(self.deciding.speaker(), batch, &decided.sql, Some(plan))?);
             let rows = self.deciding.instead(plan, execution.inner.as_ref())?;
             execution.instead = rows.map(|rows| self.share(portal, rows, max_rows));
             let max_rows = if execution.instead.is_some() { 0 } else { max_rows };

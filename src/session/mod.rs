@@ -36,6 +36,7 @@ mod renewal;
 mod repeats;
 pub mod scratch;
 pub mod settings;
+mod speaking;
 
 pub use proxy::Proxy;
 

@@ -91,7 +91,7 @@ impl Surroundings for Fake {
                 errors: ErrorPolicy::default(),
                 notices: Vec::new(),
                 instead: None,
-                sources: [].into(),
+                touched: Default::default(),
                 returns_rows: true,
                 quotable: crate::plan::Quotable::default(),
                 gives: None,
@@ -328,7 +328,11 @@ pub fn engine() -> Engine<Fake> {
         acting_for: None,
         database: "d".into(),
         application: "a".into(),
+        client: None,
         session: 1,
+        name: "s".into(),
+        trail: Default::default(),
+        statements: Default::default(),
     };
     let holding = Holding { statement_bytes: 1 << 20, statements: 100, portals: 100, longest: None };
     Engine::new(

@@ -6,6 +6,7 @@
 use super::connection::{Shared, serve};
 use super::drain::{self, Drain, Listening, Phase};
 use super::lanes::{self, Lanes};
+use crate::audit::{Following, Trail};
 use crate::config::{Config, Shutdown};
 use crate::governance::problem::Problem;
 use crate::world::{Outcome, Reloader};
@@ -25,6 +26,7 @@ pub struct Proxy {
     reloader: Reloader,
     drain: Drain,
     listeners: Vec<JoinHandle<()>>,
+    following: Following,
 }
 
 impl Proxy {
@@ -35,7 +37,11 @@ impl Proxy {
     pub async fn start(config: Config) -> Result<Self, Vec<Problem>> {
         let config = Arc::new(config);
         let (worlds, reloader) = Reloader::start(Arc::clone(&config)).await?;
-        let shared = Arc::new(Shared::new(Arc::clone(&config), worlds));
+        let trail = match &config.audit {
+            Some(settings) => Trail::open(settings, &config.secret).map_err(|problem| vec![problem])?,
+            None => Trail::default(),
+        };
+        let shared = Arc::new(Shared::new(Arc::clone(&config), worlds, trail));
         for keyring in shared.keyrings.iter().map(Arc::clone) {
             // Not waited for: what is missing is told in the log now, and tried again when somebody logs in.
             tokio::spawn(async move { keyring.ready().await });
@@ -83,7 +89,8 @@ impl Proxy {
                 )
             })
             .unzip();
-        Ok(Self { address, addresses, shared, reloader, drain, listeners })
+        let following = Following::start(config.audit.as_ref(), &shared.trail);
+        Ok(Self { address, addresses, shared, reloader, drain, listeners, following })
     }
 
     /// The addresses listened on, ports chosen by the system filled in.
@@ -133,6 +140,17 @@ impl Proxy {
         for pool in self.shared.pools.values() {
             pool.close_idle();
         }
+        // The last sessions have put their last records.
+        let trail = self.shared.trail.clone();
+        if tokio::task::spawn_blocking(move || trail.close()).await.is_err() {
+            tracing::error!("the audit trail ended by a defect of ours");
+        }
+        self.following.end().await;
+    }
+
+    /// How the audit trail fares.
+    pub fn audit(&self) -> crate::audit::State {
+        self.shared.trail.state()
     }
 
     /// The proxy's end, for who begins it or watches it from elsewhere.
@@ -152,6 +170,7 @@ impl Drop for Proxy {
         for listener in &self.listeners {
             listener.abort();
         }
+        self.shared.trail.begin_close();
     }
 }
 

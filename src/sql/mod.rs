@@ -9,6 +9,7 @@ pub mod limits;
 pub mod literal;
 pub mod names;
 pub mod numbers;
+pub mod redact;
 mod setting;
 pub mod template;
 pub mod tree;

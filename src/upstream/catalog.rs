@@ -33,6 +33,11 @@ pub async fn directory_client(connection: &Connection) -> Result<tokio_postgres:
     client(connection, Leg::Directory).await.map_err(|failure| failure.to_string().replace("the warehouse", "it"))
 }
 
+/// The same for a table of audit records, which is written.
+pub async fn audit_client(connection: &Connection) -> Result<tokio_postgres::Client, String> {
+    client(connection, Leg::Audit).await.map_err(|failure| failure.to_string().replace("the warehouse", "the database"))
+}
+
 async fn client(connection: &Connection, leg: Leg) -> Result<tokio_postgres::Client, Failure> {
     let opened = tokio::time::timeout(connection.connect_timeout, open(connection, leg)).await;
     opened.unwrap_or(Err(Failure::Timeout))

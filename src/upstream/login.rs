@@ -29,6 +29,8 @@ pub(super) enum Leg {
     Catalog,
     /// What a directory is asked.
     Directory,
+    /// Audit records.
+    Audit,
 }
 
 /// Settings of the session itself. They are given in the startup packet, which makes them the session's defaults: neither
@@ -41,6 +43,8 @@ pub(super) fn settings(connection: &Connection, leg: Leg) -> Vec<(&'static str, 
         Leg::Catalog => "",
         // Empty too: what a query means must not depend on who may make tables where.
         Leg::Directory => "",
+        // Empty: every name is qualified.
+        Leg::Audit => "",
     };
     let timeout = connection
         .query_timeout
@@ -51,7 +55,13 @@ pub(super) fn settings(connection: &Connection, leg: Leg) -> Vec<(&'static str, 
         ("search_path", search_path.to_owned()),
         ("standard_conforming_strings", "on".to_owned()),
         // Temporary tables cannot be made in a read-only transaction; what else may be written is not decided here.
-        ("default_transaction_read_only", if leg == Leg::Relay { "off" } else { "on" }.to_owned()),
+        (
+            "default_transaction_read_only",
+            match leg {
+                Leg::Relay | Leg::Audit => "off".to_owned(),
+                Leg::Catalog | Leg::Directory => "on".to_owned(),
+            },
+        ),
         ("row_security", "on".to_owned()),
         ("transform_null_equals", "off".to_owned()),
         ("array_nulls", "on".to_owned()),
@@ -69,6 +79,7 @@ fn startup_parameters(connection: &Connection, leg: Leg) -> Vec<(&'static str, S
         Leg::Relay => "sqlveil",
         Leg::Catalog => "sqlveil catalog",
         Leg::Directory => "sqlveil directory",
+        Leg::Audit => "sqlveil audit",
     };
     let mut parameters = vec![
         ("user", connection.user.clone()),

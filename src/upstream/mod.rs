@@ -16,7 +16,7 @@ mod repeats;
 mod stream;
 
 pub use cancel::{CancelTarget, cancel};
-pub use catalog::{catalog_client, directory_client};
+pub use catalog::{audit_client, catalog_client, directory_client};
 pub use kept::{Given, Held, Kept, Reported, Traces, Under};
 pub use message::Fixed;
 pub use pool::{Lease, Occupancy, Pool, Session};

@@ -81,6 +81,7 @@ fn see(catalog: &Catalog, remote: (&str, &str), logical: (&str, &str)) -> Arc<Re
         oid: relation.oid,
         query: None,
         comments: Default::default(),
+        tags: Default::default(),
         columns: columns.collect(),
         remote,
         rows: vec![],

@@ -165,6 +165,7 @@ fn decide(relation: &Arc<Relation>, view: View, v: &Visibility<'_>) -> Option<Re
         oid: relation.oid,
         query,
         comments: Arc::default(),
+        tags: Default::default(),
         columns,
         rows: rows.into_iter().collect(),
         companions: Vec::new(),

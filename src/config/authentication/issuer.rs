@@ -407,7 +407,7 @@ fn remote(context: &Context<'_>, reader: &mut Reader, node: &Node, entries: &mut
 }
 
 /// The host and port of `scheme://host[:port]…`, when it is a name or an address and nothing else.
-pub(super) fn authority<'a>(url: &'a str, scheme: &str) -> Option<(&'a str, &'a str)> {
+pub(in crate::config) fn authority<'a>(url: &'a str, scheme: &str) -> Option<(&'a str, &'a str)> {
     let rest = url.strip_prefix(scheme)?.strip_prefix("://")?;
     let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     let host = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
@@ -422,7 +422,7 @@ pub(super) fn authority<'a>(url: &'a str, scheme: &str) -> Option<(&'a str, &'a 
 }
 
 /// Whether a host is this machine.
-pub(super) fn is_loopback(host: &str) -> bool {
+pub(in crate::config) fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 

@@ -10,6 +10,7 @@ mod mapping;
 mod network;
 
 pub use issuer::{Algorithm, Claims, Iam, Issuer, KeysFrom, Path as ClaimPath, Remote, Requirement, Users};
+pub(super) use issuer::{authority, is_loopback};
 pub use ldap::{Find, LdapServer, USER as LDAP_USER};
 pub(super) use load::{LdapServers, read, servers};
 pub use mapping::{Mapping, Pattern};

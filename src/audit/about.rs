@@ -1,0 +1,152 @@
+//! What a record says of what a statement is about: its text without literals, the relations and columns with their tags, the rules.
+//!
+//! In: a plan, the caller's text. Out: members that are the same each time the plan runs, made once. Must never: hold a literal, a predicate,
+//! the expression of a mask, or a value of the caller's attributes.
+
+use super::members::Members;
+use crate::plan::Plan;
+use crate::plan::touched::{Access, Touched, Use};
+use crate::policy::decision::RelationDecision;
+use crate::resolve::Verb;
+use crate::sql::redact::redact;
+use std::sync::Arc;
+
+/// Longest text of a statement that is kept, in bytes.
+const LONGEST: usize = 32 << 10;
+
+/// Appends the members of a plan's statement. `text` is asked for when nobody has yet.
+pub(super) fn of_plan<'t>(plan: &Plan, text: impl Fn() -> &'t str, members: &mut Members) {
+    members.more(plan.touched.told.get_or_init(|| about(&plan.touched, text()).into_boxed()));
+}
+
+fn about(touched: &Touched, text: &str) -> Members {
+    let mut members = of_text(text);
+    members.objects("sources", relations(&touched.uses).iter().map(|uses| source(uses)));
+    members.number("catalog", touched.catalog_version);
+    members
+}
+
+/// What a record would say of a plan and its text.
+pub fn told(plan: &Plan, text: &str) -> serde_json::Value {
+    let mut members = Members::default();
+    of_plan(plan, || text, &mut members);
+    let object = [b"{", members.bytes(), b"}"].concat();
+    serde_json::from_slice(&object).unwrap_or_default()
+}
+
+/// The members of a text alone.
+pub(super) fn of_text(text: &str) -> Members {
+    let redacted = redact(text);
+    let mut members = Members::with_capacity(redacted.text.len() + 512);
+    push_statement("statement", &redacted.text, &mut members);
+    members.text("fingerprint", &redacted.fingerprint);
+    members
+}
+
+/// A statement's text, cut where it is too long.
+pub(super) fn push_statement(name: &str, text: &str, members: &mut Members) {
+    let end = (0..=text.len().min(LONGEST)).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
+    members.text(name, text.get(..end).unwrap_or_default());
+    members.flag("statementIsCut", end < text.len());
+}
+
+/// Uses of one relation belong together.
+fn relations(uses: &[Use]) -> Vec<Vec<&Use>> {
+    let mut found: Vec<Vec<&Use>> = Vec::new();
+    for use_ in uses {
+        let same = |of: &&mut Vec<&Use>| of.first().is_some_and(|first| Arc::ptr_eq(&first.decision, &use_.decision));
+        match found.iter_mut().find(same) {
+            Some(of) => of.push(use_),
+            None => found.push(vec![use_]),
+        }
+    }
+    found
+}
+
+fn verb(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Insert => "insert",
+        Verb::Update => "update",
+        Verb::Delete => "delete",
+        Verb::Merge => "merge",
+    }
+}
+
+fn source(uses: &[&Use]) -> Members {
+    let mut members = Members::default();
+    let Some(first) = uses.first() else { return members };
+    let decision = &first.decision;
+    members.text("name", &decision.source).text("relation", &decision.logical.to_string());
+    let read = uses.iter().any(|use_| matches!(use_.access, Access::Read(_))).then_some("read");
+    let written = uses.iter().filter_map(|use_| match &use_.access {
+        Access::Read(_) => None,
+        Access::Written(how, _) => Some(verb(*how)),
+    });
+    members.texts("access", read.into_iter().chain(written));
+    if decision.is_of_system() {
+        return members;
+    }
+    members.texts("tags", decision.tags.relation.iter().map(String::as_str));
+    let (shown, written) = columns(uses, decision);
+    if read.is_some() {
+        members.texts("columns", shown.iter().copied());
+    }
+    if let Some(written) = &written {
+        members.texts("written", written.iter().copied());
+    }
+    let touched = || {
+        decision.columns.iter().filter(|c| {
+            let name = c.name.as_str();
+            shown.contains(&name) || written.as_ref().is_some_and(|written| written.contains(&name))
+        })
+    };
+    let mut tagged = Members::default();
+    for column in touched() {
+        if let Some(tags) = decision.tags.columns.get(&column.name) {
+            tagged.texts(&column.name, tags.iter().map(String::as_str));
+        }
+    }
+    let mut masked = Members::default();
+    for column in touched() {
+        if let Some(mask) = &column.mask {
+            let mut of = Members::default();
+            of.text("mask", mask.kind).text("policy", &mask.policy);
+            masked.object(&column.name, &of);
+        }
+    }
+    members.object("columnTags", &tagged).object("masks", &masked);
+    let mut filters: Vec<&str> = decision.rows.iter().map(|rule| &*rule.policy).collect();
+    filters.dedup();
+    members.texts("rowPolicies", filters);
+    members.texts("unmetPurposes", decision.unmet_purposes.iter().map(String::as_str));
+    let rules = decision.trace.iter().filter(|rule| rule.applied).map(|rule| {
+        let mut of = Members::default();
+        of.text("policy", &rule.policy);
+        if let Some((action, rule)) = rule.rule {
+            of.text("rule", &format!("{action}.{rule}"));
+        }
+        of.text("kind", &rule.kind);
+        of
+    });
+    members.objects("rules", rules);
+    members
+}
+
+/// Names of the columns that are read, and of those that are written.
+fn columns<'d>(uses: &[&'d Use], decision: &'d RelationDecision) -> (Vec<&'d str>, Option<Vec<&'d str>>) {
+    let (mut shown, mut written) = (vec![false; decision.columns.len()], None::<Vec<&str>>);
+    for use_ in uses {
+        match &use_.access {
+            Access::Read(None) => shown.fill(true),
+            Access::Read(Some(listed)) => shown.iter_mut().zip(listed.iter()).for_each(|(shown, read)| *shown |= read),
+            Access::Written(Verb::Delete, _) | Access::Written(_, None) => {
+                written.get_or_insert_default().extend(decision.columns.iter().map(|c| c.name.as_str()));
+            }
+            Access::Written(_, Some(names)) => {
+                written.get_or_insert_default().extend(names.iter().map(String::as_str));
+            }
+        }
+    }
+    let names = decision.columns.iter().zip(shown).filter(|(_, shown)| *shown).map(|(column, _)| column.name.as_str());
+    (names.collect(), written)
+}

@@ -1,0 +1,73 @@
+//! Records of logins and of what callers accept.
+//!
+//! In: who, and what came of it. Out: a record in the trail, or a `tracing` event with the target `audit`. Must never: hold anything of what
+//! was presented.
+
+use super::members::Members;
+use super::record::because;
+use super::trail::Trail;
+use crate::error::Refusal;
+use crate::identity::Acknowledgement;
+use std::net::SocketAddr;
+use std::time::SystemTime;
+
+/// Who tries to log in.
+#[derive(Debug, Clone, Copy)]
+pub struct By<'a> {
+    /// The name given; once somebody has logged in, who he is.
+    pub user: &'a str,
+    /// The name given, when that is a temporary account of his.
+    pub login: Option<&'a str>,
+    /// The database given.
+    pub database: &'a str,
+    /// `application_name` given.
+    pub application: &'a str,
+    /// From where.
+    pub peer: SocketAddr,
+    /// By which method.
+    pub method: &'static str,
+}
+
+/// A login, or why there is none: the client is not told `why`, which holds nothing of what was presented. `session`: its name, once there is
+/// one.
+pub fn login(trail: &Trail, by: &By<'_>, session: Option<&str>, refusal: Option<&Refusal>, why: Option<&str>) {
+    let By { user, login, database, application, peer, method } = by;
+    let decision = if refusal.is_some() { "login refused" } else { "login" };
+    if trail.is_on() {
+        let mut members = Members::at(SystemTime::now(), "login", 512);
+        members.text_if("session", session).text("user", user).text_if("login", *login);
+        members.text("database", database).text("application", application).text("client", &peer.to_string());
+        members.text("method", method).text("decision", decision);
+        if let Some(refusal) = refusal {
+            because(refusal, false, &mut members);
+        }
+        members.text_if("why", why);
+        trail.put(&members);
+    } else {
+        tracing::info!(
+            target: "audit",
+            user,
+            login,
+            database,
+            %peer,
+            method,
+            decision,
+            code = refusal.map(|r| r.code.0),
+            why,
+        );
+    }
+}
+
+/// A caller accepted what a project asks for. The texts are in the acknowledgements themselves.
+pub fn acknowledged(trail: &Trail, user: &str, login: Option<&str>, project: &str, asked: &[Acknowledgement]) {
+    let purposes = asked.iter().map(|a| a.purpose.as_str());
+    if trail.is_on() {
+        let mut members = Members::at(SystemTime::now(), "acknowledged", 256);
+        members.text("user", user).text_if("login", login).text("project", project).texts("purposes", purposes);
+        members.text("decision", "acknowledged");
+        trail.put(&members);
+    } else {
+        let purposes: Vec<&str> = purposes.collect();
+        tracing::info!(target: "audit", user, login, project, purposes = purposes.join(", "), decision = "acknowledged");
+    }
+}

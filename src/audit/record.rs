@@ -1,0 +1,237 @@
+//! One record per statement: who asked, what was decided, how it ended.
+//!
+//! In: a decision as it is made. Out: a record in the trail, or, where none is configured, a `tracing` event with the target `audit`.
+//! INVARIANT(decide-records): the session gets a decision only together with its [`Record`]. Must never: hold a literal of the statement
+//! unless that is asked for, or a policy's.
+
+use super::about;
+use super::members::Members;
+use super::speaker::Speaker;
+use crate::catalog::scratch::Change;
+use crate::error::{Family, Refusal};
+use crate::plan::{Effect, Plan};
+use sha2::{Digest, Sha256};
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+/// The record of a statement on its way. Dropped before its end was told, it says `abandoned`.
+#[derive(Debug)]
+pub struct Record(Option<Box<Open>>);
+
+#[derive(Debug)]
+struct Open {
+    speaker: Arc<Speaker>,
+    plan: Option<Arc<Plan>>,
+    /// The text, when it is still needed; for the log its digest.
+    text: Option<Box<str>>,
+    batch: u64,
+    number: u64,
+    time: SystemTime,
+    began: Instant,
+}
+
+fn logged() -> bool {
+    tracing::enabled!(target: "audit", tracing::Level::INFO)
+}
+
+fn digest(sql: &str) -> String {
+    Sha256::digest(sql.as_bytes()).iter().fold(String::with_capacity(64), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+impl Record {
+    /// A statement that is allowed and about to be sent; its end is told later.
+    ///
+    /// # Errors
+    /// 58030 where records are required and cannot be kept: then it must not be sent.
+    pub fn allowed(speaker: &Arc<Speaker>, batch: u64, sql: &str, plan: Option<&Arc<Plan>>) -> Result<Self, Refusal> {
+        let trail = &speaker.who.trail;
+        let sql = plan.and_then(|plan| plan.touched.part.get()).map_or(sql, |part| part);
+        let text = if trail.is_on() {
+            trail.admit()?;
+            let told = plan.is_some_and(|plan| plan.touched.told.get().is_some());
+            (!told || trail.keeps_literals()).then(|| sql.into())
+        } else if logged() {
+            Some(digest(sql).into())
+        } else {
+            return Ok(Self(None));
+        };
+        Ok(Self(Some(Box::new(Open {
+            speaker: Arc::clone(speaker),
+            plan: plan.cloned(),
+            text,
+            batch,
+            number: speaker.who.count(),
+            time: SystemTime::now(),
+            began: Instant::now(),
+        }))))
+    }
+
+    /// A statement that is refused: told at once.
+    pub fn refused(speaker: &Speaker, batch: u64, sql: &str, refusal: &Refusal) {
+        let who = &speaker.who;
+        if who.trail.is_on() {
+            let mut members = Members::at(SystemTime::now(), "statement", 1024);
+            members.more(&speaker.members).number("batch", batch).number("number", who.count());
+            members.more(about::of_text(sql).bytes());
+            if who.trail.keeps_literals() {
+                about::push_statement("text", sql, &mut members);
+            }
+            members.text("decision", "refused");
+            because(refusal, who.trail.keeps_literals(), &mut members);
+            who.trail.put(&members);
+        } else if logged() {
+            let (user, login) = who.names();
+            tracing::info!(
+                target: "audit",
+                user,
+                login,
+                database = &*who.database,
+                application = &*who.application,
+                session = who.session,
+                project = &*speaker.project,
+                statement = digest(sql),
+                decision = "refused",
+                family = ?refusal.family,
+                code = refusal.code.0,
+            );
+        }
+    }
+
+    /// It completed, with the rows of its tag; so many bytes of rows went to the client.
+    pub fn completed(mut self, rows: Option<u64>, bytes: u64) {
+        self.end("completed", rows, bytes, None);
+    }
+
+    /// The warehouse raised an error, after so many bytes of rows.
+    pub fn failed(mut self, code: &str, bytes: u64) {
+        self.end("failed", None, bytes, Some(code));
+    }
+
+    fn end(&mut self, outcome: &str, rows: Option<u64>, bytes: u64, code: Option<&str>) {
+        let Some(open) = self.0.take() else { return };
+        if open.speaker.who.trail.is_on() {
+            open.put(outcome, rows, bytes, code);
+        } else {
+            open.log(outcome, rows, code);
+        }
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        self.end("abandoned", None, 0, None);
+    }
+}
+
+impl Open {
+    fn elapsed_us(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    fn put(&self, outcome: &str, rows: Option<u64>, bytes: u64, code: Option<&str>) {
+        let trail = &self.speaker.who.trail;
+        let text = || self.text.as_deref().unwrap_or_default();
+        let mut members = Members::at(self.time, "statement", 1024);
+        members.more(&self.speaker.members).number("batch", self.batch).number("number", self.number);
+        match &self.plan {
+            Some(plan) => about::of_plan(plan, text, &mut members),
+            None => {
+                members.more(about::of_text(text()).bytes());
+            }
+        }
+        if trail.keeps_literals() {
+            about::push_statement("text", text(), &mut members);
+        }
+        members.text("decision", "allowed");
+        if let Some(plan) = &self.plan {
+            members.text("command", command(plan)).number("world", plan.world_version);
+        }
+        members.text("outcome", outcome).text_if("code", code);
+        if let Some(rows) = rows {
+            members.number("rows", rows);
+        }
+        members.number("bytes", bytes).number("elapsedUs", self.elapsed_us());
+        trail.put(&members);
+    }
+
+    fn log(&self, outcome: &str, rows: Option<u64>, code: Option<&str>) {
+        let who = &self.speaker.who;
+        let plan = self.plan.as_deref();
+        let sources: Vec<&str> = plan.iter().flat_map(|plan| plan.touched.sources()).map(|source| &**source).collect();
+        let written = plan.map(|plan| plan.touched.written()).filter(|written| !written.is_empty());
+        let written = written.map(|written| written.iter().map(|source| &***source).collect::<Vec<_>>().join(", "));
+        let (user, login) = who.names();
+        tracing::info!(
+            target: "audit",
+            user,
+            login,
+            database = &*who.database,
+            application = &*who.application,
+            session = who.session,
+            project = &*self.speaker.project,
+            statement = self.text.as_deref(),
+            decision = "allowed",
+            kind = plan.map_or("", command),
+            world = plan.map_or(0, |plan| plan.world_version),
+            sources = sources.join(", "),
+            written,
+            outcome,
+            code,
+            rows,
+            elapsed_us = self.elapsed_us(),
+        );
+    }
+}
+
+/// Why something is refused. What the parser and the reading of values say may quote literals.
+pub(super) fn because(refusal: &Refusal, with_literals: bool, members: &mut Members) {
+    let family = match refusal.family {
+        Family::Denied => "denied",
+        Family::Unsupported => "unsupported",
+        Family::Protocol => "protocol",
+        Family::Upstream => "upstream",
+        Family::Caller => "caller",
+        Family::Internal => "internal",
+    };
+    members.text("family", family).text("code", refusal.code.0);
+    if with_literals || !(refusal.code.0 == "42601" || refusal.code.0.starts_with("22")) {
+        members.text("reason", &refusal.message);
+    }
+}
+
+/// What kind of statement a plan sends: its first word, which is ours, or what it does to the session's temporary tables.
+fn command(plan: &Plan) -> &str {
+    match &plan.effect {
+        Effect::Scratch(Change::Create { .. }) => "CREATE TEMPORARY TABLE",
+        Effect::Scratch(Change::Drop(_)) => "DROP TABLE",
+        Effect::Scratch(Change::Clear) => "DISCARD TEMP",
+        Effect::Scratch(Change::Rename { .. } | Change::Columns { .. }) => "ALTER TABLE",
+        _ => plan.sealed.as_str().split(|c: char| !c.is_ascii_uppercase()).next().unwrap_or_default(),
+    }
+}
+
+/// The number of rows in a CommandComplete tag: its last word.
+pub fn rows_of(tag: &str) -> Option<u64> {
+    tag.rsplit(' ').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_the_last_word_of_the_tag() {
+        assert_eq!(rows_of("SELECT 12"), Some(12));
+        assert_eq!(rows_of("INSERT 0 3"), Some(3));
+        assert_eq!(rows_of("BEGIN"), None);
+    }
+
+    #[test]
+    fn the_digest_stands_for_the_text() {
+        assert_eq!(digest("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    }
+}

@@ -1,0 +1,239 @@
+//! Statements without their literals, by the server's own lexer: what may be kept of a text that holds people's data.
+//!
+//! In: any text, also one that is not SQL. Out: the text with `'?'` for every string and `0` for every number, without comments, so that it is
+//! still the same statement to a parser; and a fingerprint of what is left. Must never: let a byte of a literal or a comment through. A text
+//! that the lexer cannot read is withheld.
+
+use pg_query::protobuf::Token;
+use sha2::{Digest, Sha256};
+use std::fmt::Write as _;
+
+/// A text without literals.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redacted {
+    /// The text; empty when it could not be read.
+    pub text: String,
+    /// The same for all texts that differ in literals, how many of them stand in a list, white space, comments, and the case of words:
+    /// the first 16 hexadecimal digits of a SHA-256.
+    pub fingerprint: String,
+}
+
+/// What a token becomes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    AsIs,
+    /// A string.
+    Text,
+    /// A number.
+    Number,
+    Comment,
+}
+
+fn shown(token: i32) -> Shown {
+    match Token::try_from(token) {
+        Ok(Token::Sconst | Token::Usconst | Token::Bconst | Token::Xconst) => Shown::Text,
+        Ok(Token::Iconst | Token::Fconst) => Shown::Number,
+        Ok(Token::SqlComment | Token::CComment) => Shown::Comment,
+        _ => Shown::AsIs,
+    }
+}
+
+/// Follows lists of places (`ORDER BY 1, 2`): these numbers are no data, and another number would be another statement.
+#[derive(Default)]
+struct Places {
+    by: bool,
+    /// A number here is a place.
+    now: bool,
+}
+
+impl Places {
+    fn follow(&mut self, token: i32, keyword: &str) {
+        let comma = token == Token::Ascii44 as i32;
+        if keyword.eq_ignore_ascii_case("by") {
+            (self.by, self.now) = (true, true);
+        } else if self.by && comma {
+            self.now = true;
+        } else {
+            // What ends such a list, and what makes an expression of it.
+            let goes_on = ["asc", "desc", "nulls", "first", "last"].iter().any(|w| keyword.eq_ignore_ascii_case(w));
+            self.by &= self.now && token == Token::Iconst as i32 || goes_on;
+            self.now = false;
+        }
+    }
+}
+
+/// Takes the literals and comments out of a text.
+pub fn redact(text: &str) -> Redacted {
+    // The lexer's list of no tokens is no list.
+    let blank = text.bytes().all(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c));
+    let tokens = if blank || text.contains('\0') { None } else { pg_query::scan_tokens(text).ok() };
+    let Some(tokens) = tokens else {
+        return Redacted { text: String::new(), fingerprint: short(&[]) };
+    };
+    let (mut out, mut plain) = (String::with_capacity(text.len()), String::with_capacity(text.len()));
+    let mut places = Places::default();
+    let mut done = 0;
+    for (at, token) in tokens.iter().enumerate() {
+        let (Ok(start), Ok(end)) = (usize::try_from(token.start), usize::try_from(token.end)) else { continue };
+        let (Some(before), Some(word)) = (text.get(done..start), text.get(start..end)) else { continue };
+        // Between tokens there is white space, or what the lexer has left out: that is not copied.
+        push_space(before, &mut out);
+        done = end;
+        let what = shown(token.token);
+        // An integer in a list of places, with nothing done to it.
+        let is_place =
+            places.now && token.token == Token::Iconst as i32 && ends_place(tokens.get(at + 1).map(|t| t.token));
+        places.follow(token.token, word);
+        match what {
+            Shown::Comment => {}
+            Shown::Text => {
+                out.push_str("'?'");
+                literal("?", &mut plain);
+            }
+            Shown::Number if is_place => {
+                out.push_str(word);
+                push_word(word, &mut plain);
+            }
+            Shown::Number => {
+                out.push('0');
+                literal("?", &mut plain);
+            }
+            Shown::AsIs => {
+                out.push_str(word);
+                if word.starts_with('"') {
+                    push_word(word, &mut plain)
+                } else {
+                    push_word(&word.to_lowercase(), &mut plain)
+                }
+            }
+        }
+    }
+    Redacted { text: out.trim().to_owned(), fingerprint: short(plain.as_bytes()) }
+}
+
+/// Whether what comes behind a number in a list of places leaves it alone.
+fn ends_place(next: Option<i32>) -> bool {
+    let Some(next) = next else { return true };
+    let ends = [
+        Token::Ascii44, // ,
+        Token::Ascii41, // )
+        Token::Ascii59, // ;
+        Token::Asc,
+        Token::Desc,
+        Token::NullsP,
+        Token::Limit,
+        Token::Offset,
+        Token::Fetch,
+        Token::For,
+        Token::Having,
+        Token::Window,
+        Token::Order,
+        Token::Union,
+        Token::Except,
+        Token::Intersect,
+        Token::SqlComment,
+        Token::CComment,
+    ];
+    ends.iter().any(|token| *token as i32 == next)
+}
+
+fn push_space(between: &str, out: &mut String) {
+    if between.contains('\n') {
+        out.push('\n');
+    } else if !between.is_empty() {
+        out.push(' ');
+    }
+}
+
+fn push_word(word: &str, out: &mut String) {
+    out.push_str(word);
+    out.push(' ');
+}
+
+/// A literal behind a literal and a comma is one more of a list.
+fn literal(mark: &str, out: &mut String) {
+    if out.ends_with("? , ") {
+        out.truncate(out.len() - 2);
+    } else {
+        push_word(mark, out);
+    }
+}
+
+fn short(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    digest.iter().take(8).fold(String::with_capacity(16), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn literals_and_comments_are_gone() {
+        for (text, left) in [
+            ("SELECT 1", "SELECT 0"),
+            (
+                "select ssn from t where ssn = '12-3' and n > 4.5e3 -- Smith",
+                "select ssn from t where ssn = '?' and n > 0",
+            ),
+            (
+                r"SELECT E'a\'b', U&'\0041' UESCAPE '!', B'101', X'AF', N'x', $$dollar$$, $tag$it's$tag$",
+                "SELECT '?', '?' UESCAPE '?', '?', '?', N'?', '?', '?'",
+            ),
+            ("SELECT /* 'Smith' */ a FROM \"T 1\" WHERE b = $1", "SELECT  a FROM \"T 1\" WHERE b = $1"),
+            ("SELECT a, b FROM t ORDER BY 1, 2 DESC LIMIT 10", "SELECT a, b FROM t ORDER BY 1, 2 DESC LIMIT 0"),
+            ("SELECT a FROM t GROUP BY 1 HAVING n > 7", "SELECT a FROM t GROUP BY 1 HAVING n > 0"),
+            ("SELECT a FROM t ORDER BY n + 42, 42 + n, f(42)", "SELECT a FROM t ORDER BY n + 0, 0 + n, f(0)"),
+            ("SELECT a FROM t ORDER BY n = 42, 3", "SELECT a FROM t ORDER BY n = 0, 0"),
+            ("SELECT a FROM t WHERE by IN (42, 43)", "SELECT a FROM t WHERE by IN (0, 0)"),
+            ("SELECT 0x1F, 1_000, -5", "SELECT 0, 0, -0"),
+            ("SET x = 'secret'", "SET x = '?'"),
+            ("SELECT 'a'\n'b'", "SELECT '?'"),
+            ("", ""),
+            ("SELECT 'open", ""),
+            ("SELECT $$open", ""),
+        ] {
+            assert_eq!(redact(text).text, left, "{text}");
+        }
+    }
+
+    #[test]
+    fn fingerprints_are_of_what_is_left() {
+        let of = |text| redact(text).fingerprint;
+        assert_eq!(of("SELECT a FROM t WHERE b IN (1, 2, 3)"), of("select  a from T\nwhere b in ('x') -- y"));
+        assert_ne!(of("SELECT a FROM t"), of("SELECT a FROM u"));
+        assert_ne!(of("SELECT a FROM t"), of("SELECT \"A\" FROM t"));
+        assert_ne!(of("SELECT a FROM t ORDER BY 1"), of("SELECT a FROM t ORDER BY 2"));
+        assert_eq!(of("SELECT 1").len(), 16);
+    }
+
+    proptest! {
+        /// Whatever stands in a literal, nothing of it is left.
+        #[test]
+        fn no_literal_gets_through(words in "[a-z ]{0,12}", secret in "[0-9QXZ]{6,12}", form in 0usize..8) {
+            let literal = match form {
+                0 => format!("'{secret}'"),
+                1 => format!("E'\\'{secret}'"),
+                2 => format!("$${secret}$$"),
+                3 => format!("$q${secret}$q$"),
+                4 => format!("/* {secret} */ 1"),
+                5 => format!("U&'{secret}'"),
+                6 => format!("-- {secret}\n1"),
+                _ => format!("'a' '{secret}' 'it''s {secret}'"),
+            };
+            let text = format!("SELECT {literal} AS x{words}");
+            let left = redact(&text).text;
+            prop_assert!(!left.contains(&secret), "{text} -> {left}");
+        }
+
+        #[test]
+        fn any_text_is_taken(text in any::<String>()) {
+            let once = redact(&text).text;
+            prop_assert_eq!(redact(&once).text, once.clone());
+        }
+    }
+}
