@@ -34,6 +34,7 @@ pub mod rewrite;
 pub mod seal;
 pub mod session;
 pub mod sql;
+pub mod telemetry;
 pub mod types;
 pub mod upstream;
 pub mod wire;

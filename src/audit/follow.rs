@@ -12,7 +12,8 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -136,22 +137,50 @@ impl Chain {
     }
 }
 
+/// What a sink was handed so far, and whether it takes it.
+#[derive(Debug, Default)]
+pub struct Handed {
+    bytes: AtomicU64,
+    fails: AtomicBool,
+}
+
+impl Handed {
+    /// Bytes of lines that it has taken.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether the last attempt failed.
+    pub fn fails(&self) -> bool {
+        self.fails.load(Ordering::Relaxed)
+    }
+}
+
 /// The sinks of a running proxy. Dropping it leaves them alone: they end with the runtime.
 pub struct Following {
     stop: watch::Sender<bool>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
+    handed: Vec<(&'static str, Arc<Handed>)>,
 }
 
 impl Following {
     /// Begins to serve every sink that is configured.
     pub fn start(settings: Option<&Audit>, trail: &Trail) -> Self {
         let (stop, stopped) = watch::channel(false);
-        let begin = |sink| {
+        let mut handed = Vec::new();
+        let begin = |sink: Sink| {
             let (folder, chain) = (settings?.folder.clone(), trail.chain()?.to_owned());
-            Some(tokio::spawn(run(folder, chain, sink, stopped.clone())))
+            let told = Arc::new(Handed::default());
+            handed.push((sink.name(), Arc::clone(&told)));
+            Some(tokio::spawn(run(folder, chain, sink, told, stopped.clone())))
         };
         let tasks = settings.map(Sink::of).unwrap_or_default().into_iter().filter_map(begin).collect();
-        Self { stop, tasks: Mutex::new(tasks) }
+        Self { stop, tasks: Mutex::new(tasks), handed }
+    }
+
+    /// What each sink was handed, by name.
+    pub fn handed(&self) -> &[(&'static str, Arc<Handed>)] {
+        &self.handed
     }
 
     /// Hands on what is left, for some seconds at most. The chain has ended. Cancel safe.
@@ -167,7 +196,7 @@ impl Following {
 }
 
 /// Hands on what earlier runs left, then what this one writes, until `stopped`, and then what is left for some seconds.
-async fn run(folder: PathBuf, own: String, mut sink: Sink, mut stopped: watch::Receiver<bool>) {
+async fn run(folder: PathBuf, own: String, mut sink: Sink, handed: Arc<Handed>, mut stopped: watch::Receiver<bool>) {
     let name = sink.name();
     let chains = segments::list(&folder).unwrap_or_default();
     let mut names: Vec<String> = chains.iter().map(|segment| segment.chain.clone()).collect();
@@ -178,20 +207,26 @@ async fn run(folder: PathBuf, own: String, mut sink: Sink, mut stopped: watch::R
         if newest.is_some_and(|segment| segment.is_open().unwrap_or(true)) {
             continue;
         }
-        hand_on(&folder, &chain, true, &mut sink, &mut stopped).await;
+        hand_on(&folder, &chain, true, (&mut sink, &handed), &mut stopped).await;
     }
-    hand_on(&folder, &own, false, &mut sink, &mut stopped).await;
+    hand_on(&folder, &own, false, (&mut sink, &handed), &mut stopped).await;
     tracing::debug!(sink = name, "audit sink ended");
 }
 
-async fn hand_on(folder: &Path, chain: &str, over: bool, sink: &mut Sink, stopped: &mut watch::Receiver<bool>) {
+async fn hand_on(
+    folder: &Path,
+    chain: &str,
+    over: bool,
+    (sink, handed): (&mut Sink, &Handed),
+    stopped: &mut watch::Receiver<bool>,
+) {
     let name = sink.name();
     let mut following = match Chain::begin(folder, name, chain) {
         Ok(Some(following)) => following,
         Ok(None) => return,
         Err(error) => return tracing::error!(sink = name, chain, %error, "audit records cannot be handed on"),
     };
-    let (mut wait, mut failed) = (RETRY.0, false);
+    let mut wait = RETRY.0;
     // Once told to stop, there is a while for what is left.
     let mut until: Option<Instant> = None;
     loop {
@@ -202,17 +237,18 @@ async fn hand_on(folder: &Path, chain: &str, over: bool, sink: &mut Sink, stoppe
             return;
         }
         let pause = match step(&mut following, over || until.is_some(), sink, until).await {
-            Ok(true) => {
-                if std::mem::take(&mut failed) {
+            Ok(bytes @ 1..) => {
+                handed.bytes.fetch_add(bytes, Ordering::Relaxed);
+                if handed.fails.swap(false, Ordering::Relaxed) {
                     tracing::info!(sink = name, "audit records are handed on again");
                 }
                 wait = RETRY.0;
                 continue;
             }
-            Ok(false) if over || until.is_some() => return,
-            Ok(false) => LOOK,
+            Ok(0) if over || until.is_some() => return,
+            Ok(0) => LOOK,
             Err(error) => {
-                if !std::mem::replace(&mut failed, true) {
+                if !handed.fails.swap(true, Ordering::Relaxed) {
                     tracing::error!(sink = name, error, "audit records cannot be handed on; they wait in the folder");
                 }
                 let pause = wait;
@@ -227,20 +263,21 @@ async fn hand_on(folder: &Path, chain: &str, over: bool, sink: &mut Sink, stoppe
     }
 }
 
-/// Hands on one batch; false when there is none.
-async fn step(following: &mut Chain, ends: bool, sink: &mut Sink, until: Option<Instant>) -> Result<bool, String> {
+/// Hands on one batch; gives its bytes, 0 when there is none.
+async fn step(following: &mut Chain, ends: bool, sink: &mut Sink, until: Option<Instant>) -> Result<u64, String> {
     let told = |error: io::Error| error.to_string();
     match following.next(ends).map_err(told)? {
         Found::Lines(lines, place) => {
+            let bytes = u64::try_from(lines.len()).unwrap_or_default();
             let delivered = sink.deliver(&following.chain, lines);
             match until {
                 Some(until) => timeout_at(until, delivered).await.map_err(|_| "the proxy stops".to_owned())??,
                 None => delivered.await?,
             }
             following.came_to(place).map_err(told)?;
-            Ok(true)
+            Ok(bytes)
         }
-        Found::NotYet => Ok(false),
+        Found::NotYet => Ok(0),
         Found::End => {
             // The chain this run writes may get its last lines yet.
             let over = !Segment::of(&following.folder, &following.chain, following.place.segment.max(1))
@@ -250,7 +287,7 @@ async fn step(following: &mut Chain, ends: bool, sink: &mut Sink, until: Option<
                 let place = Place { done: true, ..following.place.clone() };
                 following.came_to(place).map_err(told)?;
             }
-            Ok(false)
+            Ok(0)
         }
     }
 }

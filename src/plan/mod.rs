@@ -27,6 +27,7 @@ use crate::catalog::scratch::{Change, Scratch};
 use crate::error::Refusal;
 use crate::identity::Caller;
 use crate::seal::{Parametrized, Sealed, Values};
+use crate::telemetry::{Kind, Stages};
 use crate::types::{Oid, QualifiedName};
 use crate::world::World;
 use std::collections::BTreeSet;
@@ -140,6 +141,20 @@ impl Plan {
     /// Whether its decision has not run out.
     pub fn in_time(&self) -> bool {
         self.valid_until.is_none_or(|until| SystemTime::now() < until)
+    }
+
+    /// What kind of statement is sent, by its first word, which is ours.
+    pub fn kind(&self) -> Kind {
+        match self.tag {
+            // What is answered by a query of ours.
+            Some(tag) => Kind::of_word(tag),
+            None => match Kind::of_word(self.sealed.as_str()) {
+                Kind::With if self.writing.is_none() => Kind::Select,
+                Kind::Other if self.sealed.as_str().is_empty() => Kind::Empty,
+                Kind::Other if self.sealed.as_str().starts_with('(') => Kind::Select,
+                kind => kind,
+            },
+        }
     }
 
     /// Bytes of memory it takes, about, without what it shares with others.
@@ -402,4 +417,6 @@ pub trait Progress {
     /// Takes note of a planned statement's effect on the statements after it; refuses what cannot be admitted
     /// (EXECUTE of an unknown or no longer valid statement).
     fn admit(&mut self, plan: &Arc<Plan>) -> Result<(), Refusal>;
+    /// Takes note of how long planning took; not called where a plan was kept.
+    fn planned(&mut self, _stages: &Stages) {}
 }

@@ -13,6 +13,7 @@ use crate::rewrite::Body;
 use crate::seal::Views;
 use crate::sql::literal::{Literal, Skeleton};
 use crate::sql::{self, Parsed, Statement};
+use crate::telemetry::{Histogram, Reading, Stage, stages};
 use crate::world::World;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -57,6 +58,9 @@ struct Counters {
     kept: AtomicU64,
     filled: AtomicU64,
     planned: AtomicU64,
+    /// Of those that were parsed: the stages, and all together.
+    stages: [Histogram; 5],
+    planning: Histogram,
 }
 
 /// Where plans came from, since the planner was made, and what it holds.
@@ -108,6 +112,11 @@ impl Planner {
         self.callers.shared(caller)
     }
 
+    /// How long the stages of planning took, and planning as a whole, of strings that were parsed and decided.
+    pub fn times(&self) -> ([Reading; 5], Reading) {
+        (self.counters.stages.each_ref().map(Histogram::read), self.counters.planning.read())
+    }
+
     /// A session's view, shared with sessions that are alike.
     pub fn shared_view(&self, view: SessionView) -> Arc<SessionView> {
         self.views.shared(view)
@@ -115,7 +124,7 @@ impl Planner {
 
     /// Where plans came from so far.
     pub fn counts(&self) -> Counts {
-        let Counters { kept, filled, planned } = &self.counters;
+        let Counters { kept, filled, planned, .. } = &self.counters;
         let [kept, filled, planned] = [kept, filled, planned].map(|counter| counter.load(Relaxed));
         let (entries, bytes) = self.cache.size();
         Counts { kept, filled, planned, entries, bytes }
@@ -166,13 +175,14 @@ impl Planner {
             return Ok(vec![plan]);
         }
         self.counters.planned.fetch_add(1, Relaxed);
+        let watch = stages::start();
         let _turn = if text.len() >= LARGE {
             sql::limits::check_tokens(text, MAX_TOKENS)?;
             Some(self.large.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
         } else {
             None
         };
-        sql::limits::with_stack(text, || {
+        let planned = sql::limits::with_stack(text, || {
             let parsed = parsed(text, &inputs)?;
             if let [single] = parsed.statements.as_slice() {
                 let plan = Arc::new(statement::plan(single, text, &inputs, &self.kept, SystemTime::now())?);
@@ -192,7 +202,14 @@ impl Planner {
                 plans.push(plan);
             }
             Ok(plans)
-        })
+        });
+        let stages = watch.read();
+        for (histogram, time) in self.counters.stages.iter().zip(stages.times) {
+            histogram.observe(time);
+        }
+        self.counters.planning.observe(stages.ended.saturating_duration_since(stages.began));
+        progress.planned(&stages);
+        planned
     }
 
     /// Plans a text of one statement without looking at what is kept.
@@ -221,6 +238,7 @@ impl Planner {
 
 /// All statements of a text, fewer than too many.
 fn parsed(text: &str, inputs: &PlanInputs) -> Result<Parsed, Refusal> {
+    let _stage = stages::enter(Stage::Parse);
     let parsed = sql::parse(text)?;
     sql::numbers::check(text, inputs.world.catalog.server_version)?;
     if parsed.statements.len() > MAX_STATEMENTS {

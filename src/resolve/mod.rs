@@ -44,6 +44,7 @@ use crate::policy::permit::Permitted;
 use crate::sql::pb;
 use crate::sql::template::Template;
 use crate::sql::tree::Tree;
+use crate::telemetry::{Stage, stages};
 use crate::types::{Oid, QualifiedName};
 use expression::Type;
 use needs::Needs;
@@ -142,6 +143,7 @@ pub fn resolve_with_output(
     params: &[Oid],
     configured: BTreeMap<i32, Replacement>,
 ) -> Result<(Resolved, Output), Refusal> {
+    let _stage = stages::enter(Stage::Resolve);
     let mut resolver = Resolver::new(sight, params);
     resolver.configured = configured;
     resolver.raises = false;
@@ -163,6 +165,7 @@ pub fn resolve_write(
     sight: &Sight<'_>,
     params: &[Oid],
 ) -> Result<(Resolved, bool), Refusal> {
+    let _stage = stages::enter(Stage::Resolve);
     let mut resolver = Resolver::new(sight, params);
     let tree = Tree::of(node)?;
     resolver.repeated = repeated_params(&tree);
@@ -190,6 +193,7 @@ fn repeated_params(statement: &Tree) -> BTreeSet<i64> {
 /// # Errors
 /// As [`resolve`].
 pub fn resolve_expressions(nodes: &mut [pb::Node], sight: &Sight<'_>) -> Result<Resolved, Refusal> {
+    let _stage = stages::enter(Stage::Resolve);
     let mut resolver = Resolver::new(sight, &[]);
     let scope = scope::Scope::root();
     for node in nodes {
@@ -203,6 +207,7 @@ pub fn resolve_expressions(nodes: &mut [pb::Node], sight: &Sight<'_>) -> Result<
 /// # Errors
 /// As [`resolve`].
 pub fn resolve_types(nodes: &[pb::Node], sight: &Sight<'_>) -> Result<(Resolved, Vec<Oid>), Refusal> {
+    let _stage = stages::enter(Stage::Resolve);
     let mut resolver = Resolver::new(sight, &[]);
     let mut oids = Vec::new();
     for node in nodes {

@@ -9,6 +9,7 @@ use crate::catalog::functions::FIRST_NORMAL_OID;
 use crate::catalog::scratch::{ScratchColumn, ScratchTable};
 use crate::error::{Family, Refusal, SqlState};
 use crate::sql::{NodeEnum, names, pb};
+use crate::telemetry::{Stage, stages};
 use crate::types::Oid;
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -53,6 +54,7 @@ pub fn resolve_table(
     create: &mut pb::CreateStmt,
     sight: &Sight<'_>,
 ) -> Result<(Resolved, Vec<ScratchColumn>), Refusal> {
+    let _stage = stages::enter(Stage::Resolve);
     let mut work = Definition::new(sight);
     let name = create.relation.as_ref().map(|r| r.relname.clone()).unwrap_or_default();
     for node in &create.table_elts {
@@ -78,6 +80,7 @@ pub fn resolve_table(
 /// # Errors
 /// As [`resolve_table`].
 pub fn resolve_index(index: &mut pb::IndexStmt, table: &ScratchTable, sight: &Sight<'_>) -> Result<Resolved, Refusal> {
+    let _stage = stages::enter(Stage::Resolve);
     let mut work = Definition::on(sight, table);
     let name = index.relation.as_ref().map(|r| r.relname.clone()).unwrap_or_default();
     for node in index.index_params.iter_mut().chain(&mut index.index_including_params) {
@@ -109,6 +112,7 @@ pub fn resolve_alter(
     sight: &Sight<'_>,
 ) -> Result<(Resolved, Option<Vec<ScratchColumn>>), Refusal> {
     use pb::AlterTableType as T;
+    let _stage = stages::enter(Stage::Resolve);
     let mut work = Definition::on(sight, table);
     let name = alter.relation.as_ref().map(|r| r.relname.clone()).unwrap_or_default();
     for node in &mut alter.cmds {

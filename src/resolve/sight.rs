@@ -9,6 +9,7 @@ use crate::error::Refusal;
 use crate::identity::Caller;
 use crate::policy::Ruleset;
 use crate::policy::decision::{Access, RelationDecision};
+use crate::telemetry::{Stage, stages};
 use crate::types::QualifiedName;
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
@@ -78,7 +79,10 @@ impl<'a> Sight<'a> {
             "pg_catalog" | "information_schema" if !self.catalog.relations.contains_key(name) => Access::Hidden,
             "pg_catalog" | "information_schema" => system_access(name, self.told()),
             SCHEMA => self.own(&name.name),
-            _ => self.ruleset.access(self.caller, name, self.now),
+            _ => {
+                let _stage = stages::enter(Stage::Decide);
+                self.ruleset.access(self.caller, name, self.now)
+            }
         }
     }
 
@@ -135,6 +139,7 @@ impl<'a> Sight<'a> {
 
     /// Decides on every relation there is.
     fn see(&self) -> Seeing {
+        let _stage = stages::enter(Stage::Decide);
         let seen =
             self.ruleset.registered().filter_map(|name| match self.ruleset.access(self.caller, name, self.now) {
                 Access::Visible(decision) => Some(decision),

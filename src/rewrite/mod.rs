@@ -17,6 +17,7 @@ use crate::error::{Family, Refusal, SqlState};
 use crate::policy::kept::ByDecision;
 use crate::resolve::Resolved;
 use crate::sql::{NodeEnum, build, names, pb, walk};
+use crate::telemetry::{Stage, stages};
 
 /// Applies every pass to a SELECT, in this order:
 ///
@@ -31,6 +32,7 @@ use crate::sql::{NodeEnum, build, names, pb, walk};
 /// # Errors
 /// XX000 when the tree holds something that resolution did not see; 54001 when the policy views would be too large.
 pub fn rewrite(select: &mut pb::SelectStmt, resolved: &Resolved, bodies: &ByDecision<Body>) -> Result<(), Refusal> {
+    let _stage = stages::enter(Stage::Rewrite);
     check_weight(resolved)?;
     // A view is part of what writes are held against.
     let stand_ins = resolved.targets.is_empty();
@@ -47,6 +49,7 @@ pub fn rewrite(select: &mut pb::SelectStmt, resolved: &Resolved, bodies: &ByDeci
 /// # Errors
 /// As [`rewrite`].
 pub fn rewrite_write(node: &mut NodeEnum, resolved: &Resolved, bodies: &ByDecision<Body>) -> Result<(), Refusal> {
+    let _stage = stages::enter(Stage::Rewrite);
     check_weight(resolved)?;
     Rewriter { resolved, bodies, stand_ins: false }.write(node)
 }

@@ -25,6 +25,7 @@ use crate::policy::kept::ByDecision;
 use crate::resolve::{RelationUse, Resolved};
 use crate::sql::tree::Tree;
 use crate::sql::{self, NodeEnum};
+use crate::telemetry::{Stage, stages};
 
 /// SQL text that may be sent to the warehouse: printed by us from a checked tree. Only this room can make one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,6 +107,7 @@ pub fn seal(
     views: &Views,
     body: BodyOf<'_>,
 ) -> Result<(Sealed, PositionMap), Refusal> {
+    let _stage = stages::enter(Stage::Seal);
     let text = sql::print(rewritten)?;
     #[cfg(feature = "disarm")]
     let text = crate::disarm::tampered(text);

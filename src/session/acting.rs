@@ -74,6 +74,7 @@ impl<A: Surroundings> Deciding<A> {
     /// Records the refusal of a message whose user is not known.
     pub(super) fn nobodys(&mut self, text: &str, refusal: &Refusal) {
         self.who.acting_for = None;
+        self.tally.refused(text, refusal.family);
         let nobody = Speaker::new(&self.who, &"".into(), None);
         Record::refused(&nobody, self.batch, text, refusal);
     }

@@ -391,6 +391,7 @@ impl<A: Surroundings> Engine<A> {
     fn complete(&mut self, tag: &str) -> Result<Option<&'static str>, End> {
         self.overrun.restart();
         let bytes = take_bytes(&mut self.relayed);
+        self.deciding.tally.rows(tag);
         if self.deciding.moving.shares() && tag == "DISCARD ALL" {
             self.deciding.moving.discarded();
         }
@@ -451,8 +452,19 @@ impl<A: Surroundings> Engine<A> {
         if status == TransactionStatus::Idle && !self.read.is_empty() {
             self.read.clear();
         }
+        self.answered(front.batch);
         self.deciding.settle(front.batch, status, failed, effects);
         Ok(())
+    }
+
+    /// A batch is answered to its end.
+    fn answered(&mut self, batch: u64) {
+        while let Some(&(number, sent)) = self.sent.front().filter(|(number, _)| *number <= batch) {
+            self.sent.pop_front();
+            if number == batch {
+                self.deciding.tally.answered(sent.elapsed());
+            }
+        }
     }
 
     fn error(&mut self, header: Header, run: &mut Run<'_>) -> Result<(), End> {
@@ -476,6 +488,9 @@ impl<A: Surroundings> Engine<A> {
             Expect::Poison { instead } => out.unsplit(std::mem::take(instead)),
             _ if known => {}
             _ => relay(out, b'E', &fields, front.about().as_ref()),
+        }
+        if !matches!(front.what, Expect::Poison { .. }) {
+            self.deciding.tally.failed(fields.sqlstate());
         }
         self.failed_here(fields.sqlstate())
     }

@@ -61,6 +61,9 @@ impl<A: Surroundings> Engine<A> {
         if !self.read.is_empty() {
             self.read.remove("");
         }
+        if let Some(plan) = &held.plan {
+            self.deciding.tally.allowed(plan.kind());
+        }
         let awaits = if run == RUN_DESCRIBED { Awaits::BindDescribed } else { Awaits::Bind };
         self.queue.push(Expected {
             what: Expect::AtOnce(AtOnce { awaits, failed: false, record: Some(record) }),

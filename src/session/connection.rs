@@ -11,7 +11,7 @@ use super::client::Client;
 use super::deciding::{Deciding, Holding, Learning, Surroundings};
 use super::drain::{self, Phase};
 use super::engine::{End, Engine, Outgoing};
-use super::eviction::{Eviction, Stay};
+use super::eviction::{About, Eviction, Stay, Word};
 use super::handshake::{Broken, Greeted, Hello, greet};
 use super::login::Wish;
 use super::moving::Moving;
@@ -28,6 +28,7 @@ use crate::identity::keyring::Keyring;
 use crate::identity::{Acknowledgements, Actor, Caller, Directory, Heard, Login};
 use crate::plan::settings::ACKNOWLEDGE;
 use crate::plan::{Plan, Planner, Progress, SessionView};
+use crate::telemetry::{Tally, Telemetry, reason};
 use crate::types::quote_literal;
 use crate::upstream::{Pool, Session};
 use crate::wire::errors::{Fields, Severity, error_response};
@@ -39,6 +40,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::SystemTime;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::runtime::RuntimeFlavor;
@@ -75,11 +77,13 @@ pub struct Shared {
     pub directories: Arc<Directories>,
     /// Where records of logins and statements are kept.
     pub trail: Trail,
+    /// What is counted.
+    pub telemetry: Arc<Telemetry>,
 }
 
 impl Shared {
     /// What connections to this configuration share.
-    pub fn new(config: Arc<Config>, worlds: Worlds, trail: Trail) -> Self {
+    pub fn new(config: Arc<Config>, worlds: Worlds, trail: Trail, telemetry: Arc<Telemetry>) -> Self {
         let pools = config.connections.iter().map(|(key, c)| (Arc::clone(key), Pool::new(Arc::clone(c)))).collect();
         let acknowledgements = Arc::new(Acknowledgements::at(&config.acknowledgements));
         let planner = Arc::new(Planner::new(config.limits.relations));
@@ -99,6 +103,7 @@ impl Shared {
             sessions: Arc::default(),
             eviction: Arc::default(),
             trail,
+            telemetry,
         }
     }
 }
@@ -113,6 +118,8 @@ struct Live {
     /// What the login may do for others.
     actor: Option<Arc<Actor>>,
     trail: Trail,
+    /// What statements come to on this lane.
+    tally: Arc<Tally>,
 }
 
 impl Live {
@@ -226,6 +233,10 @@ impl Surroundings for Live {
         Ok(())
     }
 
+    fn tally(&self) -> Arc<Tally> {
+        Arc::clone(&self.tally)
+    }
+
     fn shared_view(&self, view: SessionView) -> Arc<SessionView> {
         self.planner.shared_view(view)
     }
@@ -296,29 +307,37 @@ pub async fn serve(shared: Arc<Shared>, socket: TcpStream, peer: SocketAddr, pha
     let (mut client, mut entry) = match entered {
         Ok(Ok(Some(entered))) => entered,
         Ok(Ok(None)) => return,
-        Ok(Err(Broken::Refused(client, refusal))) => return dismiss(*client, &refusal).await,
+        Ok(Err(Broken::Refused(client, refusal))) => {
+            shared.telemetry.refusals.count(reason(&refusal));
+            return dismiss(*client, &refusal).await;
+        }
         Ok(Err(Broken::Gone(error))) => {
+            shared.telemetry.refusals.count("gone");
             tracing::debug!(%peer, %error, "connection lost before login");
             return;
         }
         Err(_) => {
+            shared.telemetry.refusals.count("too_slow");
             tracing::info!(%peer, "a client did not finish its login in time");
             return;
         }
     };
+    let secure = matches!(client, Client::Tls(_));
     let begun = tokio::select! {
-        begun = begin(&shared, &mut entry) => begun,
+        begun = begin(&shared, &mut entry, peer, secure) => begun,
         () = drain::reached(&mut over, Phase::Ending) => Err(pump::shutdown()),
     };
     let session = match begun {
         Ok(begun) => begun,
         Err(refusal) => {
+            shared.telemetry.refusals.count(reason(&refusal));
             tracing::info!(%peer, user = &*entry.who.user, code = refusal.code.0, "session refused");
             return dismiss(client, &refusal).await;
         }
     };
-    let evicted = session.evicted.clone();
-    let control = Control { phases, evicted, idle: shared.config.limits.idle_timeout };
+    shared.telemetry.opened.fetch_add(1, Ordering::Relaxed);
+    let (word, traffic) = (session.word.clone(), Arc::clone(&session.stay.traffic));
+    let control = Control { phases, word, traffic, idle: shared.config.limits.idle_timeout };
     run(entry, session, &mut client, control).await;
 }
 
@@ -351,11 +370,17 @@ async fn enter(shared: &Shared, socket: TcpStream, peer: SocketAddr) -> Result<O
         Hello::Session(greeted) => greeted,
         Hello::Cancel { pid, secret } => {
             // No answer either way (55.2.8).
-            if let Some(delivery) = shared.keys.find(pid, &secret)
-                && let Err(refusal) = crate::upstream::cancel(&delivery.target).await
-            {
-                tracing::warn!(%refusal, "a cancel request was not delivered");
-            }
+            let outcome = match shared.keys.find(pid, &secret) {
+                None => "unknown",
+                Some(delivery) => match crate::upstream::cancel(&delivery.target).await {
+                    Ok(()) => "delivered",
+                    Err(refusal) => {
+                        tracing::warn!(%refusal, "a cancel request was not delivered");
+                        "failed"
+                    }
+                },
+            };
+            shared.telemetry.cancels.count(outcome);
             return Ok(None);
         }
     };
@@ -378,6 +403,7 @@ async fn enter(shared: &Shared, socket: TcpStream, peer: SocketAddr) -> Result<O
     let attempt = match shared.attempts.begin(&user, peer.ip()) {
         Ok(attempt) => attempt,
         Err(refusal) => {
+            shared.telemetry.logins.count((by.method, "throttled"));
             audit::login(&shared.trail, &by, None, Some(&refusal), None);
             return Err(Broken::Refused(Box::new(client), refusal));
         }
@@ -395,6 +421,7 @@ async fn enter(shared: &Shared, socket: TcpStream, peer: SocketAddr) -> Result<O
         Ok(login) => login,
         Err(Failed::Gone(error)) => return Err(Broken::Gone(error)),
         Err(Failed::Refused(no)) => {
+            shared.telemetry.logins.count((by.method, "refused"));
             audit::login(&shared.trail, &by, None, Some(&no.refusal), no.why.as_deref());
             if no.counts {
                 // Answers to failures come at the same time after the proof, however long it took to look at it.
@@ -405,6 +432,7 @@ async fn enter(shared: &Shared, socket: TcpStream, peer: SocketAddr) -> Result<O
         }
     };
     attempt.worked();
+    shared.telemetry.logins.count((by.method, "granted"));
     // A temporary account is its user from here on.
     let account = login.account.as_ref().map(|bound| Arc::clone(&bound.name));
     let name = shared.trail.session_name();
@@ -439,12 +467,12 @@ struct Begun {
     /// What the client is told first.
     out: Outgoing,
     key: CancelKey,
-    _stay: Stay,
-    evicted: watch::Receiver<Option<Refusal>>,
+    stay: Stay,
+    word: watch::Receiver<Word>,
 }
 
 /// Finds the database, takes an upstream session and gives it the client's settings.
-async fn begin(shared: &Shared, entry: &mut Entry) -> Result<Begun, Refusal> {
+async fn begin(shared: &Shared, entry: &mut Entry, peer: SocketAddr, secure: bool) -> Result<Begun, Refusal> {
     let unknown = || {
         let text = format!("database \"{}\" does not exist", entry.wish.database);
         Refusal::new(Family::Caller, SqlState::INVALID_CATALOG_NAME, text)
@@ -471,6 +499,7 @@ async fn begin(shared: &Shared, entry: &mut Entry) -> Result<Begun, Refusal> {
         login: Arc::clone(&entry.login),
         actor,
         trail: shared.trail.clone(),
+        tally: shared.telemetry.tallies.here(),
     });
     if let Some(learning) = entry.wish.user.as_deref().and_then(|user| around.learn(user)) {
         // Whether anything was learned shows when it is needed.
@@ -526,8 +555,19 @@ async fn begin(shared: &Shared, entry: &mut Entry) -> Result<Begun, Refusal> {
     }
     backend::backend_key_data(&mut out.client, key.pid, key.secret());
     backend::ready_for_query(&mut out.client, TransactionStatus::Idle);
-    let (stay, evicted) = shared.eviction.add(Arc::clone(&entry.login), world.clone());
-    Ok(Begun { engine, upstream: side, out, key, _stay: stay, evicted })
+    let about = About {
+        pid: key.pid,
+        user: Arc::clone(&entry.who.user),
+        account: entry.who.account.clone(),
+        database: Arc::clone(&entry.who.database),
+        connection: Arc::clone(&connection.key),
+        application: Arc::clone(&entry.who.application),
+        peer,
+        secure,
+        since: SystemTime::now(),
+    };
+    let (stay, word) = shared.eviction.add(Arc::clone(&entry.login), world.clone(), about);
+    Ok(Begun { engine, upstream: side, out, key, stay, word })
 }
 
 /// A session of the warehouse to begin with: a clean one, or for a session that moves any one.
@@ -603,11 +643,15 @@ fn begun_badly(fields: &Fields<'_>) -> Refusal {
 }
 
 async fn run(entry: Entry, begun: Begun, client: &mut Client, control: Control) {
-    let Begun { mut engine, upstream: mut far, mut out, key, _stay, .. } = begun;
+    let Begun { mut engine, upstream: mut far, mut out, key, stay, .. } = begun;
     let ended = {
         let mut near = Side::new(client, entry.greeted.input);
-        pump::run(&mut engine, &mut near, &mut far, &mut out, &key, control).await
+        let ended = pump::run(&mut engine, &mut near, &mut far, &mut out, &key, control).await;
+        // The farewell counts, too.
+        stay.traffic.show(pump::bytes(&near, &far));
+        ended
     };
+    drop(stay);
     key.retire().await;
     // Of a session that moves: one that held something of its client's own.
     let Some(upstream) = far.stream.into_session() else { return };

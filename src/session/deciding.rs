@@ -20,6 +20,7 @@ use crate::plan::settings::{ACKNOWLEDGE, USER};
 use crate::plan::{Acts, Effect, ErrorPolicy, Plan, PlanInputs, Progress, SessionView, Shown};
 use crate::sql::NodeEnum;
 use crate::sql::pb::{DiscardMode, VariableSetKind};
+use crate::telemetry::{Stages, Tally};
 use crate::types::Oid;
 use crate::upstream::Held;
 use crate::upstream::message::OWN_NAMES;
@@ -66,6 +67,10 @@ pub trait Surroundings: Send + Sync + 'static {
     /// A view, shared with sessions that are alike.
     fn shared_view(&self, view: SessionView) -> Arc<SessionView> {
         Arc::new(view)
+    }
+    /// Where it is counted what statements come to.
+    fn tally(&self) -> Arc<Tally> {
+        Arc::default()
     }
     /// As [`crate::plan::Planner::plan_string`].
     fn plan(&self, sql: &str, progress: &mut dyn Progress) -> Result<Vec<Arc<Plan>>, Refusal>;
@@ -186,6 +191,10 @@ pub struct Deciding<A> {
     pub(super) moment: Instant,
     /// Where the session is, if it moves.
     pub(super) moving: Moving,
+    /// Where it is counted what statements come to.
+    pub(super) tally: Arc<Tally>,
+    /// When the last planning was done that took its time.
+    pub(super) planned: Option<Instant>,
 }
 
 /// Equality of texts that mostly are one and the same.
@@ -209,6 +218,7 @@ impl<A: Surroundings> Deciding<A> {
         let acts = around
             .actor()
             .map_or_else(Acts::default, |actor| Acts { others: true, signs_name: actor.ways.application_name });
+        let tally = around.tally();
         Self {
             around,
             backend_pid: who.session,
@@ -232,12 +242,19 @@ impl<A: Surroundings> Deciding<A> {
             speaking: None,
             moment: Instant::now(),
             moving: Moving::default(),
+            tally,
+            planned: None,
         }
     }
 
     /// Who the session is.
     pub fn who(&self) -> &Who {
         &self.who
+    }
+
+    /// The project in force, empty when none.
+    pub fn project(&self) -> &Arc<str> {
+        &self.settings.current().project
     }
 
     fn view(&mut self) -> Result<Arc<SessionView>, Refusal> {
@@ -368,6 +385,7 @@ impl<A: Surroundings> Deciding<A> {
     /// Begins the records of statements that are about to be sent.
     fn records(&self, sql: &str, parts: &mut [Part]) -> Result<(), Refusal> {
         for part in parts {
+            self.tally.allowed(part.plan.kind());
             part.record = Some(Record::allowed(&part.speaker, self.batch, sql, Some(&part.plan))?);
         }
         Ok(())
@@ -862,6 +880,10 @@ impl<A: Surroundings> Progress for Outlook<'_, A> {
         let (Basis { caller, view, .. }, world) = self.under.clone();
         let backend_pid = self.deciding.backend_pid;
         Ok(PlanInputs { param_types: self.params.to_vec(), caller, world, session: view, backend_pid })
+    }
+
+    fn planned(&mut self, stages: &Stages) {
+        self.deciding.planned = Some(stages.ended);
     }
 
     fn admit(&mut self, plan: &Arc<Plan>) -> Result<(), Refusal> {

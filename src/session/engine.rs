@@ -6,6 +6,7 @@
 
 use super::acting::{Naming, unsigned};
 use super::deciding::{Deciding, Found, Learning, Recheck, Surroundings, Undo, errors_of};
+use super::eviction::Report;
 use super::instead::Instead;
 use super::names::{Decided, Made};
 use super::overrun::Overrun;
@@ -21,7 +22,7 @@ use crate::upstream::message::{self, OWN_NAMES};
 use crate::wire::errors::{Severity, error_response};
 use crate::wire::{Frontend, Header, Limits, Target, TransactionStatus, backend};
 use bytes::{Buf, BytesMut};
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -139,6 +140,8 @@ pub struct Engine<A> {
     pub(super) learned: bool,
     /// Statements of simple Queries that come again, in the session of the warehouse that is had.
     pub(super) repeats: Repeats,
+    /// When the batches were sent that are not answered yet.
+    pub(super) sent: VecDeque<(u64, Instant)>,
 }
 
 /// Where a COPY FROM STDIN is.
@@ -179,6 +182,7 @@ impl<A: Surroundings> Engine<A> {
             learning: None,
             learned: false,
             repeats: Repeats::default(),
+            sent: VecDeque::new(),
         }
     }
 
@@ -205,6 +209,25 @@ impl<A: Surroundings> Engine<A> {
     /// Whether what was sent will be answered to its end without another message of the client.
     pub fn will_rest(&self) -> bool {
         self.queue.complete() && self.copy != Copying::In
+    }
+
+    /// What the session is doing; `waits`: for a session of the warehouse.
+    pub fn report(&self, waits: bool) -> Report {
+        let state = match (self.at_rest(), self.status()) {
+            _ if waits => "waiting",
+            (false, _) => "active",
+            (true, TransactionStatus::Idle) => "idle",
+            (true, TransactionStatus::Block) => "idle in transaction",
+            (true, TransactionStatus::Failed) => "idle in transaction (aborted)",
+        };
+        let acting = &self.deciding.settings.current().user;
+        Report {
+            state,
+            since: self.deciding.moment.elapsed(),
+            statement: self.queue.text().map(Arc::clone),
+            project: Arc::clone(self.deciding.project()),
+            acting_for: (!acting.is_empty()).then(|| Arc::clone(acting)),
+        }
     }
 
     /// Transaction status of the last ReadyForQuery.
@@ -485,6 +508,9 @@ impl<A: Surroundings> Engine<A> {
     }
 
     pub(super) fn end_batch(&mut self) {
+        // Planning is not the warehouse's time.
+        let sent = self.deciding.planned.take().unwrap_or(self.deciding.moment);
+        self.sent.push_back((self.deciding.batch, sent));
         self.deciding.batch += 1;
         self.open = false;
         self.flushed = false;
@@ -752,6 +778,7 @@ impl<A: Surroundings> Engine<A> {
                 }
             }
             execution.errors = errors_of(plan, execution.inner.as_ref());
+            self.deciding.tally.allowed(plan.kind());
             let batch = self.deciding.batch;
             execution.record = Some(Record::allowed(self.deciding.speaker(), batch, &decided.sql, Some(plan))?);
             let rows = self.deciding.instead(plan, execution.inner.as_ref())?;

@@ -6,6 +6,7 @@
 //! A lane is a runtime of tokio with a single worker; a statement that takes long to plan leaves the others of its lane to a thread that
 //! stands in ([`tokio::task::block_in_place`]).
 
+use crate::telemetry::on_lane;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -53,6 +54,7 @@ impl Lanes {
         let lane = |number: usize| {
             let mut runtime = Builder::new_multi_thread();
             runtime.worker_threads(1).thread_name(format!("lane-{number}")).enable_all();
+            runtime.on_thread_start(move || on_lane(number));
             Ok(Lane { runtime: Some(runtime.build()?), sessions: Arc::default() })
         };
         let lanes: io::Result<Vec<Lane>> = (0..lanes.max(1)).map(lane).collect();

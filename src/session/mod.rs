@@ -23,6 +23,7 @@ mod held;
 pub mod instead;
 pub mod lanes;
 pub mod login;
+mod metrics;
 #[cfg(any(test, fuzzing))]
 pub mod model;
 pub mod moving;

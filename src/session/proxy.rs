@@ -6,9 +6,11 @@
 use super::connection::{Shared, serve};
 use super::drain::{self, Drain, Listening, Phase};
 use super::lanes::{self, Lanes};
-use crate::audit::{Following, Trail};
+use super::metrics::Proxied;
+use crate::audit::{Following, Trail, Trailed};
 use crate::config::{Config, Shutdown};
 use crate::governance::problem::Problem;
+use crate::telemetry::{self, Process, Telemetry};
 use crate::world::{Outcome, Reloader};
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -41,7 +43,14 @@ impl Proxy {
             Some(settings) => Trail::open(settings, &config.secret).map_err(|problem| vec![problem])?,
             None => Trail::default(),
         };
-        let shared = Arc::new(Shared::new(Arc::clone(&config), worlds, trail));
+        let threads = config.threads.unwrap_or_else(lanes::automatic);
+        let telemetry = Arc::new(Telemetry::new(threads));
+        let shared = Arc::new(Shared::new(Arc::clone(&config), worlds, trail, Arc::clone(&telemetry)));
+        telemetry.add(Arc::new(Proxied {
+            shared: Arc::downgrade(&shared),
+            upkeep: Arc::clone(reloader.upkeep()),
+            process: Process::starting(),
+        }));
         for keyring in shared.keyrings.iter().map(Arc::clone) {
             // Not waited for: what is missing is told in the log now, and tried again when somebody logs in.
             tokio::spawn(async move { keyring.ready().await });
@@ -61,7 +70,7 @@ impl Proxy {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let lanes = Lanes::new(config.threads.unwrap_or_else(lanes::automatic)).map(Arc::new);
+        let lanes = Lanes::new(threads).map(Arc::new);
         let lanes = lanes.map_err(|error| {
             let hint = "allow the process more threads and open files, or set `threads` lower";
             vec![Problem::in_file(&config.file, format!("cannot start the threads that serve sessions: {error}"), hint)]
@@ -90,6 +99,7 @@ impl Proxy {
             })
             .unzip();
         let following = Following::start(config.audit.as_ref(), &shared.trail);
+        telemetry.add(Arc::new(Trailed { trail: shared.trail.clone(), sinks: following.handed().to_vec() }));
         Ok(Self { address, addresses, shared, reloader, drain, listeners, following })
     }
 
@@ -111,6 +121,19 @@ impl Proxy {
     /// Where plans came from so far.
     pub fn plans(&self) -> crate::plan::Counts {
         self.shared.planner.counts()
+    }
+
+    /// Where things are counted; others can be added.
+    pub fn telemetry(&self) -> &Arc<Telemetry> {
+        &self.shared.telemetry
+    }
+
+    /// The metrics, as Prometheus reads them.
+    ///
+    /// # Errors
+    /// When they cannot be written down: a defect.
+    pub fn metrics(&self) -> Result<String, std::fmt::Error> {
+        telemetry::render(self.shared.telemetry.sources())
     }
 
     /// Reloads governance and identities, and does not wait for it.

@@ -9,8 +9,10 @@ use super::cancel::CancelKey;
 use super::deciding::Surroundings;
 use super::drain::{self, NEWCOMER, Phase};
 use super::engine::{End, Engine, HIGH_WATER, Outgoing};
+use super::eviction::{Word, another};
 use crate::error::{Family, Refusal, SqlState};
 use crate::relay::errors::ended;
+use crate::telemetry::{Bytes, Traffic};
 use crate::upstream::Session;
 use crate::wire::TransactionStatus;
 use crate::wire::errors::{Severity, error_response};
@@ -18,6 +20,7 @@ use bytes::{Buf, BytesMut};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
@@ -46,13 +49,16 @@ pub struct Side<S> {
     /// Something was received.
     heard: bool,
     step: usize,
+    /// Bytes so far.
+    received: u64,
+    sent: u64,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
     /// A side with what was already received from it.
     pub fn new(stream: S, input: BytesMut) -> Self {
         let heard = !input.is_empty();
-        Self { stream, input, ended: false, unflushed: false, heard, step: STEPS.0 }
+        Self { stream, input, ended: false, unflushed: false, heard, step: STEPS.0, received: 0, sent: 0 }
     }
 
     /// Begins anew with another stream: everything of the last one was dealt with.
@@ -80,6 +86,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
             Poll::Ready(Ok(n)) => {
                 self.ended = n == 0;
                 self.heard = true;
+                self.received += n as u64;
                 if n == spare {
                     self.step = (self.step * 2).min(STEPS.1);
                 }
@@ -98,6 +105,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(n)) => {
                     out.advance(n);
+                    self.sent += n as u64;
                     wrote = true;
                     self.unflushed = true;
                 }
@@ -160,8 +168,10 @@ enum Trouble {
 pub struct Control {
     /// How far the proxy's end has come.
     pub phases: watch::Receiver<Phase>,
-    /// Says why the login has ended, when it has.
-    pub evicted: watch::Receiver<Option<Refusal>>,
+    /// Says why the login has ended, when it has, and who wants to know what the session does.
+    pub word: watch::Receiver<Word>,
+    /// Where it is shown how many bytes have passed.
+    pub traffic: Arc<Traffic>,
     /// A client that sends nothing for so long is sent away.
     pub idle: Option<Duration>,
 }
@@ -267,19 +277,14 @@ where
     let mut phase = Phase::Serving;
     // Who has just come may ask something first.
     let mut patient = true;
-    let mut evicted = control.evicted.borrow().is_some();
+    let mut evicted = control.word.borrow().go.is_some();
     let mut gone: Option<Pin<Box<Sleep>>> = None;
     let mut idleness = control.idle.map(Idleness::new);
     // They live as long as the session: made anew for each turn they would cost more than the turn.
-    let (mut phases, mut evictions) = (control.phases.clone(), control.evicted.clone());
+    let mut phases = control.phases.clone();
     let mut leave = pin!(drain::reached(&mut phases, Phase::Leaving));
     let mut later: Option<Later> = None;
-    let mut evict = pin!(async {
-        // The sender lives as long as the session.
-        if evictions.wait_for(Option::is_some).await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    });
+    let mut told = Box::pin(another(control.word.clone()));
     loop {
         let mut fatal = match step(engine, closing, client, upstream, out) {
             Ok(()) => None,
@@ -313,7 +318,7 @@ where
             } else if may_leave(phase, patient, engine, client) && !closing {
                 Some(shutdown())
             } else if evicted && engine.at_rest() && !closing {
-                control.evicted.borrow().clone()
+                control.word.borrow().go.clone()
             } else {
                 None
             }
@@ -378,8 +383,8 @@ where
                     }
                 }
             }
-            if !evicted && evict.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Turned::Evicted);
+            if let Poll::Ready(word) = told.as_mut().poll(cx) {
+                return Poll::Ready(Turned::Told(word));
             }
             if idleness.as_mut().is_some_and(|idleness| idleness.poll(resting, cx).is_ready()) {
                 return Poll::Ready(Turned::Idle);
@@ -390,6 +395,7 @@ where
         if !matches!(turned, Turned::Learned) {
             engine.put_learning(learning);
         }
+        control.traffic.show(bytes(client, upstream));
         match turned {
             Turned::Moved(Ok(())) => {}
             Turned::Learned => engine.has_learned(),
@@ -418,7 +424,14 @@ where
                 patient = false;
                 later = Some(last(control.phases.clone()));
             }
-            Turned::Evicted => evicted = true,
+            Turned::Told(word) => {
+                {
+                    let word = word.borrow();
+                    evicted = word.go.is_some();
+                    word.answer(|| engine.report(taking.is_some()));
+                }
+                told = Box::pin(another(word));
+            }
             Turned::Idle => {
                 let text = "terminating connection due to idle-session timeout";
                 let refusal = Refusal::new(Family::Caller, SqlState("57P05"), text);
@@ -427,6 +440,16 @@ where
                 return state(engine, out);
             }
         }
+    }
+}
+
+/// Bytes that have passed.
+pub(super) fn bytes<C, U>(client: &Side<C>, upstream: &Side<U>) -> Bytes {
+    Bytes {
+        from_client: client.received,
+        to_client: client.sent,
+        from_upstream: upstream.received,
+        to_upstream: upstream.sent,
     }
 }
 
@@ -439,7 +462,8 @@ enum Turned {
     Leave,
     /// It has come so far, or the time of newcomers is over.
     Later(Phase),
-    Evicted,
+    /// There is another word for the session.
+    Told(watch::Receiver<Word>),
     Idle,
     /// The client left and what it asked for takes too long.
     Gone,

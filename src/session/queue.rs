@@ -241,6 +241,14 @@ impl Queue {
         self.list.push_back(expected);
     }
 
+    /// The text of the statement that is being answered.
+    pub fn text(&self) -> Option<&Arc<str>> {
+        self.list.iter().find_map(|expected| match &expected.what {
+            Expect::Query(queried) => Some(&queried.sql),
+            _ => expected.about.as_ref().map(|decided| &decided.sql),
+        })
+    }
+
     /// What the next message belongs to.
     pub fn front(&mut self) -> Option<&mut Expected> {
         self.list.front_mut()

@@ -37,6 +37,7 @@ impl<A: Surroundings> Engine<A> {
             return Ok(None);
         }
         let Some(Step { name, prepare, close }) = self.repeats.step(&repeated.text) else { return Ok(None) };
+        self.deciding.tally.repeated();
         let upstream = &mut out.upstream;
         let awaits = match (&close, prepare) {
             (Some(_), _) => Awaits::Close,

@@ -34,8 +34,9 @@ impl<A: Surroundings> Deciding<A> {
         &self.speaking.insert(made).0
     }
 
-    /// Records a refusal.
+    /// Counts and records a refusal.
     pub(super) fn refused(&mut self, sql: &str, refusal: &Refusal) {
+        self.tally.refused(sql, refusal.family);
         let batch = self.batch;
         Record::refused(self.speaker(), batch, sql, refusal);
     }

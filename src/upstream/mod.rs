@@ -19,6 +19,6 @@ pub use cancel::{CancelTarget, cancel};
 pub use catalog::{audit_client, catalog_client, directory_client};
 pub use kept::{Given, Held, Kept, Reported, Traces, Under};
 pub use message::Fixed;
-pub use pool::{Lease, Occupancy, Pool, Session};
+pub use pool::{Figures, Lease, Occupancy, Pool, Session};
 pub use repeats::{Repeats, Step};
 pub use stream::{ReadHalf, WriteHalf};

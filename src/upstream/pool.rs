@@ -14,11 +14,14 @@ use super::message::{self, Fixed};
 use super::stream::{ReadHalf, WriteHalf, dial, polled_here, poller};
 use crate::config::{Connection, PoolLimits};
 use crate::error::{Family, Refusal, SqlState};
+use crate::telemetry::{Histogram, Reading};
 use bytes::BytesMut;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{AcquireError, Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// A session that has not answered `DISCARD ALL` by then is closed.
@@ -41,6 +44,36 @@ pub struct Pool {
     idle: Mutex<Vec<Idle>>,
     /// A session has gone: there may be fewer than there should be.
     gone: Arc<Notify>,
+    counters: Counters,
+}
+
+/// What happened in the pool since it was made.
+#[derive(Debug, Default)]
+struct Counters {
+    waiting: AtomicUsize,
+    waits: Histogram,
+    opened: Histogram,
+    failed: AtomicU64,
+}
+
+/// Somebody who waits for a session, as long as it is held.
+struct Waiting<'p> {
+    counters: &'p Counters,
+    since: Instant,
+}
+
+impl<'p> Waiting<'p> {
+    fn begin(counters: &'p Counters) -> Self {
+        counters.waiting.fetch_add(1, Relaxed);
+        Self { counters, since: Instant::now() }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.counters.waiting.fetch_sub(1, Relaxed);
+        self.counters.waits.observe(self.since.elapsed());
+    }
 }
 
 #[derive(Debug)]
@@ -78,6 +111,19 @@ pub struct Occupancy {
     pub idle: usize,
     /// The bound on both together.
     pub max: usize,
+    /// Clients that wait for one.
+    pub waiting: usize,
+}
+
+/// What happened in a pool since it was made.
+#[derive(Debug, Clone)]
+pub struct Figures {
+    /// How long those waited for a session who had to, in vain or not.
+    pub waits: Reading,
+    /// How long it took to open sessions that were opened.
+    pub opened: Reading,
+    /// Sessions that could not be opened.
+    pub failed: u64,
 }
 
 /// A session held by one client. Dropping it instead of releasing it cancels what it is doing and closes it.
@@ -106,7 +152,8 @@ impl Pool {
     /// until the pool is dropped, and those are opened that there should be in any case.
     pub fn new(connection: Arc<Connection>) -> Arc<Self> {
         let permits = Arc::new(Semaphore::new(connection.pool.max.clamp(1, Semaphore::MAX_PERMITS)));
-        let pool = Arc::new(Self { connection, permits, idle: Mutex::new(Vec::new()), gone: Arc::default() });
+        let idle = Mutex::new(Vec::new());
+        let pool = Arc::new(Self { connection, permits, idle, gone: Arc::default(), counters: Counters::default() });
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(tend(Arc::downgrade(&pool)));
         }
@@ -126,7 +173,14 @@ impl Pool {
     /// How many sessions there are.
     pub fn occupancy(&self) -> Occupancy {
         let max = self.connection.pool.max;
-        Occupancy { held: max.saturating_sub(self.permits.available_permits()), idle: self.idle().len(), max }
+        let waiting = self.counters.waiting.load(Relaxed);
+        Occupancy { held: max.saturating_sub(self.permits.available_permits()), idle: self.idle().len(), max, waiting }
+    }
+
+    /// What happened so far.
+    pub fn figures(&self) -> Figures {
+        let Counters { waits, opened, failed, .. } = &self.counters;
+        Figures { waits: waits.read(), opened: opened.read(), failed: failed.load(Relaxed) }
     }
 
     /// A clean session: an unused one that is still alive, or a new one. 53300 when none becomes free before the deadline; 08006 (or
@@ -161,7 +215,7 @@ impl Pool {
     /// [`Self::acquire`].
     pub async fn acquire_as_is(self: &Arc<Self>, deadline: Instant, holder: u64) -> Result<Session, Refusal> {
         let key: &str = &self.connection.key;
-        let permit = match timeout_at(deadline, Arc::clone(&self.permits).acquire_owned()).await {
+        let permit = match self.permit(deadline).await {
             Ok(Ok(permit)) => permit,
             Ok(Err(_)) => return Err(Refusal::internal("the pool is closed")),
             Err(_) => {
@@ -178,11 +232,19 @@ impl Pool {
             Some(open) => open,
             None => {
                 let limit = deadline.min(Instant::now() + self.connection.connect_timeout);
-                let opened = timeout_at(limit, self.open()).await;
-                opened.unwrap_or(Err(Failure::Timeout)).map_err(|failure| failure.logged(key))?
+                self.opened(limit).await.map_err(|failure| failure.logged(key))?
             }
         };
         Ok(self.lease(open, permit))
+    }
+
+    /// The right to a session: at once where one is free.
+    async fn permit(&self, deadline: Instant) -> Result<Result<OwnedSemaphorePermit, AcquireError>, Elapsed> {
+        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+            return Ok(Ok(permit));
+        }
+        let _waiting = Waiting::begin(&self.counters);
+        timeout_at(deadline, Arc::clone(&self.permits).acquire_owned()).await
     }
 
     /// Opens the sessions that there should be in any case; false when that failed.
@@ -195,8 +257,7 @@ impl Pool {
             if held + self.idle().len() >= min {
                 return true;
             }
-            let opened = timeout(self.connection.connect_timeout, self.open()).await;
-            match opened.unwrap_or(Err(Failure::Timeout)) {
+            match self.opened(Instant::now() + self.connection.connect_timeout).await {
                 Ok(open) => self.idle().push(Idle { session: open, since: Instant::now(), poller: poller() }),
                 Err(failure) => {
                     drop(failure.logged(&self.connection.key));
@@ -263,6 +324,19 @@ impl Pool {
                 }
             }
         }
+    }
+
+    /// A new session, within a limit.
+    async fn opened(&self, limit: Instant) -> Result<Open, Failure> {
+        let began = Instant::now();
+        let opened = timeout_at(limit, self.open()).await.unwrap_or(Err(Failure::Timeout));
+        match &opened {
+            Ok(_) => self.counters.opened.observe(began.elapsed()),
+            Err(_) => {
+                self.counters.failed.fetch_add(1, Relaxed);
+            }
+        }
+        opened
     }
 
     async fn open(&self) -> Result<Open, Failure> {

@@ -13,12 +13,14 @@ mod documents;
 mod ends;
 mod load;
 mod reload;
+mod upkeep;
 mod warehouse;
 mod watch;
 
 pub use directories::Directories;
 pub use load::{ByConnection, Governed, Loaded, governed, load};
 pub use reload::{Outcome, Reloader};
+pub use upkeep::{Heard, Upkeep};
 
 use crate::catalog::Catalog;
 use crate::catalog::sights::Sights;

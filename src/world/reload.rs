@@ -10,6 +10,7 @@
 use super::documents::{self, Documents, Fingerprint};
 use super::ends::{Ends, Ticket};
 use super::load::{self, Attempt, attempt_all, once, read_documents, salts};
+use super::upkeep::Upkeep;
 use super::warehouse::Warehouse;
 use super::watch::Watch;
 use super::{WorldHandle, Worlds};
@@ -50,6 +51,7 @@ enum Request {
 /// Asks for reloads. Dropping it ends them; the worlds stay as they are.
 pub struct Reloader {
     requests: mpsc::Sender<Request>,
+    upkeep: Arc<Upkeep>,
     tasks: [JoinHandle<()>; 2],
 }
 
@@ -83,12 +85,14 @@ impl Reloader {
         };
         let legs =
             warehouses.into_iter().map(|w| Leg { warehouse: w, settled: true, stale: false, down: false }).collect();
+        let upkeep = Arc::new(Upkeep::new(&config, fingerprint));
         let ends = Arc::new(Ends::new(config.identities(), worlds.clone()));
         let keeper = Keeper {
             salts: salts(&config),
             worlds: worlds.clone(),
             read: Ticket::default(),
             ends: Arc::clone(&ends),
+            upkeep: Arc::clone(&upkeep),
             documents,
             tried: fingerprint,
             legs,
@@ -98,7 +102,12 @@ impl Reloader {
         };
         let (requests, inbox) = mpsc::channel(8);
         let tasks = [tokio::spawn(keeper.run(inbox, changed)), tokio::spawn(ends.run(changed_too))];
-        Ok((worlds, Self { requests, tasks }))
+        Ok((worlds, Self { requests, upkeep, tasks }))
+    }
+
+    /// What came of it so far.
+    pub fn upkeep(&self) -> &Arc<Upkeep> {
+        &self.upkeep
     }
 
     /// Asks for a reload of documents and catalogs and does not wait (SIGHUP).
@@ -140,6 +149,8 @@ struct Keeper {
     read: Ticket,
     /// Who has ended since.
     ends: Arc<Ends>,
+    /// What is told of all this.
+    upkeep: Arc<Upkeep>,
     /// Fingerprint of the documents last tried, good or bad.
     tried: Fingerprint,
     legs: Vec<Leg>,
@@ -217,6 +228,7 @@ impl Keeper {
         self.read = ticket;
         self.documents = documents;
         self.publish(attempts);
+        self.upkeep.published(self.tried);
         log(&problems);
         tracing::info!(policies = self.documents.declared.policies.len(), "the documents were reloaded");
         Outcome::Published(problems)
@@ -233,6 +245,7 @@ impl Keeper {
         once(&mut problems);
         log(&problems);
         let (errors, _) = count(&problems);
+        self.upkeep.refused();
         tracing::error!(errors, "the changed documents are not in force: the last good set stays");
         Outcome::Refused(problems)
     }
@@ -267,7 +280,13 @@ impl Keeper {
                 std::mem::replace(&mut leg.warehouse, empty)
             })
             .collect();
-        attempt_all(warehouses, Some(Arc::clone(documents)), &self.salts, &self.config).await
+        let began = Instant::now();
+        let attempts = attempt_all(warehouses, Some(Arc::clone(documents)), &self.salts, &self.config).await;
+        self.upkeep.read(began.elapsed());
+        for attempt in &attempts {
+            self.upkeep.heard(&attempt.warehouse.connection.key, attempt.unreachable.is_none());
+        }
+        attempts
     }
 
     /// Takes the warehouses back without publishing.

@@ -13,6 +13,7 @@ use crate::governance::problem::Problem;
 use crate::identity::{Directory, Known, Login, Slot};
 use dashmap::DashMap;
 use register::Line;
+pub use register::Standing;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -49,6 +50,11 @@ impl Directories {
     /// A number that changes when what is known of anybody does.
     pub fn news(&self) -> u64 {
         self.news.load(Ordering::Acquire)
+    }
+
+    /// How each directory stands.
+    pub fn standings(&self) -> Vec<Standing> {
+        self.lines.iter().map(|line| line.standing()).collect()
     }
 
     /// Of how many users something is known, or being asked.

@@ -8,6 +8,7 @@ use crate::config::directories::{Kind, Register};
 use crate::governance::model::Origin;
 use crate::identity::ldap::directory::{self as ldap, Unsaid};
 use crate::identity::{Asked, Found, Known};
+use crate::telemetry::{Histogram, Reading};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -36,12 +37,58 @@ pub(super) struct Line {
     turns: Arc<Semaphore>,
     silence: Mutex<Option<Silence>>,
     clients: sql::Clients,
+    figures: Figures,
+}
+
+#[derive(Debug, Default)]
+struct Figures {
+    answered: AtomicU64,
+    unanswered: AtomicU64,
+    unusable: AtomicU64,
+    took: Histogram,
+}
+
+/// The state of one directory.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// Its name.
+    pub name: Arc<str>,
+    /// For how long it has not answered.
+    pub silent: Option<Duration>,
+    /// Nothing that it said can be used any more: its users are refused.
+    pub stale: bool,
+    /// Questions that it answered.
+    pub answered: u64,
+    /// Those that it did not.
+    pub unanswered: u64,
+    /// Those whose answer could not be used.
+    pub unusable: u64,
+    /// How long questions took.
+    pub took: Reading,
 }
 
 impl Line {
     pub(super) fn new(register: Arc<Register>) -> Self {
         let turns = Arc::new(Semaphore::new(register.lookups));
-        Self { register, turns, silence: Mutex::default(), clients: sql::Clients::default() }
+        let clients = sql::Clients::default();
+        Self { register, turns, silence: Mutex::default(), clients, figures: Figures::default() }
+    }
+
+    /// How it stands.
+    pub(super) fn standing(&self) -> Standing {
+        let silence = self.silence.lock().unwrap_or_else(PoisonError::into_inner);
+        let silent = silence.as_ref().map(|silence| silence.since.elapsed());
+        let Figures { answered, unanswered, unusable, took } = &self.figures;
+        let [answered, unanswered, unusable] = [answered, unanswered, unusable].map(|n| n.load(Ordering::Relaxed));
+        Standing {
+            name: Arc::clone(&self.register.name),
+            stale: silent.is_some_and(|silent| silent >= self.register.grace),
+            silent,
+            answered,
+            unanswered,
+            unusable,
+            took: took.read(),
+        }
     }
 
     pub(super) fn register(&self) -> &Register {
@@ -108,6 +155,13 @@ impl Line {
             Ok(answer) => answer,
             Err(_) => Err(Unsaid::Silent("no answer in time".to_owned())),
         };
+        self.figures.took.observe(at.elapsed());
+        let count = match &answer {
+            Ok(_) => &self.figures.answered,
+            Err(Unsaid::Silent(_)) => &self.figures.unanswered,
+            Err(Unsaid::Unusable(_)) => &self.figures.unusable,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
         let why = match answer {
             Ok(found) => {
                 self.answers();
