@@ -21,7 +21,15 @@ use std::time::SystemTime;
 /// # Errors
 /// When `out` cannot be written.
 pub async fn run(file: &Path, out: &mut dyn Write, color: bool) -> io::Result<bool> {
-    let config = match Config::load(file) {
+    run_on(Config::load(file), out, color).await
+}
+
+/// [`run`] on a configuration that was read, or could not be.
+///
+/// # Errors
+/// When `out` cannot be written.
+pub async fn run_on(config: Result<Config, Vec<Problem>>, out: &mut dyn Write, color: bool) -> io::Result<bool> {
+    let config = match config {
         Ok(config) => Arc::new(config),
         Err(problems) => {
             write!(out, "{}", render(&problems, color))?;

@@ -26,7 +26,7 @@ use std::time::SystemTime;
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// The configuration file.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "SQLVEIL_CONFIG")]
     pub config: PathBuf,
     /// Login name of the caller; `user+PROJECT` acts under a project.
     #[arg(long, value_name = "NAME")]

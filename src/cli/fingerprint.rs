@@ -18,7 +18,7 @@ use tokio_postgres::{Client, Error};
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// The configuration file.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "SQLVEIL_CONFIG")]
     pub config: PathBuf,
     /// Only this connection, by key.
     #[arg(long, value_name = "KEY")]

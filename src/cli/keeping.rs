@@ -25,7 +25,7 @@ pub enum Format {
 #[derive(Debug, Clone, clap::Args)]
 pub struct At {
     /// The configuration file; of it only where identities and documents are.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "SQLVEIL_CONFIG")]
     pub config: PathBuf,
 }
 

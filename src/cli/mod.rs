@@ -10,9 +10,12 @@ pub mod diff;
 pub mod explain;
 pub mod fingerprint;
 pub mod keeping;
+pub mod memory;
 pub mod open_files;
 pub mod password;
 pub mod serve;
+pub mod settings;
+pub mod supervisor;
 pub mod token;
 pub mod unmask;
 pub mod user;
@@ -20,7 +23,6 @@ pub mod verifier;
 
 use clap::{Parser, Subcommand};
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// A PostgreSQL-wire proxy that lets people query a warehouse and see only what policy lets them see.
@@ -38,11 +40,7 @@ pub enum Command {
     /// Serve clients until told to stop.
     Serve(serve::Args),
     /// Load everything, let the warehouse check every policy, and tell all that is wrong.
-    Check {
-        /// The configuration file.
-        #[arg(long, value_name = "FILE")]
-        config: PathBuf,
-    },
+    Check(settings::Settings),
     /// Tell what a statement becomes for a caller, rule by rule, without running it.
     Explain(explain::Args),
     /// Measure the ranges of registered tables, for masks that need them, and write them down as documents.
@@ -80,7 +78,7 @@ impl Command {
             // What they did is for the record; what they say comes first.
             Self::User(_) | Self::Token(_) | Self::Account(_) => "warn,audit=info",
             Self::Demo(_) | Self::Explain(_) | Self::Fingerprint(_) | Self::Diff(_) | Self::Audit(_) => "warn",
-            Self::Serve(_) | Self::Unmask(_) | Self::Check { .. } | Self::Verifier { .. } => "info",
+            Self::Serve(_) | Self::Unmask(_) | Self::Check(_) | Self::Verifier { .. } => "info",
         }
     }
 }
@@ -89,10 +87,10 @@ impl Command {
 pub async fn run(cli: Cli) -> ExitCode {
     let done: io::Result<bool> = match cli.command {
         Command::Serve(args) => serve::run(&args).await,
-        Command::Check { config } => {
+        Command::Check(settings) => {
             let mut out = io::stdout();
             let color = out.is_terminal();
-            check::run(&config, &mut out, color).await
+            check::run_on(settings.load(), &mut out, color).await
         }
         Command::Explain(args) => {
             let mut out = io::stdout();

@@ -20,7 +20,7 @@ const MOST: u64 = 64 << 20;
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// The configuration file.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "SQLVEIL_CONFIG")]
     pub config: PathBuf,
     /// The `requestKey` of an approved document under unmaskRequests/.
     #[arg(long, value_name = "KEY")]

@@ -2,6 +2,7 @@
 //!
 //! In: the file, the environment. Out: [`Config`] or every problem. Must never: put the value of a secret into a problem.
 
+use super::given::Overrides;
 use super::reader::{Entries, Reader};
 use super::tls::{ClientTls, ServerTls, SslMode, TlsError};
 use super::{Config, Connection, Engine, Host, Limits, PoolLimits, PoolMode, Pooler, Secret};
@@ -31,10 +32,10 @@ type Connections = BTreeMap<Arc<str>, (Origin, Arc<Connection>)>;
 
 type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
-pub(super) fn load(path: &Path, environment: Environment<'_>) -> Result<Config, Vec<Problem>> {
+pub(super) fn load(path: &Path, environment: Environment<'_>, given: &Overrides) -> Result<Config, Vec<Problem>> {
     let base = path.parent().map(Path::to_path_buf).unwrap_or_default();
     let context = Context { base, environment };
-    let (mut config, warnings) = Reader::open(path, |reader, top| context.config(reader, top, path))?;
+    let (mut config, warnings) = Reader::open_with(path, given, |reader, top| context.config(reader, top, path))?;
     config.warnings = warnings;
     Ok(config)
 }
@@ -49,6 +50,7 @@ pub(super) struct Context<'a> {
 impl Context<'_> {
     fn config(&self, reader: &mut Reader, top: &mut Entries<'_>, file: &Path) -> Option<Config> {
         let listen = self.listen(reader, top);
+        let reuse_port = reader.optional(top, "reuse_port").and_then(|node| reader.boolean(node)).unwrap_or(false);
         let threads = reader.optional(top, "threads").and_then(|node| reader.count(node, 1, 1024));
         let tls_node = reader.optional(top, "tls");
         let tls = tls_node.and_then(|node| self.server_tls(reader, node));
@@ -66,6 +68,7 @@ impl Context<'_> {
         let catalog_refresh = catalog_refresh(reader, top);
         let limits = limits(reader, top);
         let shutdown = super::shutdown::read(reader, top);
+        let replica = super::replica::read(reader, top);
         let impersonation = reader
             .optional(top, "impersonation")
             .map(|node| super::impersonation::read(reader, node, &mut |reader, node| self.secret(reader, node)));
@@ -74,6 +77,7 @@ impl Context<'_> {
         Some(Config {
             file: file.to_path_buf(),
             listen,
+            reuse_port,
             threads,
             tls: tls.map(Arc::new),
             authentication,
@@ -92,6 +96,7 @@ impl Context<'_> {
             catalog_refresh,
             limits,
             shutdown,
+            replica,
             impersonation: impersonation.unwrap_or_default(),
             telling: telling.unwrap_or_default(),
             audit: audit.map_or(Some(None), |read| read.map(Some))?,

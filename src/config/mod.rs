@@ -1,19 +1,23 @@
 //! The configuration file of the proxy.
 //!
-//! In: one YAML or JSON file, secrets from the environment or from files it names. Out: one validated, immutable [`Config`], or every
+//! In: one YAML or JSON file, values beside it from the environment and from flags, secrets from the environment or from files. Out: one validated, immutable [`Config`], or every
 //! problem at once, each with file, line and remedy. Must never: show a secret in Debug output or in a problem, talk to the warehouse.
 
 pub mod audit;
 pub mod authentication;
 pub mod directories;
+mod given;
 mod impersonation;
 mod load;
 pub mod places;
 pub(crate) mod reader;
+mod replica;
 pub(crate) mod secret;
 mod shutdown;
 pub mod tls;
 
+pub use given::Overrides;
+pub use replica::Replica;
 pub use secret::Secret;
 pub use shutdown::Shutdown;
 
@@ -36,6 +40,8 @@ pub struct Config {
     pub file: PathBuf,
     /// Addresses to listen on; at least one.
     pub listen: Vec<SocketAddr>,
+    /// Other processes of the same account may listen on the same addresses (`SO_REUSEPORT`).
+    pub reuse_port: bool,
     /// Threads that serve sessions; `None` = as many as there are processors.
     pub threads: Option<usize>,
     /// TLS towards clients; `None` answers SSLRequest with `N`.
@@ -66,6 +72,8 @@ pub struct Config {
     pub limits: Limits,
     /// How long the proxy takes to end.
     pub shutdown: Shutdown,
+    /// Which of several proxies it is; `None` = the only one.
+    pub replica: Option<Replica>,
     /// Logins that may act for others, by name.
     pub impersonation: BTreeMap<Arc<str>, Arc<Actor>>,
     /// How much callers are told of policies.
@@ -77,12 +85,21 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads and validates the file and everything it names except governance documents and identities.
+    /// Reads and validates the file, what the environment gives beside it, and everything it names except governance documents and
+    /// identities.
     ///
     /// # Errors
     /// Every problem found, each with file, line and remedy.
     pub fn load(path: &Path) -> Result<Self, Vec<Problem>> {
-        load::load(path, &|name| std::env::var_os(name))
+        Self::load_with(path, &Overrides::environment()?)
+    }
+
+    /// [`Config::load`] with these values beside the file, and no others.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn load_with(path: &Path, given: &Overrides) -> Result<Self, Vec<Problem>> {
+        load::load(path, &|name| std::env::var_os(name), given)
     }
 
     /// Where identities are written.

@@ -2,6 +2,7 @@
 //!
 //! In: the configuration file. Out: [`Places`]. Must never: read a secret, so that the commands run where the proxy's environment is not.
 
+use super::given::Overrides;
 use super::reader::{Entries, Reader};
 use crate::governance::problem::Problem;
 use crate::identity::accounts::{Files, USUAL};
@@ -24,13 +25,14 @@ pub struct Places {
 }
 
 impl Places {
-    /// Reads the file. What is wrong with other parts is `sqlveil check`'s to tell.
+    /// Reads the file, and what the environment gives beside it. What is wrong with other parts is `sqlveil check`'s to tell.
     ///
     /// # Errors
     /// A file that cannot be read, or names no identities.
     pub fn load(path: &Path) -> Result<Self, Vec<Problem>> {
         let base = path.parent().map(Path::to_path_buf).unwrap_or_default();
-        Reader::open(path, |reader, top| read(reader, top, &base)).map(|(places, _)| places)
+        Reader::open_with(path, &Overrides::environment()?, |reader, top| read(reader, top, &base))
+            .map(|(places, _)| places)
     }
 }
 

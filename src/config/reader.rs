@@ -3,6 +3,7 @@
 //! In: a [`Node`] of `governance::tree`. Out: typed values; what does not fit becomes a [`Problem`] at its own line. Shared by the
 //! configuration and the identity file. Must never: repeat the value of a secret in a problem, stop at the first problem.
 
+use super::given::{BESIDE, Overrides};
 use crate::governance::document;
 use crate::governance::model::Origin;
 use crate::governance::problem::{Problem, any_error};
@@ -14,6 +15,8 @@ use std::time::Duration;
 /// One file being read and the problems found in it so far.
 pub(crate) struct Reader {
     file: Arc<PathBuf>,
+    /// Who gives the values that do not stand in the file.
+    beside: Vec<Arc<PathBuf>>,
     problems: Vec<Problem>,
 }
 
@@ -38,19 +41,41 @@ impl Reader {
         path: &Path,
         read: impl FnOnce(&mut Self, &mut Entries<'_>) -> Option<T>,
     ) -> Result<(T, Vec<Problem>), Vec<Problem>> {
+        Self::open_with(path, &Overrides::default(), read)
+    }
+
+    /// [`Self::open`] with values that are given beside the file.
+    pub(crate) fn open_with<T>(
+        path: &Path,
+        given: &Overrides,
+        read: impl FnOnce(&mut Self, &mut Entries<'_>) -> Option<T>,
+    ) -> Result<(T, Vec<Problem>), Vec<Problem>> {
         let text = document::read(path).map_err(|problem| vec![problem])?;
-        Self::text(path, &text, read)
+        Self::text_with(path, &text, given, read)
     }
 
     /// [`Self::open`] of a text already read.
+    #[cfg(test)]
     pub(crate) fn text<T>(
         path: &Path,
         text: &str,
         read: impl FnOnce(&mut Self, &mut Entries<'_>) -> Option<T>,
     ) -> Result<(T, Vec<Problem>), Vec<Problem>> {
+        Self::text_with(path, text, &Overrides::default(), read)
+    }
+
+    fn text_with<T>(
+        path: &Path,
+        text: &str,
+        given: &Overrides,
+        read: impl FnOnce(&mut Self, &mut Entries<'_>) -> Option<T>,
+    ) -> Result<(T, Vec<Problem>), Vec<Problem>> {
         let file = Arc::new(path.to_path_buf());
-        let documents = tree::parse(&file, text)?;
-        let mut reader = Self { file, problems: Vec::new() };
+        let mut documents = tree::parse(&file, text)?;
+        if let [one] = documents.as_mut_slice() {
+            given.put_into(one)?;
+        }
+        let mut reader = Self { file, beside: given.names(), problems: Vec::new() };
         let value = match documents.as_slice() {
             [one] => reader.map(one).and_then(|mut entries| {
                 let value = read(&mut reader, &mut entries);
@@ -75,11 +100,18 @@ impl Reader {
     }
 
     pub(crate) fn origin(&self, node: &Node) -> Origin {
-        Origin { file: Arc::clone(&self.file), line: node.line, column: node.column }
+        self.place(node.line, node.column)
     }
 
     fn key_origin(&self, key: &Key) -> Origin {
-        Origin { file: Arc::clone(&self.file), line: key.line, column: key.column }
+        self.place(key.line, key.column)
+    }
+
+    fn place(&self, line: usize, column: usize) -> Origin {
+        match line.checked_sub(BESIDE).and_then(|at| self.beside.get(at)) {
+            Some(name) => Origin { file: Arc::clone(name), line: 0, column: 0 },
+            None => Origin { file: Arc::clone(&self.file), line, column },
+        }
     }
 
     pub(crate) fn error(&mut self, origin: &Origin, message: impl Into<String>, help: impl Into<String>) {

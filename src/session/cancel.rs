@@ -11,10 +11,15 @@ use std::sync::Arc;
 use subtle::ConstantTimeEq as _;
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
+/// Bits of the process id below those that say which replica has issued it.
+const BELOW_REPLICA: u32 = 24;
+
 /// Every session that can be cancelled.
 #[derive(Debug, Default)]
 pub struct CancelKeys {
     live: DashMap<i32, Live>,
+    /// Among several proxies, which one this is.
+    replica: Option<u8>,
 }
 
 struct Live {
@@ -83,12 +88,32 @@ impl Drop for CancelKey {
 }
 
 impl CancelKeys {
+    /// Of a proxy that is one of several, when it is (1 to 127).
+    pub fn of(replica: Option<u8>) -> Self {
+        Self { live: DashMap::new(), replica: replica.filter(|id| (1..=127).contains(id)) }
+    }
+
+    /// Which of several proxies has issued a key. Without replicas the number means nothing.
+    pub fn owner(pid: i32) -> Option<u8> {
+        u8::try_from(pid >> BELOW_REPLICA).ok().filter(|id| *id > 0)
+    }
+
+    /// A process id that nobody can foresee; among several proxies its upper bits say whose it is. The secret is what keeps a key from
+    /// being guessed, and is random as a whole.
+    fn pid(&self) -> i32 {
+        let random = rand::rng().next_u32();
+        match self.replica {
+            Some(id) => (i32::from(id) << BELOW_REPLICA) | (random >> (u32::BITS - BELOW_REPLICA)) as i32,
+            None => (random >> 1) as i32,
+        }
+    }
+
     /// A fresh key for a session: four bytes of secret for protocol 3.0, 32 from 3.2 on.
     pub fn issue(self: &Arc<Self>, minor: u16, target: Option<CancelTarget>) -> CancelKey {
         let mut secret = vec![0; if minor >= 2 { 32 } else { 4 }];
         rand::rng().fill_bytes(&mut secret);
         loop {
-            let pid = (rand::rng().next_u32() >> 1) as i32;
+            let pid = self.pid();
             if pid == 0 {
                 continue;
             }
@@ -109,6 +134,19 @@ impl CancelKeys {
         // Not to be had: the session is ending.
         let under_way = Arc::clone(&live.deliveries).try_read_owned().ok()?;
         Some(Delivery { target: live.target.clone()?, _under_way: under_way })
+    }
+
+    /// Cancels what the session of that key is doing, when the key is right; says in a word what came of it. The client hears nothing either
+    /// way (55.2.8).
+    pub async fn cancel(&self, pid: i32, secret: &[u8]) -> &'static str {
+        let Some(delivery) = self.find(pid, secret) else { return "unknown" };
+        match crate::upstream::cancel(&delivery.target).await {
+            Ok(()) => "delivered",
+            Err(refusal) => {
+                tracing::warn!(%refusal, "a cancel request was not delivered");
+                "failed"
+            }
+        }
     }
 
     /// How many sessions there are.
@@ -136,6 +174,19 @@ mod tests {
         drop(under_way);
         tokio::time::timeout(soon, key.lead_nowhere()).await.unwrap();
         assert!(keys.find(key.pid, key.secret()).is_none(), "nobody to cancel");
+    }
+
+    #[test]
+    fn keys_of_a_replica_say_whose_they_are_and_no_more() {
+        for id in [1, 2, 127] {
+            let keys = Arc::new(CancelKeys::of(Some(id)));
+            let all: Vec<_> = (0..100).map(|_| keys.issue(0, None)).collect();
+            assert!(all.iter().all(|key| key.pid > 0 && CancelKeys::owner(key.pid) == Some(id)));
+            let low: std::collections::BTreeSet<i32> = all.iter().map(|key| key.pid & 0xff_ffff).collect();
+            let secrets: std::collections::BTreeSet<&[u8]> = all.iter().map(CancelKey::secret).collect();
+            assert_eq!((low.len(), secrets.len()), (100, 100));
+        }
+        assert_eq!([-1, 0, 0xff_ffff].map(CancelKeys::owner), [None; 3]);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use super::handshake::{Broken, Greeted, Hello, greet};
 use super::login::Wish;
 use super::moving::Moving;
 use super::overrun::{Most, Overrun};
+use super::peers::Peers;
 use super::proof::{Demand, Failed, Proof};
 use super::pump::{self, Control, Ended, Side};
 use super::scratch::Scratching;
@@ -62,6 +63,8 @@ pub struct Shared {
     pub planner: Arc<Planner>,
     /// Keys of live sessions.
     pub keys: Arc<CancelKeys>,
+    /// The other replicas, where there are several.
+    pub peers: Option<Arc<Peers>>,
     /// What callers have acknowledged.
     acknowledgements: Arc<Acknowledgements>,
     /// How many sessions each user has.
@@ -94,11 +97,12 @@ impl Shared {
             keyrings,
             attempts: Arc::new(Attempts::new(config.limits.failed_logins)),
             directories: Arc::new(Directories::new(&config)),
+            keys: Arc::new(CancelKeys::of(config.replica.as_ref().map(|replica| replica.id))),
+            peers: config.replica.clone().map(|replica| Arc::new(Peers::new(replica, &config.secret))),
             config,
             worlds,
             pools,
             planner,
-            keys: Arc::default(),
             users: Arc::default(),
             sessions: Arc::default(),
             eviction: Arc::default(),
@@ -370,17 +374,11 @@ async fn enter(shared: &Shared, socket: TcpStream, peer: SocketAddr) -> Result<O
         Hello::Session(greeted) => greeted,
         Hello::Cancel { pid, secret } => {
             // No answer either way (55.2.8).
-            let outcome = match shared.keys.find(pid, &secret) {
-                None => "unknown",
-                Some(delivery) => match crate::upstream::cancel(&delivery.target).await {
-                    Ok(()) => "delivered",
-                    Err(refusal) => {
-                        tracing::warn!(%refusal, "a cancel request was not delivered");
-                        "failed"
-                    }
-                },
-            };
+            let outcome = shared.keys.cancel(pid, &secret).await;
             shared.telemetry.cancels.count(outcome);
+            if let Some(peers) = &shared.peers {
+                peers.pass_on(pid, &secret, peer.ip()).await;
+            }
             return Ok(None);
         }
     };

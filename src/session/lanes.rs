@@ -61,6 +61,14 @@ impl Lanes {
         Ok(Self { lanes: lanes? })
     }
 
+    /// Completes when every lane has run something. Cancel safe.
+    pub async fn answer(&self) {
+        for runtime in self.lanes.iter().filter_map(|lane| lane.runtime.as_ref()) {
+            // That it ran is all there is to know.
+            let _ = runtime.spawn(async {}).await;
+        }
+    }
+
     /// Serves a socket on the lane with the fewest sessions. Dropping `sessions` ends it.
     pub fn spawn<F>(
         &self,

@@ -22,6 +22,7 @@ pub mod handshake;
 mod held;
 pub mod instead;
 pub mod lanes;
+mod listener;
 pub mod login;
 mod metrics;
 #[cfg(any(test, fuzzing))]
@@ -29,6 +30,7 @@ pub mod model;
 pub mod moving;
 pub mod names;
 pub mod overrun;
+pub mod peers;
 mod proof;
 mod proxy;
 pub mod pump;

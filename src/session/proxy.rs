@@ -3,9 +3,10 @@
 //! In: a validated configuration. Out: a running [`Proxy`]. Must never: accept a connection before a world that validated is in force,
 //! or let one session's failure end another.
 
-use super::connection::{Shared, serve};
-use super::drain::{self, Drain, Listening, Phase};
+use super::connection::Shared;
+use super::drain::{self, Drain, Phase};
 use super::lanes::{self, Lanes};
+use super::listener;
 use super::metrics::Proxied;
 use crate::audit::{Following, Trail, Trailed};
 use crate::config::{Config, Shutdown};
@@ -13,22 +14,21 @@ use crate::governance::problem::Problem;
 use crate::telemetry::{self, Process, Telemetry};
 use crate::world::{Outcome, Reloader};
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
-use tokio::task::{JoinError, JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 
 /// A running proxy. Dropping it ends it at once; [`Proxy::drain`] and [`Proxy::stop`] let transactions finish.
 pub struct Proxy {
-    address: SocketAddr,
     addresses: Vec<SocketAddr>,
     shared: Arc<Shared>,
     reloader: Reloader,
+    lanes: Arc<Lanes>,
     drain: Drain,
     listeners: Vec<JoinHandle<()>>,
     following: Following,
+    /// Hears other replicas, until the last session is gone.
+    peers: Option<JoinHandle<()>>,
 }
 
 impl Proxy {
@@ -37,6 +37,14 @@ impl Proxy {
     /// # Errors
     /// Every problem that keeps the proxy from serving.
     pub async fn start(config: Config) -> Result<Self, Vec<Problem>> {
+        Self::start_on(config, Vec::new()).await
+    }
+
+    /// [`Proxy::start`] on these sockets, which listen already; on those of the configuration when there are none.
+    ///
+    /// # Errors
+    /// Every problem that keeps the proxy from serving.
+    pub async fn start_on(config: Config, sockets: Vec<std::net::TcpListener>) -> Result<Self, Vec<Problem>> {
         let config = Arc::new(config);
         let (worlds, reloader) = Reloader::start(Arc::clone(&config)).await?;
         let trail = match &config.audit {
@@ -55,52 +63,30 @@ impl Proxy {
             // Not waited for: what is missing is told in the log now, and tried again when somebody logs in.
             tokio::spawn(async move { keyring.ready().await });
         }
-        let mut bound = Vec::new();
-        let mut problems = Vec::new();
-        for address in &config.listen {
-            match TcpListener::bind(address).await.and_then(|l| Ok((l.local_addr()?, l))) {
-                Ok(listener) => bound.push(listener),
-                Err(error) => problems.push(Problem::in_file(
-                    &config.file,
-                    format!("cannot listen on {address}: {error}"),
-                    "choose an address that is free",
-                )),
-            }
-        }
-        if !problems.is_empty() {
-            return Err(problems);
-        }
+        let bound = listener::listeners(&config, sockets)?;
+        let hearing = listener::hearing(&config).await?;
         let lanes = Lanes::new(threads).map(Arc::new);
         let lanes = lanes.map_err(|error| {
             let hint = "allow the process more threads and open files, or set `threads` lower";
             vec![Problem::in_file(&config.file, format!("cannot start the threads that serve sessions: {error}"), hint)]
         })?;
-        let Some(address) = bound.first().map(|(address, _)| *address) else {
-            return Err(vec![Problem::in_file(&config.file, "no address to listen on", "add one to `listen`")]);
-        };
         tokio::spawn(super::eviction::watch(Arc::downgrade(&shared.eviction)));
         tokio::spawn(super::forgetting::watch(Arc::downgrade(&shared.planner), shared.worlds.clone()));
         tokio::spawn(crate::world::directories::watch(Arc::downgrade(&shared.directories)));
         let (drain, listening) = Drain::new();
-        let (addresses, listeners): (Vec<_>, Vec<_>) = bound
-            .into_iter()
-            .map(|(address, listener)| {
-                tracing::info!(%address, "listening");
-                (
-                    address,
-                    tokio::spawn(listen(
-                        Arc::clone(&shared),
-                        Arc::clone(&lanes),
-                        listener,
-                        drain.watch(),
-                        listening.clone(),
-                    )),
-                )
-            })
-            .unzip();
+        let mut addresses = Vec::new();
+        let mut listeners = Vec::new();
+        for listener in bound {
+            tracing::info!(address = %listener.address, "listening");
+            addresses.push(listener.address);
+            let serving = listener.serve(Arc::clone(&shared), Arc::clone(&lanes), drain.watch(), listening.clone());
+            listeners.push(tokio::spawn(serving));
+        }
         let following = Following::start(config.audit.as_ref(), &shared.trail);
         telemetry.add(Arc::new(Trailed { trail: shared.trail.clone(), sinks: following.handed().to_vec() }));
-        Ok(Self { address, addresses, shared, reloader, drain, listeners, following })
+        let peers = hearing.zip(shared.peers.clone());
+        let peers = peers.map(|(socket, peers)| tokio::spawn(peers.serve(socket, Arc::clone(&shared.keys))));
+        Ok(Self { addresses, shared, reloader, lanes, drain, listeners, following, peers })
     }
 
     /// The addresses listened on, ports chosen by the system filled in.
@@ -110,7 +96,13 @@ impl Proxy {
 
     /// The first of them.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        // There is no proxy without one.
+        self.addresses.first().copied().unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)))
+    }
+
+    /// The threads that serve sessions: for a watchdog.
+    pub fn lanes(&self) -> Arc<Lanes> {
+        Arc::clone(&self.lanes)
     }
 
     /// How many sessions are live.
@@ -146,6 +138,11 @@ impl Proxy {
         self.reloader.reload_and_wait().await
     }
 
+    /// [`Proxy::reload_and_wait`] that outlives the borrow.
+    pub fn reloaded(&self) -> impl Future<Output = Outcome> + Send + use<> {
+        self.reloader.reloaded()
+    }
+
     /// Begins to end: nobody is let in any more, sessions end between transactions, and after `deadline` whatever is left ends. Does
     /// not wait for it ([`Proxy::drained`]). Asked again, the sooner end counts.
     pub fn drain(&self, deadline: Duration) {
@@ -155,6 +152,11 @@ impl Proxy {
     /// Whether the proxy has begun to end.
     pub fn draining(&self) -> bool {
         self.drain.phase() > Phase::Serving
+    }
+
+    /// Completes when the proxy has begun to end. Cancel safe.
+    pub async fn closed(&self) {
+        drain::reached(&mut self.drain.watch(), Phase::Closed).await;
     }
 
     /// Completes when a drain has come to its end: no session is left. Cancel safe.
@@ -190,89 +192,7 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        for listener in &self.listeners {
-            listener.abort();
-        }
+        self.listeners.iter().chain(&self.peers).for_each(JoinHandle::abort);
         self.shared.trail.begin_close();
-    }
-}
-
-/// Accepts until the proxy ends, then waits for the sessions. Dropping it ends them.
-async fn listen(
-    shared: Arc<Shared>,
-    lanes: Arc<Lanes>,
-    listener: TcpListener,
-    phases: watch::Receiver<Phase>,
-    _listening: Listening,
-) {
-    let mut sessions = JoinSet::new();
-    let mut closed = phases.clone();
-    let admit = |sessions: &mut JoinSet<()>, socket: TcpStream, peer: SocketAddr| {
-        // Who has not logged in yet counts here only; beyond the bound even a refusal would cost too much.
-        if sessions.len() > 2 * shared.config.limits.sessions + 64 {
-            return tracing::warn!(%peer, "too many connections");
-        }
-        keep_alive(&socket);
-        let (shared, phases) = (Arc::clone(&shared), phases.clone());
-        lanes.spawn(sessions, socket, peer, move |socket| serve(shared, socket, peer, phases));
-    };
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            Some(ended) = sessions.join_next() => {
-                told(&ended);
-                continue;
-            }
-            () = drain::reached(&mut closed, Phase::Closed) => break,
-        };
-        match accepted {
-            Ok((socket, peer)) => admit(&mut sessions, socket, peer),
-            Err(error) => {
-                // Out of file descriptors, or a client that left at once: neither is solved by trying again at once.
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        }
-    }
-    // Closing a listener resets who waits in its queue: they came in time, and are let in.
-    match listener.into_std() {
-        Ok(listener) => {
-            while let Ok((socket, peer)) = listener.accept() {
-                match socket.set_nonblocking(true).and_then(|()| TcpStream::from_std(socket)) {
-                    Ok(socket) => admit(&mut sessions, socket, peer),
-                    Err(error) => tracing::debug!(%peer, %error, "connection lost"),
-                }
-            }
-        }
-        Err(error) => tracing::warn!(%error, "connections that were not accepted yet are lost"),
-    }
-    let mut ending = phases.clone();
-    let mut over = pin!(drain::over(&mut ending));
-    loop {
-        tokio::select! {
-            ended = sessions.join_next() => match ended {
-                Some(ended) => told(&ended),
-                None => break,
-            },
-            () = &mut over => {
-                tracing::warn!(sessions = sessions.len(), "sessions were ended in the middle");
-                break;
-            }
-        }
-    }
-}
-
-/// A session has ended; what it should not have ended by is told.
-fn told(ended: &Result<(), JoinError>) {
-    if ended.as_ref().is_err_and(JoinError::is_panic) {
-        tracing::error!("a session ended by a defect of ours");
-    }
-}
-
-fn keep_alive(socket: &TcpStream) {
-    let settings =
-        socket2::TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15));
-    if let Err(error) = socket2::SockRef::from(socket).set_tcp_keepalive(&settings) {
-        tracing::debug!(%error, "no keepalive");
     }
 }

@@ -118,12 +118,20 @@ impl Reloader {
 
     /// Reloads and says what came of it.
     pub async fn reload_and_wait(&self) -> Outcome {
-        let (answer, wait) = oneshot::channel();
-        let stopped = || Outcome::Refused(vec![Problem::nowhere("reloading has stopped", "restart the proxy")]);
-        if self.requests.send(Request::Reload(Some(answer))).await.is_err() {
-            return stopped();
+        self.reloaded().await
+    }
+
+    /// [`Reloader::reload_and_wait`] that outlives the borrow.
+    pub fn reloaded(&self) -> impl Future<Output = Outcome> + Send + use<> {
+        let requests = self.requests.clone();
+        async move {
+            let (answer, wait) = oneshot::channel();
+            let stopped = || Outcome::Refused(vec![Problem::nowhere("reloading has stopped", "restart the proxy")]);
+            if requests.send(Request::Reload(Some(answer))).await.is_err() {
+                return stopped();
+            }
+            wait.await.unwrap_or_else(|_| stopped())
         }
-        wait.await.unwrap_or_else(|_| stopped())
     }
 }
 

@@ -13,6 +13,10 @@ mod process;
 mod raw;
 
 mod drain;
+mod replicas;
+mod settings;
+mod supervised;
+mod upgrade;
 
 use support::{ANYONE, Stage};
 

@@ -25,7 +25,7 @@ impl Process {
     pub fn command(config: &Path) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sqlveil"));
         command.args(["serve", "--config"]).arg(config);
-        command.env("NO_COLOR", "1").env_remove("SQLVEIL_LOG").env_remove("NOTIFY_SOCKET");
+        command.stdin(Stdio::null()).env("NO_COLOR", "1").env_remove("SQLVEIL_LOG").env_remove("NOTIFY_SOCKET");
         command
     }
 
@@ -53,7 +53,7 @@ impl Process {
 
     /// Runs the command, whatever comes of it.
     pub fn spawn(mut command: Command) -> Self {
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the proxy starts");
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let log = Arc::new(Mutex::new(Vec::new()));
@@ -68,6 +68,12 @@ impl Process {
 
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Ends it the way a failure does (SIGKILL).
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// What it has logged so far.

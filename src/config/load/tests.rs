@@ -18,7 +18,8 @@ impl Fixture {
     }
     fn load(&self, text: &str) -> Result<Config, Vec<String>> {
         let path = self.write("sqlveil.yaml", text);
-        load(&path, &|name| (name == "MASTER").then(|| "0123456789abcdef".into())).map_err(|problems| {
+        let environment = |name: &str| (name == "MASTER").then(|| "0123456789abcdef".into());
+        load(&path, &environment, &Overrides::default()).map_err(|problems| {
             let base = format!("{}/", self.0.path().display());
             problems.iter().map(|p| p.to_string().replace(&base, "")).collect()
         })

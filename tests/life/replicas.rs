@@ -1,0 +1,259 @@
+//! Three proxies behind HAProxy: one is killed, cancel requests come to whoever.
+
+use super::process::Process;
+use super::raw::{Raw, query};
+use super::stage;
+use super::support::Stage;
+use sqlveil::cli::demo::private_postgres::free_port;
+use std::io::Read;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// Replicas 1 to 3, and HAProxy before them.
+struct Cluster {
+    replicas: Vec<Process>,
+    /// Where replicas hear each other.
+    private: Vec<u16>,
+    balancer: Child,
+    port: u16,
+    database: String,
+    _folder: tempfile::TempDir,
+    _stage: Stage,
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let _ = self.balancer.kill();
+        let _ = self.balancer.wait();
+    }
+}
+
+const HAPROXY: &str = "
+defaults
+    mode tcp
+    timeout connect 2s
+    timeout client 60s
+    timeout server 60s
+    timeout check 2s
+    retries 3
+    option redispatch 1
+listen postgresql
+    balance roundrobin
+    default-server check inter 200ms fall 2 rise 1 on-marked-down shutdown-sessions
+";
+
+fn haproxy(folder: &Path, port: u16, servers: &[u16]) -> Child {
+    let mut text = format!("{HAPROXY}    bind 127.0.0.1:{port}\n");
+    for (at, server) in servers.iter().enumerate() {
+        text.push_str(&format!("    server replica{} 127.0.0.1:{server}\n", at + 1));
+    }
+    let file = folder.join("haproxy.cfg");
+    std::fs::write(&file, text).unwrap();
+    let mut command = Command::new("/usr/sbin/haproxy");
+    command.arg("-db").arg("-f").arg(&file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("HAProxy: .ci/setup --test installs it");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        if Instant::now() > deadline || child.try_wait().unwrap().is_some() {
+            let _ = child.kill();
+            let mut said = String::new();
+            let _ = child.stderr.take().unwrap().read_to_string(&mut said);
+            panic!("HAProxy does not listen: {said}");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    child
+}
+
+impl Cluster {
+    async fn start() -> Self {
+        let private: Vec<u16> = (0..3).map(|_| free_port().unwrap()).collect();
+        let peers: Vec<String> =
+            private.iter().enumerate().map(|(at, port)| format!("{}: \"127.0.0.1:{port}\"", at + 1)).collect();
+        let lines = format!(
+            "replica: {{id: 1, listen: \"127.0.0.1:{}\", peers: {{{}}}, timeout: 2s}}\nlimits: {{sessions_per_user: 200}}",
+            private[0],
+            peers.join(", ")
+        );
+        let stage = stage().await.config(&lines);
+        let config = stage.write();
+        let replicas: Vec<Process> = (0..3)
+            .map(|at| {
+                let mut command = Process::command(&config);
+                command.env("SQLVEIL__REPLICA__ID", (at + 1).to_string());
+                command.args(["--set", &format!("replica.listen=127.0.0.1:{}", private[at])]);
+                Process::run(command)
+            })
+            .collect();
+        let folder = tempfile::tempdir().unwrap();
+        let port = free_port().unwrap();
+        let ports: Vec<u16> = replicas.iter().map(|replica| replica.port).collect();
+        let balancer = haproxy(folder.path(), port, &ports);
+        let database = stage.database.clone();
+        Self { replicas, private, balancer, port, database, _folder: folder, _stage: stage }
+    }
+
+    async fn client(&self) -> Raw {
+        Raw::at(self.port, 0, &[("user", "ana"), ("database", &self.database)]).await.expect("logs in")
+    }
+
+    /// Clients until each replica has one; which one, by the key they got.
+    async fn everywhere(&self) -> Vec<(u8, Raw)> {
+        let mut clients = Vec::new();
+        for _ in 0..6 {
+            let client = self.client().await;
+            clients.push(((client.key.0 >> 24) as u8, client));
+        }
+        clients
+    }
+}
+
+/// A CancelRequest to that port, and its end.
+async fn cancel(port: u16, pid: i32, secret: &[u8]) -> Duration {
+    let began = Instant::now();
+    let mut packet = (12 + secret.len() as u32).to_be_bytes().to_vec();
+    packet.extend_from_slice(&80_877_102_u32.to_be_bytes());
+    packet.extend_from_slice(&pid.to_be_bytes());
+    packet.extend_from_slice(secret);
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    stream.write_all(&packet).await.unwrap();
+    let mut rest = Vec::new();
+    let _ = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut rest)).await.expect("it closes");
+    assert!(rest.is_empty(), "nothing is said");
+    began.elapsed()
+}
+
+/// Takes far longer than any test.
+const LONG: &str = "select count(*) from t a, t b, t c, t d, t e, t f";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_cancel_request_finds_its_replica() {
+    let cluster = Cluster::start().await;
+    let mut clients = cluster.everywhere().await;
+    for id in 1..=3 {
+        assert!(clients.iter().any(|(replica, _)| *replica == id), "nobody at {id}");
+    }
+    // Three times each: the balancer hands the request to each replica in turn.
+    for _ in 0..3 {
+        for (_, client) in &mut clients {
+            let (pid, secret) = client.key.clone();
+            client.send(&query(LONG)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            cancel(cluster.port, pid, &secret).await;
+            let said: Vec<String> = client.ready(1).await.iter().map(|m| m.line()).collect();
+            assert_eq!(said.last().unwrap(), "Z I");
+            assert!(said.contains(&"E 57014".to_owned()), "{said:?}");
+        }
+    }
+    // Of a client that speaks 3.2, with its longer secret.
+    for _ in 0..3 {
+        let login = [("user", "ana"), ("database", cluster.database.as_str())];
+        let mut client = Raw::at(cluster.port, 2, &login).await.expect("logs in");
+        let (pid, secret) = client.key.clone();
+        assert_eq!(secret.len(), 32);
+        client.send(&query(LONG)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        cancel(cluster.port, pid, &secret).await;
+        assert!(client.ready(1).await.iter().any(|m| m.line() == "E 57014"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn strangers_cancel_nothing() {
+    let cluster = Cluster::start().await;
+    let mut client = cluster.client().await;
+    let (pid, secret) = client.key.clone();
+    let owner = (pid >> 24) as usize;
+    client.send(&query("select count(*) from t a, t b, t c, t d where a.id + b.id + c.id + d.id < 0")).await;
+    // The right key, at the port that hears replicas only; without a MAC, and with a wrong one.
+    let private = cluster.private[owner - 1];
+    cancel(private, pid, &secret).await;
+    cancel(private, pid, &[secret.as_slice(), &[0; 32]].concat()).await;
+    // A wrong secret and wrong replicas, through the balancer.
+    let mut wrong = secret.clone();
+    wrong[3] ^= 1;
+    for _ in 0..3 {
+        cancel(cluster.port, pid, &wrong).await;
+        cancel(cluster.port, pid ^ (3 << 24), &secret).await;
+        cancel(cluster.port, (99 << 24) | 5, &secret).await;
+    }
+    // No session, no noise.
+    for bytes in [
+        &b"\0\0\0\x08\x04\xd2\x16\x2f"[..],
+        b"\xff\xff\xff\xff",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\0\0\x27\x10\x04\xd2\x16\x2e",
+    ] {
+        let mut stream = TcpStream::connect(("127.0.0.1", private)).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        let _ = stream.shutdown().await;
+        let mut rest = Vec::new();
+        let _ = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut rest)).await.expect("it closes");
+        assert!(rest.is_empty(), "{rest:?}");
+    }
+    let said: Vec<String> = client.ready(1).await.iter().map(|m| m.line()).collect();
+    assert_eq!(said, ["T", "D 0", "C SELECT 1", "Z I"], "it ran to its end");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn one_is_killed_under_load_and_the_others_go_on() {
+    let mut cluster = Cluster::start().await;
+    let over = Arc::new(AtomicBool::new(false));
+    let worked = Arc::new(AtomicUsize::new(0));
+    let failed = Arc::new(Mutex::new(Vec::<Instant>::new()));
+    let mut load = Vec::new();
+    for _ in 0..6 {
+        let (over, worked, failed) = (Arc::clone(&over), Arc::clone(&worked), Arc::clone(&failed));
+        let (port, database) = (cluster.port, cluster.database.clone());
+        load.push(tokio::spawn(async move {
+            while !over.load(Ordering::Relaxed) {
+                let once = tokio::spawn({
+                    let database = database.clone();
+                    async move {
+                        let mut raw = Raw::at(port, 0, &[("user", "ana"), ("database", &database)]).await.unwrap();
+                        assert_eq!(raw.lines(&query("select count(*) from t"), 1).await[1], "D 100");
+                    }
+                });
+                match once.await {
+                    Ok(()) => _ = worked.fetch_add(1, Ordering::Relaxed),
+                    Err(_) => failed.lock().unwrap().push(Instant::now()),
+                }
+            }
+        }));
+    }
+    let mut clients = cluster.everywhere().await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(failed.lock().unwrap().is_empty(), "all is well before");
+    let killed = Instant::now();
+    cluster.replicas[1].kill();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    over.store(true, Ordering::Relaxed);
+    let so_far = worked.load(Ordering::Relaxed);
+    for task in load {
+        task.await.unwrap();
+    }
+    // Those that were at the killed one; each of the six had one session at a time, and HAProxy notices within half a second.
+    let failed = failed.lock().unwrap().clone();
+    assert!(failed.len() <= 12, "{} failed", failed.len());
+    let late: Vec<_> = failed.iter().filter(|at| at.duration_since(killed) > Duration::from_secs(2)).collect();
+    assert!(late.is_empty(), "{} failed when all had been told", late.len());
+    assert!(so_far > 100, "{so_far}");
+    for (replica, client) in &mut clients {
+        let (pid, secret) = client.key.clone();
+        if *replica == 2 {
+            assert!(client.next().await.is_none(), "it is gone");
+            // Its key leads nowhere, and nobody waits for long.
+            assert!(cancel(cluster.port, pid, &secret).await < Duration::from_secs(5));
+            continue;
+        }
+        client.send(&query(LONG)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        cancel(cluster.port, pid, &secret).await;
+        assert!(client.ready(1).await.iter().any(|m| m.line() == "E 57014"));
+    }
+}
