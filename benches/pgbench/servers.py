@@ -277,8 +277,9 @@ class Sqlveil(Program):
     """sqlveil with a configuration of its own: `open`, whom no policy binds, and `held`, whom they bind as they do the demo's analyst, but that
     every branch is his: what the warehouse does is the same for all ways."""
 
-    def __init__(self, folder, tls, warehouse, binary, scale, log, threads, mode="session", pool=300):
-        home, port = folder / f"sqlveil-{mode}", free_port()
+    def __init__(self, folder, tls, warehouse, binary, scale, log, threads, mode="session", pool=300, audited=False):
+        name = "sqlveil-audited" if audited else f"sqlveil-{mode}"
+        home, port = folder / name, free_port()
         self.password = secrets.token_hex(12)
         known = verifier(self.password)
         columns = {table: [("bid", "Bank.Branch")] for table in TABLES}
@@ -304,7 +305,8 @@ class Sqlveil(Program):
             "governance: governance\nidentity: identity.yaml\nsecret: {file: secrets/master}\n"
             f"connections:\n  bench: {{host: 127.0.0.1, port: {warehouse.port}, database: {DATABASE}, user: {LOGIN}, "
             f"password: {{file: secrets/warehouse}}, sslmode: disable, pool: {{mode: {mode}, max: {pool}}}}}\n"
-            "limits: {sessions: 2000, sessions_per_user: 1000}\n" + (f"threads: {threads}\n" if threads else ""),
+            "limits: {sessions: 2000, sessions_per_user: 1000}\n" + (f"threads: {threads}\n" if threads else "")
+            + ("audit: {folder: trail, mode: required}\n" if audited else ""),
         }
         for path, text in documents.items():
             (home / path).parent.mkdir(parents=True, exist_ok=True)
@@ -312,7 +314,7 @@ class Sqlveil(Program):
         config = str(home / "config.yaml")
         warehouse.run([binary, "check", "--config", config])
         environment = {**os.environ, "SQLVEIL_LOG": log}
-        super().__init__("sqlveil", [binary, "serve", "--config", config], port, folder / f"sqlveil-{mode}.log", env=environment)
+        super().__init__("sqlveil", [binary, "serve", "--config", config], port, folder / f"{name}.log", env=environment)
         # What is measured is enforced for the one and not for the other.
         shown = {user: self.memo(warehouse, user) for user in ("open", "held")}
         if shown["open"] or not shown["held"]:

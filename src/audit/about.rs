@@ -86,7 +86,7 @@ fn source(uses: &[&Use]) -> Members {
     if decision.is_of_system() {
         return members;
     }
-    members.texts("tags", decision.tags.relation.iter().map(String::as_str));
+    members.texts_if("tags", decision.tags.relation.iter().map(String::as_str));
     let (shown, written) = columns(uses, decision);
     if read.is_some() {
         members.texts("columns", shown.iter().copied());
@@ -94,12 +94,8 @@ fn source(uses: &[&Use]) -> Members {
     if let Some(written) = &written {
         members.texts("written", written.iter().copied());
     }
-    let touched = || {
-        decision.columns.iter().filter(|c| {
-            let name = c.name.as_str();
-            shown.contains(&name) || written.as_ref().is_some_and(|written| written.contains(&name))
-        })
-    };
+    let is_touched = |name: &str| shown.contains(&name) || written.as_ref().is_some_and(|w| w.contains(&name));
+    let touched = || decision.columns.iter().filter(|column| is_touched(&column.name));
     let mut tagged = Members::default();
     for column in touched() {
         if let Some(tags) = decision.tags.columns.get(&column.name) {
@@ -114,12 +110,14 @@ fn source(uses: &[&Use]) -> Members {
             masked.object(&column.name, &of);
         }
     }
-    members.object("columnTags", &tagged).object("masks", &masked);
+    members.object_if("columnTags", &tagged).object_if("masks", &masked);
     let mut filters: Vec<&str> = decision.rows.iter().map(|rule| &*rule.policy).collect();
     filters.dedup();
-    members.texts("rowPolicies", filters);
-    members.texts("unmetPurposes", decision.unmet_purposes.iter().map(String::as_str));
-    let rules = decision.trace.iter().filter(|rule| rule.applied).map(|rule| {
+    members.texts_if("rowPolicies", filters);
+    members.texts_if("unmetPurposes", decision.unmet_purposes.iter().map(String::as_str));
+    // What concerns columns that the statement does not touch did not shape it.
+    let concerned = |columns: &[String]| columns.is_empty() || columns.iter().any(|name| is_touched(name));
+    let rules = decision.trace.iter().filter(|rule| rule.applied && concerned(&rule.columns)).map(|rule| {
         let mut of = Members::default();
         of.text("policy", &rule.policy);
         if let Some((action, rule)) = rule.rule {

@@ -134,7 +134,8 @@ impl Journal {
     pub fn open(settings: &Audit, secret: &Secret, now: SystemTime) -> io::Result<Self> {
         fs::create_dir_all(&settings.folder)?;
         let before = before(&settings.folder)?;
-        let chain = chain_name(now);
+        let last = segments::list(&settings.folder)?.pop();
+        let chain = chain_name(now, last.as_ref().map(|segment| segment.chain.as_str()));
         let segment = Segment::of(&settings.folder, &chain, 1);
         let file = segment.create()?;
         let past = Instant::now();

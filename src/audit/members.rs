@@ -67,6 +67,23 @@ impl Members {
         self
     }
 
+    /// Texts; none: no member.
+    pub fn texts_if<'t>(&mut self, name: &str, values: impl IntoIterator<Item = &'t str>) -> &mut Self {
+        let mut values = values.into_iter().peekable();
+        if values.peek().is_some() {
+            self.texts(name, values);
+        }
+        self
+    }
+
+    /// An object; an empty one: no member.
+    pub fn object_if(&mut self, name: &str, value: &Self) -> &mut Self {
+        if !value.bytes.is_empty() {
+            self.object(name, value);
+        }
+        self
+    }
+
     /// A number.
     pub fn number(&mut self, name: &str, value: impl Into<i128>) -> &mut Self {
         self.name(name);

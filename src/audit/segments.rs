@@ -7,7 +7,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 const PREFIX: &str = "audit-";
 const SUFFIX: &str = ".jsonl";
@@ -69,10 +69,18 @@ impl Segment {
     }
 }
 
-/// A name for a chain that begins now.
-pub fn chain_name(now: SystemTime) -> String {
+/// When a chain began, to the microsecond, as its name begins.
+const STAMP: &str = "%Y%m%dT%H%M%S.%6fZ";
+
+/// A name for a chain that begins now, behind `last` whatever the clock says.
+pub fn chain_name(now: SystemTime, last: Option<&str>) -> String {
     let stamp = jiff::Timestamp::try_from(now).unwrap_or_default();
-    format!("{}-{:08x}", stamp.strftime("%Y%m%dT%H%M%SZ"), rand::random::<u32>())
+    let before = last.and_then(|last| last.rsplit_once('-')).map(|(stamp, _)| stamp.trim_end_matches('Z'));
+    let before = before.and_then(|last| jiff::civil::DateTime::strptime(STAMP.trim_end_matches('Z'), last).ok());
+    let before = before.and_then(|last| last.to_zoned(jiff::tz::TimeZone::UTC).ok());
+    let behind = before.and_then(|last| last.timestamp().checked_add(Duration::from_micros(1)).ok());
+    let stamp = behind.map_or(stamp, |behind| behind.max(stamp));
+    format!("{}-{:08x}", stamp.strftime(STAMP), rand::random::<u32>())
 }
 
 /// All segments of a folder, in order.
@@ -91,14 +99,19 @@ pub fn list(folder: &Path) -> io::Result<Vec<Segment>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::{Duration, UNIX_EPOCH};
+    use std::time::UNIX_EPOCH;
 
     #[test]
     fn segments_are_listed_as_they_were_written() {
         let folder = tempfile::tempdir().unwrap();
-        let chain = |seconds| chain_name(UNIX_EPOCH + Duration::from_secs(seconds));
-        let (old, new) = (chain(1_000_000_000), chain(1_700_000_000));
-        assert!(old.starts_with("20010909T014640Z-"), "{old}");
+        let chain = |seconds, last| chain_name(UNIX_EPOCH + Duration::from_secs(seconds), last);
+        let old = chain(1_000_000_000, None);
+        assert!(old.starts_with("20010909T014640.000000Z-"), "{old}");
+        let new = chain(1_700_000_000, Some(&old));
+        assert!(new.starts_with("20231114T221320.000000Z-"), "{new}");
+        // The clock was put back.
+        let (next, after) = (chain(1_600_000_000, Some(&new)), chain(1_800_000_000, Some("of somebody else")));
+        assert!(next.starts_with("20231114T221320.000001Z-") && after.starts_with("2027"), "{next} {after}");
         for (chain, number) in [(&new, 1), (&old, 10), (&old, 2), (&old, 1_000_000)] {
             fs::write(Segment::of(folder.path(), chain, number).path, "").unwrap();
         }

@@ -45,8 +45,9 @@ async fn a_statement_is_told_with_what_it_touched_and_why() {
     assert!(rules.is_superset(&BTreeSet::from(["number", "cities"])), "{rules:?}");
     let two = of(&found, "SELECT id FROM people");
     assert_eq!((&two["project"], &two["purposes"]), (&json!("census"), &json!(["Count"])));
-    assert_eq!((&two["sources"][0]["columns"], &two["sources"][0]["rowPolicies"]), (&json!(["id"]), &json!([])));
-    assert_eq!(two["sources"][0]["masks"], json!({}));
+    let source = &two["sources"][0];
+    assert_eq!(source["columns"], json!(["id"]));
+    assert!(source.get("rowPolicies").is_none() && source.get("masks").is_none(), "{source:#}");
     // The session's statements are numbered.
     let numbers: Vec<u64> = found.iter().map(|record| record["number"].as_u64().unwrap()).collect();
     assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());

@@ -30,7 +30,7 @@ pub async fn keep(arena: &Arc<Arena>, mut idle: Vec<Session>) -> Vec<Session> {
             let (user, seen) = (idle[at].user, idle[at].seen);
             let confirmed = arena.history.confirmed();
             if idle[at].client.is_closed() {
-                if !arena.history.was_disabled(user, seen.saturating_sub(LATE)) {
+                if !arena.history.was_disabled(user, seen.saturating_sub(LATE)) && !arena.was_away(Instant::now()) {
                     arena.tally.wrong(format!("an idle session of {} has ended", name(user)));
                 }
                 if !arena.history.was_disabled(user, confirmed)

@@ -113,6 +113,8 @@ impl Generation {
         let mut text = String::from("groups:\n- {name: Payroll}\n- {name: Auditors}\n- {name: Desk}\nusers:\n");
         writeln!(text, "- {{name: watch, verifier: '{verifier}', attributes: {{mark: ['{}']}}}}", self.identities)
             .unwrap();
+        writeln!(text, "- {{name: {LOAD}, verifier: '{verifier}', attributes: {{city: ['city {LOAD_CITY}']}}}}")
+            .unwrap();
         for (number, user) in self.users.iter().enumerate() {
             let groups = [(user.payroll, "Payroll"), (user.auditor, "Auditors")];
             let groups: Vec<&str> = groups.iter().filter(|(is, _)| *is).map(|(_, name)| *name).collect();
@@ -142,6 +144,10 @@ impl Generation {
         format!("{numbers}---\n{}", mask("Stamp", &format!("stamp {}", self.policies), ""))
     }
 }
+
+/// Who does everything else, and his city.
+pub const LOAD: &str = "load";
+pub const LOAD_CITY: usize = 7;
 
 pub fn name(user: usize) -> String {
     format!("user{user:04}")
@@ -200,6 +206,7 @@ pub async fn stage(server: &'static PrivatePostgres, options: &Options) -> Stage
         .tags(&["Open", "Place", "Number", "Paid", "Mark", "Stamp"])
         .policy(&format!("{ANYONE}circumstances: [{{type: tags, tag: Open}}]\n"))
         .policy(ROWS)
-        .config(&format!("limits: {{sessions: {}}}", sessions + 50))
+        .config(&format!("limits: {{sessions: {0}, sessions_per_user: {0}}}", sessions + 50))
+        .config("audit: {folder: trail, mode: required, rotate: {size: 16MB}}")
         .pool(sessions + 20)
 }

@@ -40,7 +40,7 @@ pub async fn login(arena: &Arena, user: &str, number: usize, password: &str) -> 
 }
 
 /// The SQLSTATE, or that the session is over.
-fn code(error: &tokio_postgres::Error) -> String {
+pub fn code(error: &tokio_postgres::Error) -> String {
     match error.as_db_error() {
         Some(e) if e.severity() != "FATAL" => e.code().code().to_owned(),
         Some(e) if ["57P01", "28000", "28P01"].contains(&e.code().code()) => "ended".into(),
@@ -88,7 +88,27 @@ pub enum Kind {
 pub const KINDS: [Kind; 7] =
     [Kind::Whole, Kind::Prepared, Kind::Condition, Kind::Pay, Kind::Cursor, Kind::Join, Kind::Execute];
 
-const WHOLE: &str = "SELECT current_user, count(*), min(id), max(id) FROM people";
+const PREPARED: &str = "SELECT name, ssn FROM people WHERE id >= $1 ORDER BY id";
+const MINE: &str = "PREPARE mine AS SELECT string_agg(name, ',' ORDER BY id) FROM people";
+
+impl Kind {
+    /// Its statements, one after the other.
+    fn texts(self) -> &'static [&'static str] {
+        match self {
+            Self::Whole => &["SELECT current_user, count(*), min(id), max(id) FROM people"],
+            Self::Prepared => &[PREPARED],
+            Self::Condition => &["SELECT count(*) FROM people WHERE ssn LIKE 'number %'"],
+            Self::Pay => &["SELECT count(*), max(amount) FROM pay"],
+            Self::Cursor => {
+                &["BEGIN", "DECLARE c CURSOR FOR SELECT ssn FROM people ORDER BY id", "FETCH 2 FROM c", "COMMIT"]
+            }
+            Self::Join => &[
+                "SELECT count(*), count(DISTINCT p.ssn) FROM people p JOIN people q ON p.city = q.city WHERE q.id > 0",
+            ],
+            Self::Execute => &["EXECUTE mine"],
+        }
+    }
+}
 
 impl Session {
     /// Logs in and prepares.
@@ -97,36 +117,38 @@ impl Session {
         Ok(Self { user, client, seen: arena.history.confirmed(), prepared: None })
     }
 
-    async fn ask(&mut self, kind: Kind) -> Answer {
+    async fn ask(&mut self, arena: &Arena, kind: Kind) -> Answer {
         let client = &self.client;
-        match kind {
-            Kind::Whole => rows(client, WHOLE).await,
+        let texts = kind.texts();
+        let sent = |texts: &[&'static str]| texts.iter().for_each(|text| arena.tally.sent(text));
+        let answer = match kind {
             Kind::Prepared => {
                 if self.prepared.is_none() {
-                    let sql = "SELECT name, ssn FROM people WHERE id >= $1 ORDER BY id";
-                    self.prepared = Some(client.prepare(sql).await.map_err(|e| code(&e))?);
-                    rows(client, "PREPARE mine AS SELECT string_agg(name, ',' ORDER BY id) FROM people").await?;
+                    self.prepared = Some(client.prepare(PREPARED).await.map_err(|e| code(&e))?);
+                    rows(client, MINE).await?;
                 }
                 let statement = self.prepared.as_ref().unwrap();
+                sent(texts);
                 let found = client.query(statement, &[&0i32]).await.map_err(|e| code(&e))?;
                 Ok(found.iter().map(|r| format!("{}|{}", r.get::<_, &str>(0), r.get::<_, &str>(1))).collect())
             }
-            Kind::Condition => rows(client, "SELECT count(*) FROM people WHERE ssn LIKE 'number %'").await,
-            Kind::Pay => rows(client, "SELECT count(*), max(amount) FROM pay").await,
             Kind::Cursor => {
-                let sql = "BEGIN; DECLARE c CURSOR FOR SELECT ssn FROM people ORDER BY id; FETCH 2 FROM c; COMMIT";
-                let answer = rows(client, sql).await;
+                sent(texts);
+                let answer = rows(client, &texts.join("; ")).await;
                 if answer.is_err() {
                     let _ = rows(client, "ROLLBACK").await;
                 }
                 answer
             }
-            Kind::Join => {
-                let sql = "SELECT count(*), count(DISTINCT p.ssn) FROM people p JOIN people q ON p.city = q.city WHERE q.id > 0";
-                rows(client, sql).await
+            Kind::Whole | Kind::Condition | Kind::Pay | Kind::Join | Kind::Execute => {
+                sent(texts);
+                rows(client, &texts.join("; ")).await
             }
-            Kind::Execute => rows(client, "EXECUTE mine").await,
+        };
+        if answer.is_ok() {
+            texts.iter().for_each(|text| arena.tally.answered(text));
         }
+        answer
     }
 
     /// Asks and holds the answer against what it may be; false when the session is over, rightly or not.
@@ -135,12 +157,18 @@ impl Session {
         let kind = if kind == Kind::Execute && self.prepared.is_none() { Kind::Prepared } else { kind };
         let from = arena.history.confirmed();
         let began = Instant::now();
-        let answer = tokio::time::timeout(PATIENCE, self.ask(kind)).await;
+        let answer = tokio::time::timeout(PATIENCE, self.ask(arena, kind)).await;
         let took = began.elapsed();
         let answer = answer.unwrap_or_else(|_| Err("no answer".into()));
         let ended = answer.as_ref().is_err_and(|code| code == "ended") || self.client.is_closed();
         if ended && arena.history.was_disabled(self.user, self.seen.min(from).saturating_sub(LATE)) {
             arena.tally.sent_away();
+            return false;
+        }
+        let unreached =
+            |code: &str| ["ended", "57P01", "57P02", "57P03", "no answer"].contains(&code) || code.starts_with("08");
+        if answer.as_ref().is_err_and(|code| unreached(code)) && arena.was_away(began) {
+            arena.tally.outage();
             return false;
         }
         let (possible, user) = (arena.history.since(from), self.user);
@@ -235,6 +263,7 @@ pub async fn again(arena: &Arena, user: usize, tries: bool) -> Option<Session> {
         let refused = Session::open(arena, user).await;
         match refused {
             Err(code) if code == "ended" => {}
+            Err(_) if arena.was_away(Instant::now()) => {}
             Err(code) => arena.tally.wrong(format!("{} cannot log in: {code}", name(user))),
             Ok(_) if arena.history.is_disabled(user, from) => {
                 arena.tally.wrong(format!("{} is disabled and logged in", name(user)));
@@ -254,6 +283,7 @@ pub async fn again(arena: &Arena, user: usize, tries: bool) -> Option<Session> {
         match Session::open(arena, user).await {
             Ok(session) => return Some(session),
             Err(_) if arena.history.was_disabled(user, from) => {}
+            Err(_) if arena.was_away(Instant::now()) => tokio::time::sleep(Duration::from_millis(200)).await,
             Err(code) => {
                 arena.tally.wrong(format!("{} cannot log in again: {code}", name(user)));
                 return None;

@@ -2,6 +2,7 @@
 
 use crate::options::Options;
 use crate::session::{KINDS, Kind};
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -18,6 +19,11 @@ pub struct Tally {
     sent_away: AtomicU64,
     interrupted: AtomicU64,
     wrong: AtomicUsize,
+    /// By text: how often it was sent, and answered.
+    statements: Mutex<BTreeMap<&'static str, (u64, u64)>>,
+    mixed: [AtomicU64; 4],
+    restarts: AtomicU64,
+    outages: AtomicU64,
     told: Mutex<Vec<String>>,
 }
 
@@ -42,6 +48,35 @@ impl Tally {
     /// A cursor that a change has overtaken.
     pub fn interrupted(&self) {
         self.interrupted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A statement is about to be sent.
+    pub fn sent(&self, text: &'static str) {
+        self.statements.lock().unwrap().entry(text).or_default().0 += 1;
+    }
+
+    /// It was answered.
+    pub fn answered(&self, text: &'static str) {
+        self.statements.lock().unwrap().entry(text).or_default().1 += 1;
+    }
+
+    /// Every text, how often it was sent, and answered.
+    pub fn statements(&self) -> BTreeMap<&'static str, (u64, u64)> {
+        self.statements.lock().unwrap().clone()
+    }
+
+    /// One of the other things was as it should be.
+    pub fn mixed(&self, what: usize) {
+        self.mixed[what].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn restarted(&self) {
+        self.restarts.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A statement met a warehouse that was away.
+    pub fn outage(&self) {
+        self.outages.fetch_add(1, Ordering::Relaxed);
     }
 
     pub fn wrong(&self, what: String) {
@@ -86,6 +121,18 @@ impl Tally {
             options.users,
             at(50),
             at(100)
+        );
+        let [wide, cancels, look_ups, logins] = &self.mixed;
+        let n = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        println!(
+            "{} wide results, {} cancelled statements, {} times 20 look-ups, {} logins for one statement; {} restarts of the warehouse, met by {} \
+             statements",
+            n(wide),
+            n(cancels),
+            n(look_ups),
+            n(logins),
+            n(&self.restarts),
+            n(&self.outages)
         );
         println!("wrong: {}", self.wrong.load(Ordering::Relaxed));
         self.told.lock().unwrap().iter().for_each(|what| println!("    {what}"));

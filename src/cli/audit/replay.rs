@@ -187,8 +187,8 @@ fn sources(told: Option<&Value>) -> Value {
     let mut by_name = serde_json::Map::new();
     for source in told.and_then(Value::as_array).into_iter().flatten() {
         let Some(name) = source.get("name").and_then(Value::as_str) else { continue };
-        // The virtual catalog follows from everything else.
-        if source.get("masks").is_none() {
+        // The virtual catalog follows from everything else, and says nothing of rules.
+        if source.get("rules").is_none() {
             continue;
         }
         let decided = DECIDED.iter().filter_map(|member| Some(((*member).to_owned(), source.get(*member)?.clone())));
@@ -305,7 +305,7 @@ mod tests {
     #[test]
     fn changes_are_told_by_source_and_column() {
         let told = |mask: Value, rows: Value| {
-            let of = json!([{"name": "hr.people", "columns": ["ssn"], "masks": mask, "rowPolicies": rows, "unmetPurposes": []},
+            let of = json!([{"name": "hr.people", "columns": ["ssn"], "masks": mask, "rowPolicies": rows, "rules": []},
                             {"name": "pg_class", "access": ["read"]}]);
             sources(Some(&of))
         };
