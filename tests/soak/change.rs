@@ -3,7 +3,7 @@
 use crate::Arena;
 use crate::people::{Generation, History, verifier};
 use crate::session;
-use crate::support::PASSWORD;
+use crate::support::{PASSWORD, PrivatePostgres};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::path::{Path, PathBuf};
@@ -13,6 +13,33 @@ use tokio_postgres::Client;
 
 /// A change that is not in force by then is lost.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The session that watches. The warehouse may be away.
+async fn watch(arena: &Arena) -> Client {
+    loop {
+        match session::login(arena, "watch", 0, PASSWORD).await {
+            Ok(client) => return client,
+            Err(_) if arena.was_away(Instant::now()) => tokio::time::sleep(Duration::from_millis(100)).await,
+            Err(code) => panic!("who watches cannot log in: {code}"),
+        }
+    }
+}
+
+/// What the directory says of people changes. The warehouse may be away.
+async fn move_chairs(arena: &Arena, server: &'static PrivatePostgres) {
+    loop {
+        let chairs = "UPDATE desk.members SET chair = chair + 1 WHERE random() < 0.2";
+        let moved = match sqlveil::cli::demo::warehouse::admin(server, &arena.database).await {
+            Ok(desks) => desks.batch_execute(chairs).await.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        match moved {
+            Ok(()) => return,
+            Err(_) if arena.was_away(Instant::now()) => tokio::time::sleep(Duration::from_millis(100)).await,
+            Err(error) => panic!("chairs do not move: {error}"),
+        }
+    }
+}
 
 pub struct Changes {
     folder: PathBuf,
@@ -49,26 +76,20 @@ impl Changes {
     }
 
     /// Changes until the time is over. At its end nobody is disabled.
-    pub async fn run(&mut self, arena: &Arena, desks: &Client, pid: u32) {
-        let client = session::login(arena, "watch", 0, PASSWORD).await.expect("who watches logs in");
+    pub async fn run(&mut self, arena: &Arena, server: &'static PrivatePostgres, pid: u32) {
+        let mut client = watch(arena).await;
         for number in 1usize.. {
             arena.pause(arena.options.every).await;
             let over = arena.is_over();
-            self.change(arena, (&client, desks), number, pid, over).await;
+            move_chairs(arena, server).await;
+            self.change(arena, &mut client, number, pid, over).await;
             if over {
                 return;
             }
         }
     }
 
-    async fn change(
-        &mut self,
-        arena: &Arena,
-        (client, desks): (&Client, &Client),
-        number: usize,
-        pid: u32,
-        last: bool,
-    ) {
+    async fn change(&mut self, arena: &Arena, client: &mut Client, number: usize, pid: u32, last: bool) {
         let mut next = Generation::clone(&arena.history.last());
         let policies = number.is_multiple_of(3) && !last;
         if policies {
@@ -77,8 +98,6 @@ impl Changes {
             next.identities = number;
             self.move_people(&mut next, last);
         }
-        let chairs = "UPDATE desk.members SET chair = chair + 1 WHERE random() < 0.2";
-        desks.batch_execute(chairs).await.expect("chairs move");
         let (identity, masks, mark) = (next.identity_file(&self.verifier), next.masks(), next.mark());
         let pushed = arena.history.push(next);
         assert_eq!(pushed, number);
@@ -100,6 +119,7 @@ impl Changes {
                     return;
                 }
                 Ok(_) => {}
+                Err(_) if arena.was_away(began) => *client = watch(arena).await,
                 Err(code) => arena.tally.wrong(format!("who watches is answered {code}")),
             }
             tokio::time::sleep(Duration::from_millis(20)).await;

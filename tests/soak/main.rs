@@ -161,11 +161,10 @@ async fn soak(options: Options) -> bool {
         let arena = Arc::clone(&arena);
         async move { idle::keep(&arena, idle).await }
     });
-    let desks = sqlveil::cli::demo::warehouse::admin(server, &arena.database).await.expect("the superuser logs in");
     let changing = tokio::spawn({
         let (arena, pid) = (Arc::clone(&arena), process.pid());
         async move {
-            changes.run(&arena, &desks, pid).await;
+            changes.run(&arena, server, pid).await;
             changes
         }
     });

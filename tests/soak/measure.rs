@@ -113,5 +113,13 @@ pub fn report(samples: &[Sample], time: Duration) -> bool {
     if !flat {
         println!("WRONG: memory grows");
     }
-    flat
+    // Sessions come and go; what is never closed adds up.
+    let most = |samples: &[&Sample]| samples.iter().map(|s| s.files).max().unwrap_or_default();
+    let (first, second) = steady.split_at(steady.len() / 2);
+    let (before, after) = (most(first), most(second));
+    let closed = after <= before + 16 + before / 20;
+    if !closed {
+        println!("WRONG: open files grow: at most {before} in the first half, {after} in the second");
+    }
+    flat && closed
 }

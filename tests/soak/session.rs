@@ -165,8 +165,10 @@ impl Session {
             arena.tally.sent_away();
             return false;
         }
-        let unreached =
-            |code: &str| ["ended", "57P01", "57P02", "57P03", "no answer"].contains(&code) || code.starts_with("08");
+        let unreached = |code: &str| {
+            let code = code.strip_prefix("FATAL ").unwrap_or(code);
+            ["ended", "no answer"].contains(&code) || ["57P", "08"].iter().any(|class| code.starts_with(class))
+        };
         if answer.as_ref().is_err_and(|code| unreached(code)) && arena.was_away(began) {
             arena.tally.outage();
             return false;

@@ -174,7 +174,10 @@ impl PrivatePostgres {
             let log = std::fs::read(&log_path).unwrap_or_default();
             let fresh = log.get(usize::try_from(already).unwrap_or(0)..).unwrap_or_default();
             let fresh = String::from_utf8_lossy(fresh);
-            if Instant::now() > deadline || fresh.contains("FATAL:  ") && !fresh.contains("starting up") {
+            // Clients that come too early are told so, too (PostgreSQL src/backend/postmaster/postmaster.c).
+            let early = |line: &str| line.contains("starting up") || line.contains("not yet accepting connections");
+            let failed = fresh.lines().any(|line| line.contains("FATAL:  ") && !early(line));
+            if Instant::now() > deadline || failed {
                 return Err(PrivatePostgresError::Server {
                     what: "the private PostgreSQL did not start",
                     log: fresh.into_owned(),
