@@ -17,6 +17,7 @@
 //! - **one-voice**: one function turns errors into ErrorResponse.
 //! - **decide-records**: a decision without an audit record cannot be written.
 
+pub mod admin;
 pub mod audit;
 pub mod catalog;
 pub mod cli;

@@ -9,6 +9,7 @@ pub mod demo;
 pub mod diff;
 pub mod explain;
 pub mod fingerprint;
+pub mod health;
 pub mod keeping;
 pub mod memory;
 pub mod open_files;
@@ -49,6 +50,8 @@ pub enum Command {
     Diff(diff::Args),
     /// Show the same queries answered differently: a private PostgreSQL, demo data, four callers.
     Demo(demo::Demo),
+    /// Ask a proxy whether it is ready, over its interface for administrators. Exits with 0 when it is.
+    Health(health::Args),
     /// Undo the mask Reversible under an approved request.
     Unmask(unmask::Args),
     /// Add, list, disable, revoke and expire users.
@@ -77,7 +80,12 @@ impl Command {
         match self {
             // What they did is for the record; what they say comes first.
             Self::User(_) | Self::Token(_) | Self::Account(_) => "warn,audit=info",
-            Self::Demo(_) | Self::Explain(_) | Self::Fingerprint(_) | Self::Diff(_) | Self::Audit(_) => "warn",
+            Self::Health(_)
+            | Self::Demo(_)
+            | Self::Explain(_)
+            | Self::Fingerprint(_)
+            | Self::Diff(_)
+            | Self::Audit(_) => "warn",
             Self::Serve(_) | Self::Unmask(_) | Self::Check(_) | Self::Verifier { .. } => "info",
         }
     }
@@ -125,6 +133,10 @@ pub async fn run(cli: Cli) -> ExitCode {
             };
         }
         Command::Demo(demo) => demo.run().await.map(|()| true).map_err(io::Error::other),
+        Command::Health(args) => {
+            let asked = tokio::task::spawn_blocking(move || health::run(&args, &mut io::stdout())).await;
+            asked.map_err(io::Error::other).and_then(|answer| answer)
+        }
         Command::Unmask(args) => unmask::run(&args, &mut io::stdout()).await,
         Command::User(args) => user::run(&args, &mut io::stdout()),
         Command::Token(args) => token::run(&args, &mut io::stdout()),

@@ -5,6 +5,7 @@
 
 use super::settings::Settings;
 use super::{memory, open_files, supervisor};
+use crate::admin;
 use crate::config::Config;
 use crate::governance::problem::{Problem, render};
 pub use crate::session::Proxy;
@@ -96,6 +97,7 @@ async fn serve(config: Config, sockets: Vec<TcpListener>, mut signals: Signals) 
         started = Proxy::start_on(config, sockets) => started?,
         () = signals.stop() => return Ok(()),
     };
+    let _admin = admin::Server::start(proxy.handle()).await?;
     supervisor::ready("serving");
     if let Some(every) = supervisor::watchdog() {
         tokio::spawn(watched(every, proxy.lanes()));

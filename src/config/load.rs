@@ -72,6 +72,8 @@ impl Context<'_> {
         let impersonation = reader
             .optional(top, "impersonation")
             .map(|node| super::impersonation::read(reader, node, &mut |reader, node| self.secret(reader, node)));
+        let admin_given = reader.has(top, "admin");
+        let admin = super::admin::read(self, reader, top);
         let telling = reader.optional(top, "my_access").map(|node| super::impersonation::telling(reader, node));
         let audit = reader.optional(top, "audit").map(|node| super::audit::read(self, reader, node));
         Some(Config {
@@ -100,6 +102,7 @@ impl Context<'_> {
             impersonation: impersonation.unwrap_or_default(),
             telling: telling.unwrap_or_default(),
             audit: audit.map_or(Some(None), |read| read.map(Some))?,
+            admin: if admin_given { Some(Arc::new(admin?)) } else { None },
             warnings: Vec::new(),
         })
     }
@@ -111,18 +114,12 @@ impl Context<'_> {
         let mut addresses = Vec::new();
         let items = reader.list(node);
         for item in items {
-            let Some(text) = reader.string(item) else { continue };
-            let origin = reader.origin(item);
-            match text.parse::<SocketAddr>() {
-                Ok(address) if addresses.contains(&address) => {
-                    reader.error(&origin, format!("{address} is listed twice"), "keep one of them");
-                }
-                Ok(address) => addresses.push(address),
-                Err(_) => reader.error(
-                    &origin,
-                    "not an address to listen on",
-                    "write \"ADDRESS:PORT\" with a numeric address, such as \"127.0.0.1:6432\" or \"[::]:6432\"",
-                ),
+            let Some(address) = address(reader, item, "127.0.0.1:6432") else { continue };
+            if addresses.contains(&address) {
+                let origin = reader.origin(item);
+                reader.error(&origin, format!("{address} is listed twice"), "keep one of them");
+            } else {
+                addresses.push(address);
             }
         }
         if items.is_empty() {
@@ -142,7 +139,7 @@ impl Context<'_> {
         reader.string(node).map(|text| (text != SYSTEM_ROOTS).then(|| self.base.join(text)))
     }
 
-    fn server_tls(&self, reader: &mut Reader, node: &Node) -> Option<ServerTls> {
+    pub(super) fn server_tls(&self, reader: &mut Reader, node: &Node) -> Option<ServerTls> {
         let mut entries = reader.map(node)?;
         let certificate = reader.required(&mut entries, "certificate").and_then(|node| self.path(reader, node));
         let key = reader.required(&mut entries, "key").and_then(|node| self.path(reader, node));
@@ -368,6 +365,14 @@ impl Context<'_> {
         };
         tls_result(reader, &origin, ClientTls::load(mode, roots.as_deref()), "name a PEM file of root certificates")
     }
+}
+
+/// An address to listen on.
+pub(super) fn address(reader: &mut Reader, node: &Node, example: &str) -> Option<SocketAddr> {
+    let text = reader.string(node)?;
+    let origin = reader.origin(node);
+    let help = format!("write \"ADDRESS:PORT\" with a numeric address, such as \"{example}\" or \"[::]:6432\"");
+    text.parse().map_err(|_| reader.error(&origin, "not an address to listen on", help)).ok()
 }
 
 /// Functions of the warehouse that somebody vouches for.

@@ -3,9 +3,11 @@
 //! In: one YAML or JSON file, values beside it from the environment and from flags, secrets from the environment or from files. Out: one validated, immutable [`Config`], or every
 //! problem at once, each with file, line and remedy. Must never: show a secret in Debug output or in a problem, talk to the warehouse.
 
+mod admin;
 pub mod audit;
 pub mod authentication;
 pub mod directories;
+mod effective;
 mod given;
 mod impersonation;
 mod load;
@@ -16,6 +18,7 @@ pub(crate) mod secret;
 mod shutdown;
 pub mod tls;
 
+pub use admin::Admin;
 pub use given::Overrides;
 pub use replica::Replica;
 pub use secret::Secret;
@@ -80,6 +83,8 @@ pub struct Config {
     pub telling: Telling,
     /// Where records of logins and statements are kept; `None` = they are lines of the log.
     pub audit: Option<audit::Audit>,
+    /// The interface for administrators; `None` = there is none.
+    pub admin: Option<Arc<Admin>>,
     /// What somebody should look at; nothing that keeps the proxy from running.
     pub warnings: Vec<Problem>,
 }

@@ -166,6 +166,11 @@ impl Reader {
         Some(node)
     }
 
+    /// Whether a key is there, whatever its value.
+    pub(crate) fn has(&self, entries: &Entries<'_>, name: &str) -> bool {
+        entries.rest.iter().any(|(key, _)| key.name == name)
+    }
+
     /// The value of a key that must be there.
     pub(crate) fn required<'a>(&mut self, entries: &mut Entries<'a>, name: &'static str) -> Option<&'a Node> {
         let given = entries.rest.iter().any(|(key, _)| key.name == name);

@@ -149,6 +149,13 @@ impl CancelKeys {
         }
     }
 
+    /// Whom an administrator's cancel reaches.
+    pub fn target_of(&self, pid: i32) -> Option<Delivery> {
+        let live = self.live.get(&pid)?;
+        let under_way = Arc::clone(&live.deliveries).try_read_owned().ok()?;
+        Some(Delivery { target: live.target.clone()?, _under_way: under_way })
+    }
+
     /// How many sessions there are.
     pub fn len(&self) -> usize {
         self.live.len()

@@ -144,11 +144,11 @@ impl Eviction {
         }
     }
 
-    /// Sends a session away as soon as it has finished what it is doing; its process id, or `None` when there is no such session.
-    pub fn end(&self, number: u64) -> Option<i32> {
-        let post = self.posts.get(&number)?;
+    /// Sends a session away as soon as it has finished what it is doing; false when there is no such session.
+    pub fn end(&self, number: u64) -> bool {
+        let Some(post) = self.posts.get(&number) else { return false };
         post.go("terminating connection due to administrator command".to_owned());
-        Some(post.about.pid)
+        true
     }
 
     /// The process id of a session.

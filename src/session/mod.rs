@@ -17,7 +17,8 @@ pub mod drain;
 pub mod engine;
 pub mod eviction;
 mod forgetting;
-pub mod handover;
+pub mod handle;
+mod handover;
 pub mod handshake;
 mod held;
 pub mod instead;
@@ -41,6 +42,8 @@ pub mod scratch;
 pub mod settings;
 mod speaking;
 
+pub use eviction::Seen;
+pub use handle::{Cancelled, Handle, Readiness};
 pub use proxy::Proxy;
 
 #[cfg(test)]

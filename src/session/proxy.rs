@@ -5,6 +5,7 @@
 
 use super::connection::Shared;
 use super::drain::{self, Drain, Phase};
+use super::handle::Handle;
 use super::lanes::{self, Lanes};
 use super::listener;
 use super::metrics::Proxied;
@@ -22,7 +23,7 @@ use tokio::task::JoinHandle;
 pub struct Proxy {
     addresses: Vec<SocketAddr>,
     shared: Arc<Shared>,
-    reloader: Reloader,
+    reloader: Arc<Reloader>,
     lanes: Arc<Lanes>,
     drain: Drain,
     listeners: Vec<JoinHandle<()>>,
@@ -86,7 +87,7 @@ impl Proxy {
         telemetry.add(Arc::new(Trailed { trail: shared.trail.clone(), sinks: following.handed().to_vec() }));
         let peers = hearing.zip(shared.peers.clone());
         let peers = peers.map(|(socket, peers)| tokio::spawn(peers.serve(socket, Arc::clone(&shared.keys))));
-        Ok(Self { addresses, shared, reloader, lanes, drain, listeners, following, peers })
+        Ok(Self { addresses, shared, reloader: Arc::new(reloader), lanes, drain, listeners, following, peers })
     }
 
     /// The addresses listened on, ports chosen by the system filled in.
@@ -118,6 +119,11 @@ impl Proxy {
     /// Where things are counted; others can be added.
     pub fn telemetry(&self) -> &Arc<Telemetry> {
         &self.shared.telemetry
+    }
+
+    /// The proxy, for whoever administers it.
+    pub fn handle(&self) -> Handle {
+        Handle { shared: Arc::clone(&self.shared), reloader: Arc::clone(&self.reloader), drain: self.drain.clone() }
     }
 
     /// The metrics, as Prometheus reads them.

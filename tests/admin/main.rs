@@ -5,4 +5,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../support/papers.rs"]
+#[allow(dead_code)]
+mod papers;
+
+mod access;
+mod hostile;
+mod http;
 mod metrics;
+mod orders;

@@ -175,3 +175,13 @@ async fn no_text_of_a_statement_and_no_user_is_a_label() {
     let text = running.proxy().metrics().unwrap();
     assert!(!text.contains("hidden") && !text.contains("\"ana\""), "{text}");
 }
+
+#[tokio::test]
+async fn the_audit_trail_tells_how_it_fares() {
+    let running = stage().await.config("audit: {folder: trail}").start().await;
+    assert_eq!(of(&running)["sqlveil_audit_records_dropped_total"], 0.0);
+    let client = running.client("ana").await;
+    client.batch_execute("SELECT 1").await.unwrap();
+    running.eventually("records are written", async |r| of(r)["sqlveil_audit_records_total"] >= 2.0).await;
+    assert_eq!(of(&running)["sqlveil_audit_writable"], 1.0);
+}

@@ -4,9 +4,10 @@
 //! that nothing changes of what could not be decided again.
 
 use super::{Verdict, Wanted};
+use crate::admin::explained::Asked;
 use crate::audit::search::search;
 use crate::audit::told;
-use crate::cli::explain::{Asked, Format};
+use crate::cli::explain::Format;
 use crate::config::Config;
 use crate::governance::problem::{any_error, render};
 use crate::identity::{Caller, Login};

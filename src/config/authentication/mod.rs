@@ -181,6 +181,11 @@ impl Rule {
 }
 
 impl Rules {
+    /// The rules in their order.
+    pub fn iter(&self) -> impl Iterator<Item = &Rule> {
+        self.rules.iter()
+    }
+
     /// The first rule that fits; `None` = nobody asks this way.
     pub fn first(&self, asking: &Asking<'_>) -> Option<&Rule> {
         self.rules.iter().find(|rule| rule.fits(asking))

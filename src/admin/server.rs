@@ -1,0 +1,119 @@
+//! Connections to the interface: accepted, under TLS if so configured, each within bounds of time and size.
+//!
+//! In: the configuration and a [`Handle`]. Out: a running [`Server`]. Must never: let slow or greedy clients take what the proxy's own
+//! clients need: there are few connections at once, and each has little time and little room.
+
+use super::access::Peer;
+use super::routes::routes;
+use crate::config::Admin;
+use crate::governance::problem::Problem;
+use crate::session::Handle;
+use axum::{Extension, Router};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+/// Connections at once. Whoever comes beyond waits in the system's queue.
+const CONNECTIONS: usize = 128;
+/// Longest time for a TLS handshake, and for the head of each request; so long a connection may be idle.
+const HEAD: Duration = Duration::from_secs(5);
+/// A connection older than this ends.
+const LIFETIME: Duration = Duration::from_secs(600);
+/// Largest head of a request.
+const HEAD_BYTES: usize = 16 * 1024;
+
+/// The running interface. Dropping it ends it.
+pub struct Server {
+    address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    /// Binds the address and begins to serve; `None` when there is no `admin` in the configuration.
+    ///
+    /// # Errors
+    /// When the address cannot be bound.
+    pub async fn start(handle: Handle) -> Result<Option<Self>, Vec<Problem>> {
+        let Some(admin) = handle.config().admin.clone() else { return Ok(None) };
+        let failed = |error: std::io::Error| {
+            let message = format!("cannot listen on {} for administrators: {error}", admin.listen);
+            vec![Problem::in_file(&handle.config().file, message, "choose an address that is free")]
+        };
+        let listener = TcpListener::bind(admin.listen).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        tracing::info!(%address, tls = admin.tls.is_some(), "listening for administrators");
+        let router = routes(handle, &admin);
+        Ok(Some(Self { address, task: tokio::spawn(accept(listener, admin, router)) }))
+    }
+
+    /// Where it listens, a port chosen by the system filled in.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, admin: Arc<Admin>, router: Router) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        while connections.try_join_next().is_some() {}
+        match listener.accept().await {
+            Ok((socket, peer)) => {
+                let (admin, router) = (Arc::clone(&admin), router.clone());
+                connections.spawn(async move {
+                    if timeout(LIFETIME, serve(socket, &admin, router)).await.is_err() {
+                        tracing::debug!(%peer, "an administrator's connection was ended");
+                    }
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept an administrator's connection");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+async fn serve(socket: TcpStream, admin: &Admin, router: Router) {
+    let Some(tls) = &admin.tls else {
+        return talk(socket, router, Peer { certified: false }).await;
+    };
+    match timeout(HEAD, TlsAcceptor::from(Arc::clone(tls)).accept(socket)).await {
+        Ok(Ok(stream)) => {
+            // One that is shown is verified by the handshake.
+            let certified = stream.get_ref().1.peer_certificates().is_some_and(|shown| !shown.is_empty());
+            talk(stream, router, Peer { certified }).await;
+        }
+        Ok(Err(error)) => tracing::debug!(%error, "an administrator's handshake failed"),
+        Err(_) => tracing::debug!("an administrator's handshake took too long"),
+    }
+}
+
+async fn talk(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router, peer: Peer) {
+    let service = TowerToHyperService::new(router.layer(Extension(peer)));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_buf_size(HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = connection.await {
+        tracing::debug!(%error, "an administrator's connection failed");
+    }
+}
