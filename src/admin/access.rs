@@ -9,6 +9,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use subtle::ConstantTimeEq as _;
 
@@ -17,6 +18,8 @@ use subtle::ConstantTimeEq as _;
 pub struct Peer {
     /// It showed a certificate, which the handshake has verified.
     pub certified: bool,
+    /// From where it comes.
+    pub address: SocketAddr,
 }
 
 /// Lets a request pass whose sender may ask it.

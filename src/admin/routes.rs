@@ -12,7 +12,7 @@ use crate::telemetry::{Labels, MEDIA_TYPE, Samples, Source, Words};
 use crate::world::Outcome;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Path, Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -96,11 +96,14 @@ pub fn routes(handle: Handle, admin: &Arc<Admin>) -> Router {
         .layer(DefaultBodyLimit::max(limit))
         .layer(middleware::from_fn(bounded))
         .layer(middleware::from_fn_with_state(Arc::clone(admin), access::check))
-        .layer(middleware::from_fn_with_state(requests, counted))
+        .layer(middleware::from_fn_with_state((requests, desk.handle.clone()), counted))
         .with_state(desk)
 }
 
-async fn counted(State(requests): State<Arc<Requests>>, request: Request, next: Next) -> Response {
+async fn counted(State((requests, handle)): State<(Arc<Requests>, Handle)>, request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<access::Peer>().copied();
+    let asked = format!("{} {}", request.method(), request.uri().path());
+    let is_order = request.method() == Method::POST;
     let matched = request.extensions().get::<MatchedPath>();
     let path = PATHS.into_iter().find(|path| matched.is_some_and(|m| m.as_str() == *path)).unwrap_or("other");
     let response = next.run(request).await;
@@ -111,6 +114,10 @@ async fn counted(State(requests): State<Arc<Requests>>, request: Request, next: 
         _ => "other",
     };
     requests.0.count((path, class));
+    // Who only looks leaves a record when he may not.
+    if is_order || matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        handle.record(&asked, peer.map(|peer| peer.address), response.status().as_u16());
+    }
     response
 }
 

@@ -77,7 +77,7 @@ async fn accept(listener: TcpListener, admin: Arc<Admin>, router: Router) {
             Ok((socket, peer)) => {
                 let (admin, router) = (Arc::clone(&admin), router.clone());
                 connections.spawn(async move {
-                    if timeout(LIFETIME, serve(socket, &admin, router)).await.is_err() {
+                    if timeout(LIFETIME, serve(socket, peer, &admin, router)).await.is_err() {
                         tracing::debug!(%peer, "an administrator's connection was ended");
                     }
                     drop(place);
@@ -91,15 +91,15 @@ async fn accept(listener: TcpListener, admin: Arc<Admin>, router: Router) {
     }
 }
 
-async fn serve(socket: TcpStream, admin: &Admin, router: Router) {
+async fn serve(socket: TcpStream, address: SocketAddr, admin: &Admin, router: Router) {
     let Some(tls) = &admin.tls else {
-        return talk(socket, router, Peer { certified: false }).await;
+        return talk(socket, router, Peer { certified: false, address }).await;
     };
     match timeout(HEAD, TlsAcceptor::from(Arc::clone(tls)).accept(socket)).await {
         Ok(Ok(stream)) => {
             // One that is shown is verified by the handshake.
             let certified = stream.get_ref().1.peer_certificates().is_some_and(|shown| !shown.is_empty());
-            talk(stream, router, Peer { certified }).await;
+            talk(stream, router, Peer { certified, address }).await;
         }
         Ok(Err(error)) => tracing::debug!(%error, "an administrator's handshake failed"),
         Err(_) => tracing::debug!("an administrator's handshake took too long"),

@@ -1,4 +1,4 @@
-//! Records of logins and of what callers accept.
+//! Records of logins, of what callers accept, and of what administrators order.
 //!
 //! In: who, and what came of it. Out: a record in the trail, or a `tracing` event with the target `audit`. Must never: hold anything of what
 //! was presented.
@@ -69,5 +69,23 @@ pub fn acknowledged(trail: &Trail, user: &str, login: Option<&str>, project: &st
     } else {
         let purposes: Vec<&str> = purposes.collect();
         tracing::info!(target: "audit", user, login, project, purposes = purposes.join(", "), decision = "acknowledged");
+    }
+}
+
+/// Longest request of an administrator that is kept, in bytes.
+const LONGEST_REQUEST: usize = 200;
+
+/// An administrator ordered something, or asked what he may not: the request's line without its query, and the status of the answer (RFC 9110).
+pub fn administered(trail: &Trail, request: &str, client: Option<SocketAddr>, status: u16) {
+    let request: String = request.chars().take(LONGEST_REQUEST).collect();
+    let decision = if matches!(status, 401 | 403) { "refused" } else { "allowed" };
+    let client = client.map(|client| client.to_string());
+    if trail.is_on() {
+        let mut members = Members::at(SystemTime::now(), "administration", 256);
+        members.text("request", &request).text_if("client", client.as_deref());
+        members.text("decision", decision).number("status", status);
+        trail.put(&members);
+    } else {
+        tracing::info!(target: "audit", request, client, decision, status);
     }
 }

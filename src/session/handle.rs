@@ -6,12 +6,14 @@
 use super::connection::Shared;
 use super::drain::{Drain, Phase};
 use super::eviction::Seen;
+use crate::audit;
 use crate::config::audit::Mode;
 use crate::config::{Config, Shutdown};
 use crate::telemetry::{self, Telemetry};
 use crate::upstream;
 use crate::world::{Directories, Outcome, Reloader, Upkeep, World};
 use serde::Serialize;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,6 +54,11 @@ impl Handle {
     /// The configuration in force.
     pub fn config(&self) -> &Arc<Config> {
         &self.shared.config
+    }
+
+    /// Takes down what an administrator ordered, or tried to see.
+    pub fn record(&self, request: &str, client: Option<SocketAddr>, status: u16) {
+        audit::administered(&self.shared.trail, request, client, status);
     }
 
     /// Where things are counted.

@@ -214,3 +214,24 @@ async fn a_proxy_whose_warehouse_is_gone_is_not_ready() {
     let ready = async |_: &crate::support::Running| administered.ask_unknown("GET", "/ready").await.status == 200;
     administered.running.eventually("it is ready again", ready).await;
 }
+
+#[tokio::test]
+async fn orders_and_refused_questions_are_in_the_audit_trail() {
+    let mut administered = start(with_token(stage().await, "").config("audit: {folder: trail}")).await;
+    assert_eq!(administered.ask("POST", "/cache/flush", None).await.status, 200);
+    assert_eq!(administered.ask_unknown("GET", "/sessions?token=hidden").await.status, 401);
+    assert_eq!(administered.ask("GET", "/sessions", None).await.status, 200);
+    let samples = crate::metrics::of(&administered.running);
+    assert!(samples["sqlveil_audit_records_total"] >= 1.0 && samples["sqlveil_audit_writable"] == 1.0, "{samples:?}");
+    administered.running.stop().await;
+    let folder = std::fs::read_dir(administered.running.folder().join("trail")).unwrap();
+    let text: String = folder.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()).collect();
+    let told: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|record| record["kind"] == "administration")
+        .collect();
+    let told: Vec<_> = told.iter().map(|r| (r["request"].as_str().unwrap(), r["decision"].as_str().unwrap())).collect();
+    assert_eq!(told, [("POST /cache/flush", "allowed"), ("GET /sessions", "refused")]);
+    assert!(!text.contains("hidden"));
+}
