@@ -24,13 +24,18 @@ pub async fn keep(arena: &Arc<Arena>, mut idle: Vec<Session>) -> Vec<Session> {
     let mut dice = StdRng::seed_from_u64(arena.options.seed ^ 0x1d1e);
     // Since when the session of a disabled user has been seen to live on.
     let mut overdue: Vec<Option<Instant>> = idle.iter().map(|_| None).collect();
+    // When each was last seen to be there.
+    let mut alive: Vec<Instant> = idle.iter().map(|_| Instant::now()).collect();
     while !arena.is_over() {
         arena.pause(LOOK).await;
         for at in 0..idle.len() {
             let (user, seen) = (idle[at].user, idle[at].seen);
             let confirmed = arena.history.confirmed();
+            if !idle[at].client.is_closed() {
+                alive[at] = Instant::now();
+            }
             if idle[at].client.is_closed() {
-                if !arena.history.was_disabled(user, seen.saturating_sub(LATE)) && !arena.was_away(Instant::now()) {
+                if !arena.history.was_disabled(user, seen.saturating_sub(LATE)) && !arena.was_away(alive[at]) {
                     arena.tally.wrong(format!("an idle session of {} has ended", name(user)));
                 }
                 if !arena.history.was_disabled(user, confirmed)
