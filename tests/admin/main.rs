@@ -10,6 +10,7 @@ mod support;
 mod papers;
 
 mod access;
+mod containers;
 mod hostile;
 mod http;
 mod metrics;

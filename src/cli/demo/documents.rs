@@ -126,6 +126,7 @@ mod tests {
         let text = std::fs::read_to_string(docker.join("config.yaml")).unwrap();
         let text = text.replace("{env: SQLVEIL_SECRET}", "{file: secret}");
         let text = text.replace("{env: WAREHOUSE_PASSWORD}", "{file: secret}");
+        let text = text.replace("{env: SQLVEIL_ADMIN_TOKEN}", "{file: secret}");
         std::fs::write(folder.path().join("config.yaml"), text).unwrap();
         assert!(crate::config::Config::load(&folder.path().join("config.yaml")).is_ok());
         let loaded = crate::governance::store::load(&docker.join("governance"));
