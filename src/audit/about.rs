@@ -4,8 +4,9 @@
 //! the expression of a mask, or a value of the caller's attributes.
 
 use super::members::Members;
-use crate::plan::Plan;
+use crate::identity::impersonation::SIGNATURE;
 use crate::plan::touched::{Access, Touched, Use};
+use crate::plan::{Effect, Plan};
 use crate::policy::decision::RelationDecision;
 use crate::resolve::Verb;
 use crate::sql::redact::redact;
@@ -48,6 +49,16 @@ pub(super) fn push_statement(name: &str, text: &str, members: &mut Members) {
     let end = (0..=text.len().min(LONGEST)).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
     members.text(name, text.get(..end).unwrap_or_default());
     members.flag("statementIsCut", end < text.len());
+}
+
+/// A statement's text as it was written. One with a signature is withheld: who reads it could act for the user until it expires.
+pub(super) fn push_text(text: &str, plan: Option<&Plan>, members: &mut Members) {
+    let signed = plan.is_some_and(|plan| matches!(plan.effect, Effect::Acting { signed: Some(_), .. }));
+    if signed || text.contains(SIGNATURE) {
+        members.flag("textIsWithheld", true);
+    } else {
+        push_statement("text", text, members);
+    }
 }
 
 /// Uses of one relation belong together.

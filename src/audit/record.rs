@@ -78,7 +78,7 @@ impl Record {
             members.more(&speaker.members).number("batch", batch).number("number", who.count());
             members.more(about::of_text(sql).bytes());
             if who.trail.keeps_literals() {
-                about::push_statement("text", sql, &mut members);
+                about::push_text(sql, None, &mut members);
             }
             members.text("decision", "refused");
             because(refusal, who.trail.keeps_literals(), &mut members);
@@ -144,7 +144,7 @@ impl Open {
             }
         }
         if trail.keeps_literals() {
-            about::push_statement("text", text(), &mut members);
+            about::push_text(text(), self.plan.as_deref(), &mut members);
         }
         members.text("decision", "allowed");
         if let Some(plan) = &self.plan {

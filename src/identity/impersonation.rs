@@ -18,6 +18,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use subtle::ConstantTimeEq as _;
 
+/// Stands in front of the signature of a signed text.
+pub const SIGNATURE: &str = " signature=";
+
 /// How a signed comment begins; it ends as every comment does.
 const OPENING: &str = "/*sqlveil ";
 /// How a signed application name begins.
@@ -117,7 +120,7 @@ impl Actor {
     /// 42501.
     pub fn signed(&self, text: &str, now: Timestamp) -> Result<Signed, Refusal> {
         let key = self.key.as_ref().ok_or_else(unsigned)?;
-        let (body, signature) = text.split_once(" signature=").ok_or_else(unsigned)?;
+        let (body, signature) = text.split_once(SIGNATURE).ok_or_else(unsigned)?;
         let given = unhex(signature).ok_or_else(unsigned)?;
         let wanted = hmac(key.expose(), &[self.login.as_bytes(), b"\n", body.as_bytes()]);
         if text.len() > LONGEST || !bool::from(given.ct_eq(&wanted)) {
@@ -200,7 +203,7 @@ pub fn leading_comment(sql: &str) -> Option<(&str, usize)> {
 
 /// The signed text of an application name.
 pub fn signed_name(name: &str) -> Option<&str> {
-    name.strip_prefix(SIGNED_NAME).filter(|rest| rest.contains(" signature="))
+    name.strip_prefix(SIGNED_NAME).filter(|rest| rest.contains(SIGNATURE))
 }
 
 /// 42501 for one whose signature has run out since.

@@ -384,7 +384,8 @@ impl<A: Surroundings> Engine<A> {
                         Frontend::Query { sql } | Frontend::Parse { sql, .. } => sql,
                         _ => "",
                     };
-                    self.deciding.nobodys(text, &refusal);
+                    let text = unsigned(text, self.deciding.actor()).into_owned();
+                    self.deciding.nobodys(&text, &refusal);
                     return match tag {
                         b'Q' => self.simple_refused(&refusal, None, out),
                         _ => self.extended(Err(refusal.into()), None, out),

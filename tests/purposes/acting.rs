@@ -1,11 +1,16 @@
 //! A service login acts for end users: whose rows they are, and that nothing one leaves behind is there for the next.
 
-use crate::support::{PASSWORD, Running};
+use crate::support::{PASSWORD, Running, Stage};
 use crate::{ACTORS, code, error, rows, stage};
 use tokio_postgres::{Client, NoTls};
 
 pub async fn running() -> Running {
     stage().await.config(ACTORS).start().await
+}
+
+/// The same stage with more configuration.
+pub async fn stage_with(config: &str) -> Stage {
+    stage().await.config(ACTORS).config(config)
 }
 
 const EMP: &str = "SELECT string_agg(id || ':' || city, ',' ORDER BY id) FROM emp";

@@ -43,3 +43,32 @@ async fn the_audit_names_both_and_holds_no_signature() {
     assert!(own, "what the login does for itself names one");
     assert!(!log.contains("signature="), "a signature is in the log");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_trail_names_both_and_holds_no_signature_even_where_it_keeps_texts() {
+    let mut running = crate::acting::stage_with("audit: {folder: trail, statements: kept}").await.start().await;
+    let bi = running.client("bi").await;
+    rows(&bi, "SET sqlveil.user = 'ana'; SELECT count(*) FROM emp").await;
+    let mut config = running.client_config("bi3");
+    let signed = crate::signed::signed_as("bi3", &format!("user=bob expires={}", crate::signed::now() + 60));
+    let (bi3, connection) = config.application_name(format!("sqlveil {signed}")).connect(NoTls).await.unwrap();
+    tokio::spawn(connection);
+    rows(&bi3, "SELECT count(*) AS theirs FROM emp").await;
+    let bi2 = running.client("bi2").await;
+    rows(&bi2, &format!("{} SELECT count(*) AS signed FROM emp", comment("aud"))).await;
+    assert!(bi2.simple_query(&format!("{} SELECT 1", comment("eve"))).await.is_err());
+    drop((bi, bi2, bi3));
+    running.stop().await;
+    let folder = std::fs::read_dir(running.folder().join("trail")).unwrap();
+    let text: String = folder.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()).collect();
+    let record = |parts: &[&str]| {
+        let found = text.lines().any(|line| parts.iter().all(|part| line.contains(part)));
+        assert!(found, "no record with {parts:?} in {text}");
+    };
+    record(&["\"user\":\"ana\",\"login\":\"bi\"", "\"decision\":\"allowed\"", "FROM emp"]);
+    record(&["\"user\":\"bob\",\"login\":\"bi3\"", "AS theirs"]);
+    record(&["\"user\":\"aud\",\"login\":\"bi2\"", "AS signed"]);
+    record(&["\"user\":\"bi2\"", "\"decision\":\"refused\"", "\"code\":\"42501\""]);
+    let found: Vec<&str> = text.lines().filter(|line| line.contains("signature=")).collect();
+    assert!(found.is_empty(), "a signature is in the trail: {found:#?}");
+}
