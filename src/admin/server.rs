@@ -77,7 +77,7 @@ async fn accept(listener: TcpListener, admin: Arc<Admin>, router: Router) {
             Ok((socket, peer)) => {
                 let (admin, router) = (Arc::clone(&admin), router.clone());
                 connections.spawn(async move {
-                    if timeout(LIFETIME, serve(socket, peer, &admin, router)).await.is_err() {
+                    if timeout(LIFETIME, serve(socket, peer, admin, router)).await.is_err() {
                         tracing::debug!(%peer, "an administrator's connection was ended");
                     }
                     drop(place);
@@ -91,11 +91,12 @@ async fn accept(listener: TcpListener, admin: Arc<Admin>, router: Router) {
     }
 }
 
-async fn serve(socket: TcpStream, address: SocketAddr, admin: &Admin, router: Router) {
-    let Some(tls) = &admin.tls else {
+async fn serve(socket: TcpStream, address: SocketAddr, admin: Arc<Admin>, router: Router) {
+    let Ok(tls) = tokio::task::spawn_blocking(move || admin.tls_now()).await else { return };
+    let Some(tls) = tls else {
         return talk(socket, router, Peer { certified: false, address }).await;
     };
-    match timeout(HEAD, TlsAcceptor::from(Arc::clone(tls)).accept(socket)).await {
+    match timeout(HEAD, TlsAcceptor::from(tls).accept(socket)).await {
         Ok(Ok(stream)) => {
             // One that is shown is verified by the handshake.
             let certified = stream.get_ref().1.peer_certificates().is_some_and(|shown| !shown.is_empty());

@@ -6,6 +6,7 @@
 use super::Secret;
 use super::load::Context;
 use super::reader::{Entries, Reader};
+use super::tls::{Look, Renewed};
 use rustls::ServerConfig;
 use std::fmt;
 use std::net::SocketAddr;
@@ -24,7 +25,7 @@ pub struct Admin {
     /// What whoever asks has to show, unless he has a certificate.
     pub token: Option<Secret>,
     /// TLS; asks for certificates where there is `client_ca`.
-    pub tls: Option<Arc<ServerConfig>>,
+    pub tls: Option<Arc<Renewed>>,
     /// A certificate that an authority of `client_ca` has signed will do.
     pub certificates: bool,
     /// `/metrics` is for everybody who reaches the address.
@@ -41,6 +42,19 @@ impl fmt::Debug for Admin {
             .field("certificates", certificates)
             .field("open_metrics", open_metrics)
             .finish()
+    }
+}
+
+impl Admin {
+    /// What a connection that begins now gets, with the certificates as they are now; `None`: no TLS. Blocks on the disk.
+    pub fn tls_now(&self) -> Option<Arc<ServerConfig>> {
+        let tls = self.tls.as_ref()?;
+        if let Look::Unusable(error) = tls.look() {
+            tracing::error!(%error, "the changed certificates of `admin.tls` cannot be used: those read last stay in force");
+        }
+        let mut config = ServerConfig::clone(&tls.now().config);
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        Some(Arc::new(config))
     }
 }
 
@@ -65,7 +79,7 @@ pub(super) fn read(context: &Context<'_>, reader: &mut Reader, top: &mut Entries
         reader.error(&origin, message, "make one with `openssl rand -hex 32`");
         return None;
     }
-    let certificates = tls.as_ref().is_some_and(|tls| tls.asks_for_certificates);
+    let certificates = tls.as_ref().is_some_and(|tls| tls.now().asks_for_certificates);
     let broken = (token_node.is_some() && token.is_none()) || (tls_node.is_some() && tls.is_none());
     if !broken && token.is_none() && !certificates {
         reader.error(
@@ -88,10 +102,5 @@ pub(super) fn read(context: &Context<'_>, reader: &mut Reader, top: &mut Entries
     if broken {
         return None;
     }
-    let tls = tls.map(|tls| {
-        let mut config = ServerConfig::clone(&tls.config);
-        config.alpn_protocols = vec![ALPN.to_vec()];
-        Arc::new(config)
-    });
-    Some(Admin { listen, token, tls, certificates, open_metrics: open_metrics.unwrap_or(false) })
+    Some(Admin { listen, token, tls: tls.map(Arc::new), certificates, open_metrics: open_metrics.unwrap_or(false) })
 }

@@ -70,7 +70,7 @@ impl Config {
             "listen": listen,
             "reuse_port": reuse_port,
             "threads": threads,
-            "tls": tls.as_deref().map(server_tls),
+            "tls": tls.as_deref().map(|tls| server_tls(&tls.now())),
             "authentication": authentication.as_ref().map(rules),
             "directories": directories.iter().map(|register| directory(register)).collect::<Vec<_>>(),
             "governance": governance,

@@ -4,7 +4,7 @@
 
 use super::given::Overrides;
 use super::reader::{Entries, Reader};
-use super::tls::{ClientTls, ServerTls, SslMode, TlsError};
+use super::tls::{self, ClientTls, Renewed, SslMode, TlsError};
 use super::{Config, Connection, Engine, Host, Limits, PoolLimits, PoolMode, Pooler, Secret};
 use crate::catalog::vouch::Vouching;
 use crate::governance::model::Origin;
@@ -56,7 +56,8 @@ impl Context<'_> {
         let tls = tls_node.and_then(|node| self.server_tls(reader, node));
         let servers = super::authentication::servers(self, reader, top);
         let directories = super::directories::read(self, reader, top, &servers);
-        let tls_given = (tls.as_ref(), tls_node.is_some());
+        let tls_now = tls.as_ref().map(Renewed::now);
+        let tls_given = (tls_now.as_deref(), tls_node.is_some());
         let authentication = super::authentication::read(self, reader, top, tls_given, servers, directories.is_some());
         let governance = reader.required(top, "governance").and_then(|node| self.path(reader, node));
         let identity = reader.required(top, "identity").and_then(|node| self.path(reader, node));
@@ -139,7 +140,7 @@ impl Context<'_> {
         reader.string(node).map(|text| (text != SYSTEM_ROOTS).then(|| self.base.join(text)))
     }
 
-    pub(super) fn server_tls(&self, reader: &mut Reader, node: &Node) -> Option<ServerTls> {
+    pub(super) fn server_tls(&self, reader: &mut Reader, node: &Node) -> Option<Renewed> {
         let mut entries = reader.map(node)?;
         let certificate = reader.required(&mut entries, "certificate").and_then(|node| self.path(reader, node));
         let key = reader.required(&mut entries, "key").and_then(|node| self.path(reader, node));
@@ -158,13 +159,13 @@ impl Context<'_> {
                 return None;
             }
         };
-        let clients = match &clients {
-            Some((authorities, Some(lists))) => Some((authorities.as_path(), Some(lists.as_deref()?))),
-            Some((authorities, None)) => Some((authorities.as_path(), None)),
+        let clients = match clients {
+            Some((authorities, Some(lists))) => Some((authorities, Some(lists?))),
+            Some((authorities, None)) => Some((authorities, None)),
             None => None,
         };
         warn_if_open(reader, &origin, &key);
-        let loaded = ServerTls::load(&certificate, &key, required, clients);
+        let loaded = Renewed::load(tls::Files { certificate, key, required, clients });
         tls_result(reader, &origin, loaded, "check the PEM files of `tls`")
     }
 

@@ -48,7 +48,7 @@ pub struct Config {
     /// Threads that serve sessions; `None` = as many as there are processors.
     pub threads: Option<usize>,
     /// TLS towards clients; `None` answers SSLRequest with `N`.
-    pub tls: Option<Arc<tls::ServerTls>>,
+    pub tls: Option<Arc<tls::Renewed>>,
     /// Who proves his name by what; `None` = everybody by SCRAM-SHA-256.
     pub authentication: Option<authentication::Rules>,
     /// Where groups and attributes are kept besides the identity file.

@@ -4,6 +4,9 @@
 //! explicitly, never taken from a process default. Must never: show a key, verify less than the sslmode says.
 
 mod clients;
+mod renewed;
+
+pub use renewed::{Files, Look, Renewed};
 
 use clients::Clients;
 use rustls::client::WebPkiServerVerifier;

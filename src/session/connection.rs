@@ -368,7 +368,8 @@ struct Entry {
 
 /// Handshake and login. `None`: it was a cancel request, which was dealt with.
 async fn enter(shared: &Shared, socket: TcpStream, peer: SocketAddr) -> Result<Option<(Client, Entry)>, Broken> {
-    let tls = shared.config.tls.as_deref();
+    let tls = shared.config.tls.as_ref().map(|tls| tls.now());
+    let tls = tls.as_deref();
     let (mut client, hello) = greet(socket, tls).await?;
     let mut greeted = match hello {
         Hello::Session(greeted) => greeted,

@@ -10,12 +10,13 @@ use super::lanes::{self, Lanes};
 use super::listener;
 use super::metrics::Proxied;
 use crate::audit::{Following, Trail, Trailed};
+use crate::config::tls::{Look, Renewed};
 use crate::config::{Config, Shutdown};
 use crate::governance::problem::Problem;
 use crate::telemetry::{self, Process, Telemetry};
 use crate::world::{Outcome, Reloader};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
@@ -74,6 +75,9 @@ impl Proxy {
         tokio::spawn(super::eviction::watch(Arc::downgrade(&shared.eviction)));
         tokio::spawn(super::forgetting::watch(Arc::downgrade(&shared.planner), shared.worlds.clone()));
         tokio::spawn(crate::world::directories::watch(Arc::downgrade(&shared.directories)));
+        if let Some(tls) = &config.tls {
+            tokio::spawn(certificates(Arc::downgrade(tls)));
+        }
         let (drain, listening) = Drain::new();
         let mut addresses = Vec::new();
         let mut listeners = Vec::new();
@@ -134,19 +138,20 @@ impl Proxy {
         telemetry::render(self.shared.telemetry.sources())
     }
 
-    /// Reloads governance and identities, and does not wait for it.
-    pub fn reload(&self) {
-        self.reloader.reload();
-    }
-
-    /// Reloads governance and identities, and says what came of it.
+    /// Reloads governance and identities, and says what came of it; reads certificates again that have changed.
     pub async fn reload_and_wait(&self) -> Outcome {
-        self.reloader.reload_and_wait().await
+        self.reloaded().await
     }
 
     /// [`Proxy::reload_and_wait`] that outlives the borrow.
     pub fn reloaded(&self) -> impl Future<Output = Outcome> + Send + use<> {
-        self.reloader.reloaded()
+        let (outcome, tls) = (self.reloader.reloaded(), self.shared.config.tls.clone());
+        async move {
+            if let Some(tls) = tls {
+                renew(tls).await;
+            }
+            outcome.await
+        }
     }
 
     /// Begins to end: nobody is let in any more, sessions end between transactions, and after `deadline` whatever is left ends. Does
@@ -200,5 +205,28 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         self.listeners.iter().chain(&self.peers).for_each(JoinHandle::abort);
         self.shared.trail.begin_close();
+    }
+}
+
+/// How often files of certificates are looked at.
+const CERTIFICATES: Duration = Duration::from_secs(10);
+
+/// Looks at them again and again, for as long as somebody holds them.
+async fn certificates(tls: Weak<Renewed>) {
+    loop {
+        tokio::time::sleep(CERTIFICATES).await;
+        let Some(tls) = tls.upgrade() else { return };
+        renew(tls).await;
+    }
+}
+
+/// Looks at them once. Who is connected notices nothing.
+async fn renew(tls: Arc<Renewed>) {
+    match tokio::task::spawn_blocking(move || tls.look()).await {
+        Ok(Look::Renewed) => tracing::info!("the certificates of `tls` were read again"),
+        Ok(Look::Unusable(error)) => {
+            tracing::error!(%error, "the changed certificates of `tls` cannot be used: those read last stay in force")
+        }
+        Ok(Look::Same) | Err(_) => {}
     }
 }

@@ -1,9 +1,10 @@
 //! The proxy ends: who is let in, who goes on, who is sent away, and what the warehouse is left with.
 
+use super::held::Held;
 use super::process::Process;
 use super::raw::{Message, Raw, query, startup};
 use super::stage;
-use super::support::Running;
+use super::support::{Running, server};
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -30,13 +31,15 @@ async fn transactions_finish_idle_sessions_end_and_nobody_new_comes() {
     let mut failed = Raw::new(&running, "ana").await;
     failed.lines(&query("begin; select 1/0"), 1).await;
     let mut busy = Raw::new(&running, "ana").await;
-    busy.send(&query("select count(*) from t a, t b, t c, t d where a.id + b.id + c.id + d.id < 0")).await;
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    let held = Held::lock(server(), running.database()).await;
+    busy.send(&query("select count(*) from held")).await;
+    held.waited_for(1).await;
     assert!(!running.proxy().draining());
     running.proxy().drain(LONG);
     assert!(running.proxy().draining());
     assert_eq!(last(&idle.rest().await), ["E 57P01"]);
     assert!(TcpStream::connect(("127.0.0.1", running.port)).await.is_err(), "nobody listens");
+    held.release().await;
     let said = busy.rest().await;
     assert_eq!(last(&said), ["T", "D 0", "C SELECT 1", "Z I", "E 57P01"], "what was asked is answered first");
     assert_eq!(open.lines(&query("select count(*) from t"), 1).await, ["T", "D 100", "C SELECT 1", "Z T"]);
@@ -60,8 +63,9 @@ async fn the_deadline_ends_transactions_and_statements() {
         busy.send(&query("select pg_sleep(100), count(*) from t a, t b, t c, t d, t e, t f")).await;
         let refused = busy.ready(1).await;
         assert_eq!(refused[0].line(), "E 42501", "pg_sleep is nobody's");
-        busy.send(&query("select count(*) from t a, t b, t c, t d, t e, t f")).await;
-        running.eventually("both are there", async |running| under_way(running).await == 2).await;
+        let held = Held::lock(server(), running.database()).await;
+        busy.send(&query("select count(*) from held")).await;
+        held.waited_for(1).await;
         let began = Instant::now();
         running.proxy().drain(Duration::from_secs(1));
         assert_eq!(last(&open.rest().await), ["E 57P01"]);
@@ -69,6 +73,7 @@ async fn the_deadline_ends_transactions_and_statements() {
         running.proxy().drained().await;
         let took = began.elapsed();
         assert!(Duration::from_secs(1) <= took && took < Duration::from_secs(8), "{took:?}");
+        held.waited_for(0).await;
         running.eventually("the warehouse is left alone", async |running| under_way(running).await == 0).await;
     }
 }

@@ -5,6 +5,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../support/held.rs"]
+mod held;
 #[allow(dead_code)]
 #[path = "../support/process.rs"]
 mod process;
@@ -20,13 +22,13 @@ mod upgrade;
 
 use support::{ANYONE, Stage};
 
-/// A table of a hundred rows that everybody sees, and a user.
+/// A table of a hundred rows that everybody sees, an empty one to be locked, and a user.
 async fn stage() -> Stage {
     Stage::new()
         .await
-        .sql("CREATE TABLE t AS SELECT generate_series(1, 100) AS id")
+        .sql("CREATE TABLE t AS SELECT generate_series(1, 100) AS id; CREATE TABLE held (id int)")
         .await
-        .sources(&[("t", "{}")])
+        .sources(&[("t", "{}"), ("held", "{}")])
         .policy(ANYONE)
         .user("ana", &[], &[])
 }

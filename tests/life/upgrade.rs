@@ -1,9 +1,11 @@
 //! A new process takes over from an old one under load: nothing fails that need not.
 
+use super::held::Held;
 use super::process::Process;
 use super::raw::{Raw, query};
+use super::replicas::{WAIT, cancel};
 use super::stage;
-use super::support::Stage;
+use super::support::{Stage, server};
 use sqlveil::cli::demo::private_postgres::free_port;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -90,4 +92,35 @@ async fn a_port_is_not_shared_without_being_told_to() {
     let mut other = Process::spawn(Process::command(&config));
     assert!(!other.ended(Duration::from_secs(20)).expect("it does not start").success());
     assert!(other.says(&[&format!("cannot listen on 127.0.0.1:{port}")]), "{:?}", other.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_request_reaches_the_process_that_is_on_its_way_out() {
+    let private = [free_port().unwrap(), free_port().unwrap()];
+    let lines = format!(
+        "reuse_port: true\nshutdown: {{linger: 1m, deadline: 1m}}\n\
+         replica: {{id: 1, listen: \"127.0.0.1:{0}\", peers: {{1: \"127.0.0.1:{0}\", 2: \"127.0.0.1:{1}\"}}}}",
+        private[0], private[1]
+    );
+    let stage = stage().await.config(&lines);
+    let (config, port) = shared(&stage);
+    let mut old = Process::start(&config);
+    let mut client = Raw::at(port, 0, &[("user", "ana"), ("database", &stage.database)]).await.expect("logs in");
+    let mut command = Process::command(&config);
+    command.env("SQLVEIL__REPLICA__ID", "2").env("SQLVEIL__REPLICA__LISTEN", format!("127.0.0.1:{}", private[1]));
+    let _new = Process::run(command);
+    old.signal("TERM");
+    assert!(old.says(&["stopping"]));
+    // Until the old one has closed its socket: from then on every request comes to the new one.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (pid, secret) = client.key.clone();
+    let held = Held::lock(server(), &stage.database).await;
+    for _ in 0..3 {
+        client.send(&query(WAIT)).await;
+        held.waited_for(1).await;
+        cancel(port, pid, &secret).await;
+        assert!(client.ready(1).await.iter().any(|message| message.line() == "E 57014"));
+    }
+    drop(client);
+    assert!(old.ended(Duration::from_secs(10)).expect("it ends with its last session").success());
 }

@@ -128,7 +128,8 @@ impl Drop for Process {
             let _ = self.child.wait();
         }
         if std::thread::panicking() {
-            eprintln!("the proxy's log: {:#?}", self.log());
+            let log = self.log();
+            eprintln!("the proxy's log: {:#?}", &log[log.len().saturating_sub(20)..]);
         }
     }
 }

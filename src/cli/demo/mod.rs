@@ -12,7 +12,7 @@ pub mod warehouse;
 mod why;
 
 use crate::cli::serve::Proxy;
-use crate::config::Config;
+use crate::config::{Config, Overrides};
 use crate::governance::problem::Problem;
 use crate::world::World;
 use private_postgres::{PrivatePostgres, PrivatePostgresError, random_password};
@@ -101,7 +101,9 @@ impl Demo {
         let folder = server.side_folder("sqlveil")?;
         self.write_documents(&folder, server.port(), &service_password, &passwords).map_err(DemoError::Documents)?;
         server.adopt(&folder)?;
-        let config = Config::load(&folder.join("config.yaml")).map_err(DemoError::Problems)?;
+        // What is set for another proxy is none of the demo's.
+        let nothing = Overrides::default();
+        let config = Config::load_with(&folder.join("config.yaml"), &nothing).map_err(DemoError::Problems)?;
         let (worlds, _) =
             crate::world::load(&Arc::new(config.clone())).await.into_result().map_err(DemoError::Problems)?;
         say("starting the proxy …");

@@ -92,7 +92,7 @@ limits:
         )
         .unwrap();
     assert_eq!(config.listen.len(), 2);
-    let tls = config.tls.as_ref().unwrap();
+    let tls = config.tls.as_ref().unwrap().now();
     assert!(tls.required && tls.end_point.is_some());
     assert_eq!(config.governance, Path::new("/etc/g"));
     let warehouse = config.connection_of("sales_too").unwrap();

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Which version of a file was read: device, inode, length, change.
-type Stamp = (u64, u64, u64, i64, i64);
+pub(super) type Stamp = (u64, u64, u64, i64, i64);
 
 /// Verifies client certificates. One that is not shown is not asked for: rules do that.
 #[derive(Debug)]
@@ -80,7 +80,7 @@ impl Clients {
     }
 }
 
-fn stamp(file: &Path) -> Option<Stamp> {
+pub(super) fn stamp(file: &Path) -> Option<Stamp> {
     let m = std::fs::metadata(file).ok()?;
     Some((m.dev(), m.ino(), m.len(), m.ctime(), m.ctime_nsec()))
 }
