@@ -28,6 +28,10 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 /// How long stopping waits for sinks; the rest is handed on by the next run.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// What a sink's files of a chain end with: how far it came, and who hands it on.
+const POSITION: &str = ".position";
+const LOCK: &str = ".lock";
+
 /// How far a sink came in a chain.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
@@ -41,7 +45,7 @@ pub struct Place {
 }
 
 fn place_file(folder: &Path, sink: &str, chain: &str) -> PathBuf {
-    folder.join(format!("{sink}-{chain}.position"))
+    folder.join(format!("{sink}-{chain}{POSITION}"))
 }
 
 fn read_place(path: &Path) -> Place {
@@ -55,6 +59,21 @@ pub fn is_through(folder: &Path, sinks: &[&str], segment: &Segment) -> bool {
         let place = read_place(&place_file(folder, sink, &segment.chain));
         place.done || place.segment > segment.number
     })
+}
+
+/// Removes what is remembered of chains of which nothing is left.
+pub fn forget(folder: &Path) -> io::Result<()> {
+    let there = segments::list(folder)?;
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let of = name.strip_suffix(POSITION).or_else(|| name.strip_suffix(LOCK));
+        let Some((_, chain)) = of.and_then(|of| of.split_once('-')) else { continue };
+        if !there.iter().any(|segment| segment.chain == chain) {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
 }
 
 /// A chain on its way to a sink.
@@ -80,7 +99,7 @@ impl Chain {
     /// `None` when another proxy hands it on, or it is done.
     fn begin(folder: &Path, sink: &str, chain: &str) -> io::Result<Option<Self>> {
         let path = place_file(folder, sink, chain);
-        let lock = path.with_extension("lock");
+        let lock = folder.join(format!("{sink}-{chain}{LOCK}"));
         let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(lock)?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -91,7 +110,11 @@ impl Chain {
         if place.done {
             return Ok(None);
         }
-        place.segment = place.segment.max(1);
+        // The first may have been removed by a run that did not know of this sink.
+        let first = segments::list(folder)?.iter().filter(|of| of.chain == chain).map(|of| of.number).min();
+        if let Some(first) = first.filter(|first| *first > place.segment) {
+            place = Place { segment: first, ..Place::default() };
+        }
         Ok(Some(Self { folder: folder.to_path_buf(), chain: chain.to_owned(), path, place, _lock: lock }))
     }
 
@@ -289,5 +312,50 @@ async fn step(following: &mut Chain, ends: bool, sink: &mut Sink, until: Option<
             }
             Ok(0)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(found: Found) -> Option<(String, Place)> {
+        match found {
+            Found::Lines(lines, place) => Some((String::from_utf8(lines).unwrap(), place)),
+            Found::NotYet | Found::End => None,
+        }
+    }
+
+    #[test]
+    fn lines_are_handed_on_in_order_from_the_first_that_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |number, text: &str| fs::write(Segment::of(folder.path(), "c", number).path, text).unwrap();
+        write(3, "a\nb\n");
+        write(4, "c\nhalf");
+        let mut chain = Chain::begin(folder.path(), "table", "c").unwrap().unwrap();
+        assert!(Chain::begin(folder.path(), "table", "c").unwrap().is_none(), "somebody else does");
+        let (text, place) = lines(chain.next(true).unwrap()).unwrap();
+        assert_eq!((text.as_str(), place.segment), ("a\nb\n", 3));
+        // What was not delivered comes again.
+        assert_eq!(lines(chain.next(true).unwrap()).unwrap().0, "a\nb\n");
+        chain.came_to(place).unwrap();
+        let segment = |number| Segment::of(folder.path(), "c", number);
+        assert!(!is_through(folder.path(), &["table"], &segment(3)));
+        let (text, place) = lines(chain.next(true).unwrap()).unwrap();
+        assert_eq!((text.as_str(), place.segment), ("c\n", 4));
+        chain.came_to(place).unwrap();
+        assert!(
+            is_through(folder.path(), &["table"], &segment(3)) && !is_through(folder.path(), &["table"], &segment(4))
+        );
+        assert!(!is_through(folder.path(), &["table", "otlp"], &segment(3)), "the other has nothing yet");
+        assert!(matches!(chain.next(false).unwrap(), Found::NotYet) && matches!(chain.next(true).unwrap(), Found::End));
+        drop(chain);
+        let again = Chain::begin(folder.path(), "table", "c").unwrap().unwrap();
+        assert_eq!((again.place.segment, again.place.offset), (4, 2));
+        forget(folder.path()).unwrap();
+        assert_eq!(read_place(&place_file(folder.path(), "table", "c")), again.place);
+        [3, 4].iter().for_each(|number| fs::remove_file(segment(*number).path).unwrap());
+        forget(folder.path()).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }

@@ -284,7 +284,7 @@ impl Journal {
             self.write()?;
             fs::remove_file(&segment.path)?;
         }
-        Ok(())
+        follow::forget(&self.folder)
     }
 
     /// Ends the chain.

@@ -11,6 +11,9 @@ use crate::sql::tree::Tree;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
+/// Bytes that are mostly told of a statement.
+const TOLD: usize = 1024;
+
 /// What a statement touches.
 #[derive(Debug, Default)]
 pub struct Touched {
@@ -98,7 +101,8 @@ impl Touched {
 
     /// Bytes of memory it takes, about, without the decisions.
     pub fn memory(&self) -> usize {
-        let told = self.told.get().map_or(0, |told| told.len());
+        // What will be told is not made yet when a plan is weighed.
+        let told = self.told.get().map_or(TOLD, |told| told.len());
         size_of::<Self>() + self.uses.len() * size_of::<Use>() + told
     }
 }

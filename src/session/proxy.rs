@@ -49,11 +49,19 @@ impl Proxy {
     pub async fn start_on(config: Config, sockets: Vec<std::net::TcpListener>) -> Result<Self, Vec<Problem>> {
         let config = Arc::new(config);
         let (worlds, reloader) = Reloader::start(Arc::clone(&config)).await?;
+        let threads = config.threads.unwrap_or_else(lanes::automatic);
+        let bound = listener::listeners(&config, sockets)?;
+        let hearing = listener::hearing(&config).await?;
+        let lanes = Lanes::new(threads).map(Arc::new);
+        let lanes = lanes.map_err(|error| {
+            let hint = "allow the process more threads and open files, or set `threads` lower";
+            vec![Problem::in_file(&config.file, format!("cannot start the threads that serve sessions: {error}"), hint)]
+        })?;
+        // At last: a run that does not begin is none.
         let trail = match &config.audit {
             Some(settings) => Trail::open(settings, &config.secret).map_err(|problem| vec![problem])?,
             None => Trail::default(),
         };
-        let threads = config.threads.unwrap_or_else(lanes::automatic);
         let telemetry = Arc::new(Telemetry::new(threads));
         let shared = Arc::new(Shared::new(Arc::clone(&config), worlds, trail, Arc::clone(&telemetry)));
         telemetry.add(Arc::new(Proxied {
@@ -65,13 +73,6 @@ impl Proxy {
             // Not waited for: what is missing is told in the log now, and tried again when somebody logs in.
             tokio::spawn(async move { keyring.ready().await });
         }
-        let bound = listener::listeners(&config, sockets)?;
-        let hearing = listener::hearing(&config).await?;
-        let lanes = Lanes::new(threads).map(Arc::new);
-        let lanes = lanes.map_err(|error| {
-            let hint = "allow the process more threads and open files, or set `threads` lower";
-            vec![Problem::in_file(&config.file, format!("cannot start the threads that serve sessions: {error}"), hint)]
-        })?;
         tokio::spawn(super::eviction::watch(Arc::downgrade(&shared.eviction)));
         tokio::spawn(super::forgetting::watch(Arc::downgrade(&shared.planner), shared.worlds.clone()));
         tokio::spawn(crate::world::directories::watch(Arc::downgrade(&shared.directories)));

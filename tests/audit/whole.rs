@@ -207,3 +207,30 @@ async fn a_killed_proxy_leaves_a_chain_that_holds_up_to_where_it_was_cut() {
     let kept: u64 = kept.map(|text| text.matches("\"outcome\":\"completed\"").count() as u64).sum();
     assert!(answered > 0 && kept <= answered + 16, "{kept} of {answered}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_files_go_and_the_chain_says_so() {
+    let stage = stage(", keep: 30d").await;
+    let config = stage.write();
+    let trail = folder(config.parent().unwrap());
+    let run = || {
+        let mut process = Process::start(&config);
+        process.signal("TERM");
+        assert!(process.ended(Duration::from_secs(20)).is_some());
+    };
+    run();
+    run();
+    let [old, new] = files(&trail).try_into().unwrap();
+    let ago = std::time::SystemTime::now() - Duration::from_secs(31 * 24 * 60 * 60);
+    fs::File::options().append(true).open(&old).unwrap().set_modified(ago).unwrap();
+    run();
+    assert!(!old.exists() && new.exists());
+    let config = config.display().to_string();
+    let (status, told) = sqlveil(&["audit", "verify", "--config", &config]);
+    assert_eq!(status, 0, "{told}");
+    assert!(lines(&trail).iter().any(|line| line.contains("\"kind\":\"expired\"")));
+    // One that is young goes without a word.
+    fs::remove_file(&new).unwrap();
+    let (status, told) = sqlveil(&["audit", "verify", "--config", &config]);
+    assert!(status == 1 && told.contains("which is missing"), "{told}");
+}
