@@ -1,4 +1,4 @@
-//! Records of logins, of what callers accept, and of what administrators order.
+//! Records of logins, of what callers accept, of what administrators order, and of which documents are in force.
 //!
 //! In: who, and what came of it. Out: a record in the trail, or a `tracing` event with the target `audit`. Must never: hold anything of what
 //! was presented.
@@ -88,4 +88,16 @@ pub fn administered(trail: &Trail, request: &str, client: Option<SocketAddr>, st
     } else {
         tracing::info!(target: "audit", request, client, decision, status);
     }
+}
+
+/// From now on these documents are in force: their digest, and the version of each connection's world under which statements are decided.
+pub fn published<'c>(trail: &Trail, documents: &str, worlds: impl Iterator<Item = (&'c str, u64)>) {
+    let mut members = Members::at(SystemTime::now(), "policies", 256);
+    members.text("documents", documents);
+    let mut versions = Members::default();
+    for (connection, version) in worlds {
+        versions.number(connection, version);
+    }
+    members.object("worlds", &versions);
+    trail.put(&members);
 }

@@ -24,7 +24,7 @@ pub mod verify;
 
 pub use about::told;
 pub use follow::Following;
-pub use login::{By, acknowledged, administered, login};
+pub use login::{By, acknowledged, administered, login, published};
 pub use metrics::Trailed;
 pub use record::{Record, rows_of};
 pub use speaker::{Speaker, Who};

@@ -9,12 +9,12 @@ use super::handle::Handle;
 use super::lanes::{self, Lanes};
 use super::listener;
 use super::metrics::Proxied;
-use crate::audit::{Following, Trail, Trailed};
+use crate::audit::{self, Following, Trail, Trailed};
 use crate::config::tls::{Look, Renewed};
 use crate::config::{Config, Shutdown};
 use crate::governance::problem::Problem;
 use crate::telemetry::{self, Process, Telemetry};
-use crate::world::{Outcome, Reloader};
+use crate::world::{Outcome, Reloader, Upkeep, Worlds};
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -87,6 +87,9 @@ impl Proxy {
             addresses.push(listener.address);
             let serving = listener.serve(Arc::clone(&shared), Arc::clone(&lanes), drain.watch(), listening.clone());
             listeners.push(tokio::spawn(serving));
+        }
+        if shared.trail.is_on() {
+            tokio::spawn(policies(shared.trail.clone(), shared.worlds.clone(), Arc::clone(reloader.upkeep())));
         }
         let following = Following::start(config.audit.as_ref(), &shared.trail);
         telemetry.add(Arc::new(Trailed { trail: shared.trail.clone(), sinks: following.handed().to_vec() }));
@@ -218,6 +221,18 @@ async fn certificates(tls: Weak<Renewed>) {
         tokio::time::sleep(CERTIFICATES).await;
         let Some(tls) = tls.upgrade() else { return };
         renew(tls).await;
+    }
+}
+
+/// Takes down which documents are in force, now and whenever others are.
+async fn policies(trail: Trail, worlds: Worlds, upkeep: Arc<Upkeep>) {
+    let mut publishing = upkeep.publishing();
+    loop {
+        let versions = worlds.iter().map(|(connection, world)| (&**connection, world.version()));
+        audit::published(&trail, &upkeep.documents(), versions);
+        if publishing.changed().await.is_err() {
+            return;
+        }
     }
 }
 

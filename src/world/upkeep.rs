@@ -7,9 +7,10 @@ use crate::config::Config;
 use crate::telemetry::{Histogram, Reading};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::watch;
 
 /// What is known of the keeping of all worlds.
 #[derive(Debug, Default)]
@@ -20,7 +21,7 @@ pub struct Upkeep {
     good: AtomicU64,
     /// The last set that was looked at is not in force.
     rejected: AtomicBool,
-    fingerprint: Mutex<Fingerprint>,
+    fingerprint: watch::Sender<Fingerprint>,
     readings: Histogram,
     legs: BTreeMap<Arc<str>, Leg>,
 }
@@ -58,7 +59,7 @@ impl Upkeep {
         let leg = || Leg { up: AtomicBool::new(true), heard: AtomicU64::new(now()) };
         Self {
             good: AtomicU64::new(now()),
-            fingerprint: Mutex::new(fingerprint),
+            fingerprint: watch::Sender::new(fingerprint),
             legs: config.connections.keys().map(|key| (Arc::clone(key), leg())).collect(),
             ..Self::default()
         }
@@ -69,7 +70,7 @@ impl Upkeep {
         self.published.fetch_add(1, Relaxed);
         self.good.store(now(), Relaxed);
         self.rejected.store(false, Relaxed);
-        *self.fingerprint.lock().unwrap_or_else(PoisonError::into_inner) = fingerprint;
+        self.fingerprint.send_replace(fingerprint);
     }
 
     /// A set of documents was refused.
@@ -110,11 +111,16 @@ impl Upkeep {
 
     /// The digest of the documents in force, as hexadecimal digits: equal on proxies that enforce the same.
     pub fn documents(&self) -> String {
-        let fingerprint = *self.fingerprint.lock().unwrap_or_else(PoisonError::into_inner);
+        let fingerprint = *self.fingerprint.borrow();
         fingerprint.iter().take(8).fold(String::new(), |mut hex, byte| {
             let _ = write!(hex, "{byte:02x}");
             hex
         })
+    }
+
+    /// Hears of each set of documents that is published from now on.
+    pub fn publishing(&self) -> watch::Receiver<Fingerprint> {
+        self.fingerprint.subscribe()
     }
 
     /// How long it took to read the catalogs.

@@ -161,3 +161,28 @@ async fn logins_are_recorded_and_refused_ones_say_why() {
     assert!(!lines(&folder(running.folder())).join("\n").contains("QPASSQ"));
     assert_eq!((&all[0]["kind"], &all.last().unwrap()["kind"]), (&json!("start"), &json!("stop")));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_tell_which_documents_were_in_force() {
+    let mut running = stage("").await.start().await;
+    let policy = std::fs::read_to_string(running.governance().join("policies/001.yaml")).unwrap();
+    running.write("policies/001.yaml", &policy.replace("Hash", "'Null'"));
+    let world = "worlds";
+    running
+        .eventually("the policy is in force", async |running| {
+            let all = records(&folder(running.folder()));
+            all.iter().filter(|record| record.get(world).is_some()).count() == 2
+        })
+        .await;
+    let client = running.client("ana").await;
+    client.batch_execute("SELECT id FROM open LIMIT 1").await.unwrap();
+    drop(client);
+    running.stop().await;
+    let all = records(&folder(running.folder()));
+    let told: Vec<&Value> = all.iter().filter(|record| record["kind"] == "policies").collect();
+    let [before, after] = told.as_slice() else { panic!("{told:?}") };
+    assert_ne!(before["documents"], after["documents"]);
+    let world = &after["worlds"][running.database()];
+    assert!(world.as_u64() > before["worlds"][running.database()].as_u64());
+    assert_eq!(&of(&all, "FROM open")["world"], world);
+}
