@@ -26,6 +26,6 @@ pub use about::told;
 pub use follow::Following;
 pub use login::{By, acknowledged, administered, login, published};
 pub use metrics::Trailed;
-pub use record::{Record, rows_of};
+pub use record::{Inner, Record, rows_of};
 pub use speaker::{Speaker, Who};
 pub use trail::{State, Trail};

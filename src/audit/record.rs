@@ -23,12 +23,22 @@ pub struct Record(Option<Box<Open>>);
 struct Open {
     speaker: Arc<Speaker>,
     plan: Option<Arc<Plan>>,
+    inner: Option<Inner>,
     /// The text, when it is still needed; for the log its digest.
     text: Option<Box<str>>,
     batch: u64,
     number: u64,
     time: SystemTime,
     began: Instant,
+}
+
+/// What a statement executes, or fetches from: its text and plan.
+#[derive(Debug, Clone)]
+pub struct Inner {
+    /// As it was prepared or declared.
+    pub text: Arc<str>,
+    /// Its plan.
+    pub plan: Arc<Plan>,
 }
 
 fn logged() -> bool {
@@ -62,12 +72,21 @@ impl Record {
         Ok(Self(Some(Box::new(Open {
             speaker: Arc::clone(speaker),
             plan: plan.cloned(),
+            inner: None,
             text,
             batch,
             number: speaker.who.count(),
             time: SystemTime::now(),
             began: Instant::now(),
         }))))
+    }
+
+    /// The same of EXECUTE or FETCH, which read what something else says.
+    pub fn with(mut self, inner: Option<Inner>) -> Self {
+        if let Some(open) = &mut self.0 {
+            open.inner = inner;
+        }
+        self
     }
 
     /// A statement that is refused: told at once.
@@ -146,6 +165,11 @@ impl Open {
         if trail.keeps_literals() {
             about::push_text(text(), self.plan.as_deref(), &mut members);
         }
+        if let Some(inner) = &self.inner {
+            let mut of = Members::default();
+            about::of_plan(&inner.plan, || &inner.text, &mut of);
+            members.object("of", &of);
+        }
         members.text("decision", "allowed");
         if let Some(plan) = &self.plan {
             members.text("command", command(plan)).number("world", plan.world_version);
@@ -161,7 +185,8 @@ impl Open {
     fn log(&self, outcome: &str, rows: Option<u64>, code: Option<&str>) {
         let who = &self.speaker.who;
         let plan = self.plan.as_deref();
-        let sources: Vec<&str> = plan.iter().flat_map(|plan| plan.touched.sources()).map(|source| &**source).collect();
+        let plans = plan.into_iter().chain(self.inner.as_ref().map(|inner| &*inner.plan));
+        let sources: Vec<&str> = plans.flat_map(|plan| plan.touched.sources()).map(|source| &**source).collect();
         let written = plan.map(|plan| plan.touched.written()).filter(|written| !written.is_empty());
         let written = written.map(|written| written.iter().map(|source| &***source).collect::<Vec<_>>().join(", "));
         let (user, login) = who.names();

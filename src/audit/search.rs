@@ -72,8 +72,10 @@ impl Filter {
     }
 }
 
+/// Those of the statement and of what it executes.
 fn sources(record: &Value) -> impl Iterator<Item = &Value> {
-    record.get("sources").and_then(Value::as_array).into_iter().flatten()
+    let of = [Some(record), record.get("of")].into_iter().flatten();
+    of.filter_map(|of| of.get("sources")).filter_map(Value::as_array).flatten()
 }
 
 fn is_called(source: &Value, asked: &str) -> bool {
@@ -88,7 +90,9 @@ fn is_tagged(source: &Value, asked: &str) -> bool {
 
 fn holds(record: &Value, asked: &str) -> bool {
     let asked = asked.to_lowercase();
-    ["text", "statement"].iter().any(|name| text(record, name).is_some_and(|text| text.to_lowercase().contains(&asked)))
+    let of = [Some(record), record.get("of")].into_iter().flatten();
+    let mut texts = of.flat_map(|of| [text(of, "text"), text(of, "statement")]).flatten();
+    texts.any(|text| text.to_lowercase().contains(&asked))
 }
 
 /// Calls `found` for each record that fits, until it says that it has enough. Gives how many lines were no records.

@@ -386,7 +386,8 @@ impl<A: Surroundings> Deciding<A> {
     fn records(&self, sql: &str, parts: &mut [Part]) -> Result<(), Refusal> {
         for part in parts {
             self.tally.allowed(part.plan.kind());
-            part.record = Some(Record::allowed(&part.speaker, self.batch, sql, Some(&part.plan))?);
+            let record = Record::allowed(&part.speaker, self.batch, sql, Some(&part.plan))?;
+            part.record = Some(record.with(part.inner.as_ref().and_then(|inner| inner.told())));
         }
         Ok(())
     }

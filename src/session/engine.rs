@@ -781,7 +781,8 @@ impl<A: Surroundings> Engine<A> {
             execution.errors = errors_of(plan, execution.inner.as_ref());
             self.deciding.tally.allowed(plan.kind());
             let batch = self.deciding.batch;
-            execution.record = Some(Record::allowed(self.deciding.speaker(), batch, &decided.sql, Some(plan))?);
+            let record = Record::allowed(self.deciding.speaker(), batch, &decided.sql, Some(plan))?;
+            execution.record = Some(record.with(execution.inner.as_ref().and_then(|inner| inner.told())));
             let rows = self.deciding.instead(plan, execution.inner.as_ref())?;
             execution.instead = rows.map(|rows| self.share(portal, rows, max_rows));
             let max_rows = if execution.instead.is_some() { 0 } else { max_rows };

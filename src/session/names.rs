@@ -4,6 +4,7 @@
 //! every change can be undone when the warehouse skips or refuses it. Must never: know a name the warehouse holds under another
 //! decision.
 
+use crate::audit::Inner;
 use crate::identity::{Caller, Signed};
 use crate::plan::{Given, Plan, SessionView};
 use crate::types::Oid;
@@ -60,6 +61,11 @@ pub struct Decided {
 }
 
 impl Decided {
+    /// What records say of it when it is executed by another statement.
+    pub fn told(&self) -> Option<Inner> {
+        Some(Inner { text: Arc::clone(&self.sql), plan: Arc::clone(self.plan.as_ref()?) })
+    }
+
     /// Whether the decision is still the one that would be made.
     pub fn holds(&self, now: &Basis) -> bool {
         self.basis.same(now) && self.plan.as_ref().is_none_or(|plan| plan.in_time())

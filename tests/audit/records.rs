@@ -86,6 +86,8 @@ async fn every_way_to_send_a_statement_leaves_one_record_for_each() {
     assert_eq!(of(&found, "AS second")["rows"], 2);
     assert_eq!((&of(&found, "EXECUTE p")["rows"], &of(&found, "FETCH")["rows"]), (&json!(3), &json!(7)));
     assert_eq!((&of(&found, "COPY")["rows"], &of(&found, "COPY")["command"]), (&json!(2), &json!("COPY")));
+    assert_eq!(of(&found, "EXECUTE p")["of"]["sources"][0]["name"], "open");
+    assert_eq!(of(&found, "FETCH")["of"]["sources"][0]["columns"], json!(["id"]));
     let failed = of(&found, "id - id");
     assert_eq!((&failed["outcome"], &failed["code"]), (&json!("failed"), &json!("22012")));
     let refused: Vec<&Value> = found.iter().filter(|record| record["decision"] == "refused").collect();
