@@ -25,9 +25,10 @@ use std::time::{Duration, Instant, SystemTime};
 const GATHER: Duration = Duration::from_millis(20);
 /// How long a folder that cannot be written is left alone.
 const RETRY: Duration = Duration::from_millis(200);
-/// How often what was written is sealed and, at most so long ago, handed to the disk.
-const SEAL: Duration = Duration::from_secs(60);
+/// How long what was written is not sealed and not handed to the disk at most.
 const SYNC: Duration = Duration::from_secs(1);
+/// How often a chain is sealed to which nothing is added: a sign of life.
+pub(super) const ALIVE: Duration = Duration::from_secs(60);
 /// How often old segments are looked for.
 const EXPIRE: Duration = Duration::from_secs(600);
 /// How much of the end of a segment is read to find its last line: more than any record has.
@@ -106,7 +107,7 @@ fn last_line(path: &Path) -> io::Result<(Option<Vec<u8>>, u64)> {
 }
 
 /// How the newest chain of a folder ended.
-fn before(folder: &Path) -> io::Result<Option<Before>> {
+fn before(folder: &Path, key: &Secret) -> io::Result<Option<Before>> {
     for segment in segments::list(folder)?.into_iter().rev() {
         let open = segment.is_open()?;
         let (line, cut) = last_line(&segment.path)?;
@@ -118,6 +119,8 @@ fn before(folder: &Path) -> io::Result<Option<Before>> {
         let stopped = read.hashed.windows(13).any(|w| w == b"\"kind\":\"stop\"");
         let ended = match (open, stopped) {
             (true, _) => "open",
+            // What this run says of it, it vouches for from now on.
+            (false, _) if !super::verify::holds(&segment, key)? => "broken",
             (false, true) => "stopped",
             (false, false) => "cut",
         };
@@ -133,7 +136,8 @@ impl Journal {
     /// When the folder cannot be made, read or written.
     pub fn open(settings: &Audit, secret: &Secret, now: SystemTime) -> io::Result<Self> {
         fs::create_dir_all(&settings.folder)?;
-        let before = before(&settings.folder)?;
+        let key = seal_key(secret);
+        let before = before(&settings.folder, &key)?;
         let last = segments::list(&settings.folder)?.pop();
         let chain = chain_name(now, last.as_ref().map(|segment| segment.chain.as_str()));
         let segment = Segment::of(&settings.folder, &chain, 1);
@@ -146,7 +150,7 @@ impl Journal {
             file,
             good: 0,
             head: Head::default(),
-            key: seal_key(secret),
+            key,
             out: Vec::new(),
             waiting: (0, 0),
             rotate_bytes: u64::try_from(settings.rotate_bytes).unwrap_or(u64::MAX),
@@ -172,7 +176,14 @@ impl Journal {
             if before.cut > 0 {
                 follows.number("cutBytes", before.cut);
             }
-            if before.ended != "stopped" && before.ended != "open" {
+            if before.ended == "broken" {
+                let name = before.segment.name();
+                tracing::error!(
+                    file = name,
+                    "the audit trail of the run before was changed; `sqlveil audit verify` tells where"
+                );
+            }
+            if before.ended == "cut" {
                 let name = before.segment.name();
                 let (seq, bytes) = (before.head.seq, before.cut);
                 tracing::warn!(
@@ -185,6 +196,8 @@ impl Journal {
             members.object("follows", &follows);
         }
         journal.append(&members);
+        // Nobody else may begin a chain, or say how another ended.
+        journal.seal("seal");
         journal.write()?;
         journal.sync();
         Ok(journal)
@@ -261,6 +274,8 @@ impl Journal {
         let mut members = Members::at(SystemTime::now(), "continue", 256);
         members.text("chain", &self.chain).number("segment", self.number).text("previous", &hex(&self.head.hash));
         self.append(&members);
+        // The sign of life in front of it is in another file.
+        self.seal("seal");
         Ok(())
     }
 
@@ -281,6 +296,7 @@ impl Journal {
                 members.number("seq", last.seq).text("lastHash", &hex(&last.hash));
             }
             self.append(&members);
+            self.seal("seal");
             self.write()?;
             fs::remove_file(&segment.path)?;
         }
@@ -326,7 +342,7 @@ pub(super) fn run(mut journal: Journal, kept: &Kept) {
         } else if closing {
             return end(&mut journal, kept);
         } else {
-            thread::park_timeout(if journal.unsynced.is_some() { SYNC } else { SEAL });
+            thread::park_timeout(if journal.unsynced.is_some() || journal.unsealed { SYNC } else { ALIVE });
         }
     }
 }
@@ -345,6 +361,12 @@ fn turn(journal: &mut Journal, kept: &Kept) -> io::Result<()> {
         journal.append(&members);
         tracing::error!(records = dropped, "audit records were dropped: there was no room for them");
     }
+    let due = if journal.unsealed { SYNC } else { ALIVE };
+    if journal.sealed.elapsed() >= due {
+        journal.seal("seal");
+        let (records, bytes) = journal.write()?;
+        kept.wrote(records, bytes);
+    }
     if journal.unsynced.is_some_and(|since| since.elapsed() >= SYNC) {
         journal.sync();
     }
@@ -358,8 +380,6 @@ fn turn(journal: &mut Journal, kept: &Kept) -> io::Result<()> {
             journal.began = Instant::now();
             journal.full_at = journal.good.saturating_add(journal.rotate_bytes);
         }
-    } else if journal.unsealed && journal.sealed.elapsed() >= SEAL {
-        journal.seal("seal");
     }
     if journal.expired.elapsed() >= EXPIRE {
         journal.expire()?;

@@ -39,7 +39,7 @@ pub fn login(trail: &Trail, by: &By<'_>, session: Option<&str>, refusal: Option<
         members.text("database", database).text("application", application).text("client", &peer.to_string());
         members.text("method", method).text("decision", decision);
         if let Some(refusal) = refusal {
-            because(refusal, false, &mut members);
+            because(refusal, None, &mut members);
         }
         members.text_if("why", why);
         trail.put(&members);

@@ -9,7 +9,9 @@ use super::members::Members;
 use super::speaker::Speaker;
 use crate::catalog::scratch::Change;
 use crate::error::{Family, Refusal};
+use crate::identity::impersonation::SIGNATURE;
 use crate::plan::{Effect, Plan};
+use crate::sql::redact::redact;
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -100,7 +102,7 @@ impl Record {
                 about::push_text(sql, None, &mut members);
             }
             members.text("decision", "refused");
-            because(refusal, who.trail.keeps_literals(), &mut members);
+            because(refusal, (!who.trail.keeps_literals()).then_some(sql), &mut members);
             who.trail.put(&members);
         } else if logged() {
             let (user, login) = who.names();
@@ -123,6 +125,11 @@ impl Record {
     /// It completed, with the rows of its tag; so many bytes of rows went to the client.
     pub fn completed(mut self, rows: Option<u64>, bytes: u64) {
         self.end("completed", rows, bytes, None);
+    }
+
+    /// The session ended in the middle of it, after so many bytes of rows.
+    pub fn abandoned(mut self, bytes: u64) {
+        self.end("abandoned", None, bytes, None);
     }
 
     /// The warehouse raised an error, after so many bytes of rows.
@@ -212,8 +219,15 @@ impl Open {
     }
 }
 
-/// Why something is refused. What the parser and the reading of values say may quote literals.
-pub(super) fn because(refusal: &Refusal, with_literals: bool, members: &mut Members) {
+/// Whether something that a message quotes stands nowhere in the statement but in a literal.
+fn quotes_more(message: &str, sql: &str) -> bool {
+    let left = redact(sql).text.to_lowercase();
+    message.split('"').skip(1).step_by(2).any(|quoted| !left.contains(&quoted.to_lowercase()))
+}
+
+/// Why something is refused. What the parser and the reading of values say may quote literals, and so may any other message: with `of`, the
+/// statement, one that does is withheld.
+pub(super) fn because(refusal: &Refusal, of: Option<&str>, members: &mut Members) {
     let family = match refusal.family {
         Family::Denied => "denied",
         Family::Unsupported => "unsupported",
@@ -223,7 +237,9 @@ pub(super) fn because(refusal: &Refusal, with_literals: bool, members: &mut Memb
         Family::Internal => "internal",
     };
     members.text("family", family).text("code", refusal.code.0);
-    if with_literals || !(refusal.code.0 == "42601" || refusal.code.0.starts_with("22")) {
+    let literal = refusal.code.0 == "42601" || refusal.code.0.starts_with("22");
+    let withheld = of.is_some_and(|sql| literal || quotes_more(&refusal.message, sql));
+    if !withheld && !refusal.message.contains(SIGNATURE) {
         members.text("reason", &refusal.message);
     }
 }

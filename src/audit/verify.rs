@@ -3,7 +3,7 @@
 //! In: the folder, and the key of its seals when there is one. Out: a [`Report`]: every chain, where it begins and how it ends, and every
 //! place where what is there is not what was written. Must never: take for whole what was not read to its end.
 
-use super::journal::seal;
+use super::journal::{ALIVE, seal};
 use super::line::{Hash, Head, Line, hex, next, read_hex};
 use super::segments::{self, Segment};
 use crate::config::Secret;
@@ -48,6 +48,10 @@ pub struct Chain {
     pub end: End,
     /// Seals that hold.
     pub seals: usize,
+    /// Number of the last record that a seal vouches for.
+    pub sealed: u64,
+    #[serde(skip)]
+    last_seal: Option<jiff::Timestamp>,
 }
 
 /// How a chain ends.
@@ -85,6 +89,8 @@ impl Report {
 /// What a chain says of another.
 struct Said {
     by: String,
+    /// Number of the record that says it.
+    at: u64,
     chain: String,
     seq: u64,
     hash: Option<Hash>,
@@ -128,6 +134,42 @@ pub fn key(secret: &Secret) -> Secret {
     super::journal::seal_key(secret)
 }
 
+/// Whether the last seal of a file holds, and everything behind it is tied to it.
+///
+/// # Errors
+/// When the file cannot be read.
+pub(super) fn holds(segment: &Segment, key: &Secret) -> io::Result<bool> {
+    let (mut head, mut sealed, mut half) = (None::<Hash>, false, false);
+    for line in BufReader::with_capacity(1 << 20, File::open(&segment.path)?).split(b'\n') {
+        let line = line?;
+        // Half a line may be the last.
+        if half {
+            return Ok(false);
+        }
+        let Some(read) = Line::of(&line) else {
+            half = true;
+            continue;
+        };
+        if let Some(before) = head {
+            if next(&before, read.hashed) != read.hash {
+                return Ok(false);
+            }
+            // The kind stands behind number and time.
+            let begin = read.hashed.get(..read.hashed.len().min(120)).unwrap_or_default();
+            let is = |kind: &[u8]| begin.windows(kind.len()).any(|part| part == kind);
+            if is(b"\"kind\":\"seal\"") || is(b"\"kind\":\"stop\"") {
+                let record: Value = serde_json::from_slice(&line).unwrap_or_default();
+                if !subtle_eq(&seal(key, &before), record.get("mac").and_then(Value::as_str).unwrap_or_default()) {
+                    return Ok(false);
+                }
+                sealed = true;
+            }
+        }
+        head = Some(read.hash);
+    }
+    Ok(sealed)
+}
+
 impl Reading<'_> {
     fn problem(&mut self, segment: &Segment, line: u64, what: impl std::fmt::Display) {
         self.report.problems.push(format!("{}:{line}: {what}", segment.name()));
@@ -146,6 +188,8 @@ impl Reading<'_> {
             to: String::new(),
             end: if open { End::Open } else { End::Cut { file: last.name(), offset: 0, bytes: 0 } },
             seals: 0,
+            sealed: 0,
+            last_seal: None,
         };
         let mut head = None;
         let mut number = first.number;
@@ -164,12 +208,37 @@ impl Reading<'_> {
         if let Some(head) = head {
             (found.last, found.last_hash) = (head.seq, hex(&head.hash));
         }
+        self.vouched(&mut found, last);
         if first.number > 1 {
             let before = first.number - 1;
             self.report.notes.push(format!("chain {}: the first {before} files are not here", found.chain));
         }
         self.report.chains.push(found);
         Ok(())
+    }
+
+    /// What no seal vouches for, anybody may have written.
+    fn vouched(&mut self, chain: &mut Chain, last: &Segment) {
+        if self.key.is_none() {
+            return;
+        }
+        if chain.seals == 0 {
+            self.problem(last, 1, "no seal of the chain holds: somebody wrote it who does not know the master secret");
+            return;
+        }
+        let behind = chain.last.saturating_sub(chain.sealed);
+        // Whoever writes a chain seals it, also when there is nothing to add.
+        let now = jiff::Timestamp::now();
+        let silent = chain.last_seal.is_none_or(|at| now.duration_since(at).unsigned_abs() > 5 * ALIVE);
+        if chain.end == End::Open && silent {
+            let note = "the file is locked, but was not sealed for minutes: whoever holds it does not write it";
+            self.report.notes.push(format!("chain {}: {note}", chain.chain));
+            chain.end = End::Cut { file: last.name(), offset: 0, bytes: 0 };
+        }
+        if behind > 0 && chain.end != End::Open {
+            let note = format!("no seal vouches for the last {behind} records, written within about a second");
+            self.report.notes.push(format!("chain {}: {note}", chain.chain));
+        }
     }
 
     /// One file. `head` is where the chain is, `None` at its first line here.
@@ -253,7 +322,11 @@ impl Reading<'_> {
         if let ("seal" | "stop", Some(before)) = (kind, before) {
             match self.key {
                 None => self.unchecked += 1,
-                Some(key) if subtle_eq(&seal(key, &before), text("mac")) => chain.seals += 1,
+                Some(key) if subtle_eq(&seal(key, &before), text("mac")) => {
+                    chain.seals += 1;
+                    chain.sealed = line.seq;
+                    chain.last_seal = text("time").parse().ok();
+                }
                 Some(_) => {
                     let what = "the seal does not hold: the chain was written anew, or under another master secret";
                     self.problem(at, number, what);
@@ -264,13 +337,13 @@ impl Reading<'_> {
             (chain.first, chain.from) = (line.seq, text("time").to_owned());
         }
         text("time").clone_into(&mut chain.to);
-        self.listen(&chain.chain, kind, &record);
+        self.listen(&chain.chain, line.seq, kind, &record);
         *head = Some(Head { seq: line.seq, hash: line.hash });
         kind == "stop"
     }
 
     /// What a record says of other chains.
-    fn listen(&mut self, by: &str, kind: &str, record: &Value) {
+    fn listen(&mut self, by: &str, at: u64, kind: &str, record: &Value) {
         let of = match kind {
             "start" => record.get("follows"),
             "expired" => Some(record),
@@ -281,6 +354,7 @@ impl Reading<'_> {
         let hash = if kind == "start" { text("hash") } else { text("lastHash") };
         self.said.push(Said {
             by: by.to_owned(),
+            at,
             chain: text("chain").to_owned(),
             seq: of.get("seq").and_then(Value::as_u64).unwrap_or_default(),
             hash: read_hex(hash.as_bytes()),
@@ -291,6 +365,10 @@ impl Reading<'_> {
 
     /// Holds what chains say of each other against what is there.
     fn told(&mut self) {
+        if self.key.is_some() {
+            let sealed: BTreeMap<&str, u64> = self.report.chains.iter().map(|c| (c.chain.as_str(), c.sealed)).collect();
+            self.said.retain(|said| sealed.get(said.by.as_str()).is_some_and(|sealed| *sealed > said.at));
+        }
         let expired: Vec<(&str, u64)> =
             self.said.iter().filter(|s| s.file.is_some()).map(|s| (s.chain.as_str(), s.seq)).collect();
         let mut problems = Vec::new();

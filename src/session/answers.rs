@@ -8,7 +8,7 @@ use super::awaits::Awaits;
 use super::deciding::Surroundings;
 use super::engine::{Copying, End, Engine};
 use super::queue::{Expect, Expected};
-use crate::audit::rows_of;
+use crate::audit::{Record, rows_of};
 use crate::error::Refusal;
 use crate::plan::{Effect, Plan};
 use crate::relay::errors::{ended, relay};
@@ -543,8 +543,21 @@ impl<A: Surroundings> Engine<A> {
                 self.skip();
                 Ok(())
             }
-            Expect::Parse { .. }
-            | Expect::Found
+            // It is the warehouse that refuses it.
+            Expect::Parse { swallow } => {
+                let about = front.about.clone().filter(|_| !*swallow);
+                if let Some(decided) = about {
+                    let batch = self.deciding.batch;
+                    let speaker = self.deciding.speaker();
+                    // It was not carried out: there is nothing to refuse when its record cannot be kept.
+                    if let Ok(record) = Record::allowed(speaker, batch, &decided.sql, decided.plan.as_ref()) {
+                        record.failed(code, bytes);
+                    }
+                }
+                self.skip();
+                Ok(())
+            }
+            Expect::Found
             | Expect::Bind
             | Expect::Close { .. }
             | Expect::DescribeStatement { .. }

@@ -155,6 +155,16 @@ pub(super) enum Copying {
     In,
 }
 
+impl<A> Drop for Engine<A> {
+    /// What the client did not wait for, it has got a part of.
+    fn drop(&mut self) {
+        let bytes = u64::try_from(self.relayed).unwrap_or(u64::MAX);
+        if let Some(record) = self.queue.front().and_then(|front| front.what.take_record()) {
+            record.abandoned(bytes);
+        }
+    }
+}
+
 impl<A: Surroundings> Engine<A> {
     /// A session ready for its first query.
     pub fn new(deciding: Deciding<A>, limits: Limits) -> Self {

@@ -86,6 +86,28 @@ pub enum Expect {
     Handover(Box<Handover>),
 }
 
+impl Expect {
+    /// Takes the record of the statement that is being answered.
+    pub fn take_record(&mut self) -> Option<Record> {
+        match self {
+            Self::Execute(execution) => execution.record.take(),
+            Self::Query(queried) => queried.parts.get_mut(queried.at)?.record.take(),
+            Self::AtOnce(run) => run.record.take(),
+            Self::Parse { .. }
+            | Self::Found
+            | Self::Bind
+            | Self::Close { .. }
+            | Self::DescribeStatement { .. }
+            | Self::DescribePortal
+            | Self::Sync { .. }
+            | Self::Poison { .. }
+            | Self::Probe(_)
+            | Self::Own { .. }
+            | Self::Handover(_) => None,
+        }
+    }
+}
+
 /// An Execute under way.
 #[derive(Debug)]
 pub struct Execution {

@@ -4,6 +4,7 @@
 //! still the same statement to a parser; and a fingerprint of what is left. Must never: let a byte of a literal or a comment through. A text
 //! that the lexer cannot read is withheld.
 
+use crate::identity::impersonation::SIGNATURE;
 use pg_query::protobuf::Token;
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
@@ -38,6 +39,9 @@ fn shown(token: i32) -> Shown {
     }
 }
 
+/// Digits of a place: results have fewer than 2,000 columns.
+const PLACE_DIGITS: usize = 3;
+
 /// Follows lists of places (`ORDER BY 1, 2`): these numbers are no data, and another number would be another statement.
 #[derive(Default)]
 struct Places {
@@ -47,9 +51,10 @@ struct Places {
 }
 
 impl Places {
-    fn follow(&mut self, token: i32, keyword: &str) {
+    fn follow(&mut self, before: Option<i32>, token: i32, keyword: &str) {
         let comma = token == Token::Ascii44 as i32;
-        if keyword.eq_ignore_ascii_case("by") {
+        let orders = before.is_some_and(|before| [Token::Order as i32, Token::GroupP as i32].contains(&before));
+        if token == Token::By as i32 && orders {
             (self.by, self.now) = (true, true);
         } else if self.by && comma {
             self.now = true;
@@ -83,7 +88,9 @@ pub fn redact(text: &str) -> Redacted {
         // An integer in a list of places, with nothing done to it.
         let is_place =
             places.now && token.token == Token::Iconst as i32 && ends_place(tokens.get(at + 1).map(|t| t.token));
-        places.follow(token.token, word);
+        let is_place = is_place && word.len() <= PLACE_DIGITS;
+        let before = at.checked_sub(1).and_then(|before| tokens.get(before)).map(|t| t.token);
+        places.follow(before, token.token, word);
         match what {
             Shown::Comment => {}
             Shown::Text => {
@@ -98,6 +105,8 @@ pub fn redact(text: &str) -> Redacted {
                 out.push('0');
                 literal("?", &mut plain);
             }
+            // A name that holds a signature is none.
+            Shown::AsIs if word.contains(SIGNATURE) => out.push_str("\"?\""),
             Shown::AsIs => {
                 out.push_str(word);
                 if word.starts_with('"') {
@@ -190,6 +199,10 @@ mod tests {
             ("SELECT a FROM t ORDER BY n + 42, 42 + n, f(42)", "SELECT a FROM t ORDER BY n + 0, 0 + n, f(0)"),
             ("SELECT a FROM t ORDER BY n = 42, 3", "SELECT a FROM t ORDER BY n = 0, 0"),
             ("SELECT a FROM t WHERE by IN (42, 43)", "SELECT a FROM t WHERE by IN (0, 0)"),
+            ("SELECT 1 AS by, 42, 43", "SELECT 0 AS by, 0, 0"),
+            ("SELECT sum(1) OVER (PARTITION BY 42)", "SELECT sum(0) OVER (PARTITION BY 0)"),
+            ("SELECT a FROM t ORDER BY 4711", "SELECT a FROM t ORDER BY 0"),
+            ("SET application_name = \"sqlveil user=ana expires=1 signature=ab\"", "SET application_name = \"?\""),
             ("SELECT 0x1F, 1_000, -5", "SELECT 0, 0, -0"),
             ("SET x = 'secret'", "SET x = '?'"),
             ("SELECT 'a'\n'b'", "SELECT '?'"),

@@ -188,3 +188,61 @@ async fn records_tell_which_documents_were_in_force() {
     assert!(world.as_u64() > before["worlds"][running.database()].as_u64());
     assert_eq!(&of(&all, "FROM open")["world"], world);
 }
+
+/// Lower bound of what a million rows of one digit and more take.
+const HALF: u64 = 4_000_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_leaves_in_the_middle_has_got_what_was_sent() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut running = stage("").await.start().await;
+    let raw = running.client_config("ana");
+    for sql in
+        ["SELECT i FROM generate_series(1, 1000000) i", "COPY (SELECT i FROM generate_series(1, 1000000) i) TO STDOUT"]
+    {
+        let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", running.port)).await.unwrap();
+        let (client, connection) = raw.connect_raw(&mut stream, tokio_postgres::NoTls).await.unwrap();
+        // What is logged in is gone on with by hand.
+        drop(client);
+        std::mem::forget(connection);
+        let message = [&[b'Q'][..], &(sql.len() as u32 + 5).to_be_bytes(), sql.as_bytes(), b"\0"].concat();
+        stream.write_all(&message).await.unwrap();
+        let mut left = HALF + (1 << 20);
+        let mut buffer = vec![0; 1 << 16];
+        while left > 0 {
+            let n = stream.read(&mut buffer).await.unwrap() as u64;
+            assert!(n > 0);
+            left = left.saturating_sub(n);
+        }
+        drop(stream);
+    }
+    running.stop().await;
+    let all = records(&folder(running.folder()));
+    let told: Vec<&Value> = all.iter().filter(|record| record["outcome"] == "abandoned").collect();
+    assert_eq!(told.len(), 2, "{told:#?}");
+    for record in told {
+        assert!(record["bytes"].as_u64().unwrap() > HALF, "{record}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_warehouse_refuses_to_prepare_leaves_a_record_and_reasons_hold_no_literal() {
+    let mut running = stage("").await.start().await;
+    let client = running.client("ana").await;
+    assert!(client.prepare("SELECT nope FROM open").await.is_err());
+    for sql in [
+        "SELECT 'QSECRETQ'::regclass",
+        "SELECT nextval('QSECRETQ')",
+        "SET sqlveil.project = 'QSECRETQ'",
+        "SELECT current_setting('QSECRETQ')",
+        "SET application_name = \"sqlveil user=ana expires=1 signature=QSECRETQ\"",
+    ] {
+        assert!(client.batch_execute(sql).await.is_err() || sql.starts_with("SET app"), "{sql}");
+    }
+    drop(client);
+    running.stop().await;
+    let text = lines(&folder(running.folder())).join("\n").to_lowercase();
+    assert!(!text.contains("qsecretq"), "{text}");
+    let all = records(&folder(running.folder()));
+    assert_eq!((&of(&all, "nope")["outcome"], &of(&all, "nope")["code"]), (&json!("failed"), &json!("42703")));
+}

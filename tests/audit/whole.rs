@@ -156,6 +156,67 @@ async fn runs_know_of_each_other() {
     assert!(status == 1 && told.contains("when chain"), "{told}");
 }
 
+/// A file of a chain whose lines are tied together and sealed by nobody.
+fn forge(folder: &Path, chain: &str, members: &[String]) {
+    let (mut head, mut out) = (sqlveil::audit::line::Head::default(), Vec::new());
+    members.iter().for_each(|members| head.append(members.as_bytes(), &mut out));
+    fs::write(folder.join(format!("audit-{chain}-000001.jsonl")), out).unwrap();
+}
+
+const FORGED: &str = "20200101T000000.000000Z-deadbeef";
+const THEN: &str = "\"time\":\"2020-01-01T00:00:00.000000Z\"";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_seal_vouches_for_is_not_believed() {
+    let stage = stage("").await;
+    let config = stage.write();
+    let trail = folder(config.parent().unwrap());
+    let run = || {
+        let mut process = Process::start(&config);
+        process.signal("TERM");
+        assert!(process.ended(Duration::from_secs(20)).is_some());
+        process
+    };
+    run();
+    run();
+    let all = files(&trail);
+    let verify = || sqlveil(&["audit", "verify", "--config", config.to_str().unwrap()]);
+    let start = format!("{THEN},\"kind\":\"start\",\"chain\":\"{FORGED}\",\"version\":1");
+    // A chain that somebody invented.
+    let invented = format!("{THEN},\"kind\":\"statement\",\"user\":\"ana\",\"decision\":\"allowed\"");
+    forge(&trail, FORGED, &[start.clone(), invented]);
+    let (status, told) = verify();
+    assert!(status == 1 && told.contains("no seal of the chain holds"), "{told}");
+    // One that says another was old.
+    let first = fs::read_to_string(&all[0]).unwrap();
+    let name = all[0].file_name().unwrap().to_str().unwrap();
+    let chain = name.strip_prefix("audit-").unwrap().rsplit_once('-').unwrap().0;
+    let expired = format!(
+        "{THEN},\"kind\":\"expired\",\"chain\":\"{chain}\",\"file\":\"{name}\",\"seq\":{}",
+        first.lines().count()
+    );
+    forge(&trail, FORGED, &[start, expired]);
+    fs::remove_file(&all[0]).unwrap();
+    let (status, told) = verify();
+    assert!(status == 1 && told.contains("which is missing"), "{told}");
+    fs::write(&all[0], &first).unwrap();
+    fs::remove_file(trail.join(format!("audit-{FORGED}-000001.jsonl"))).unwrap();
+    assert_eq!(verify().0, 0);
+    // The newest is written anew, without seals and end; the next run does not make it good.
+    let newest = fs::read_to_string(&all[1]).unwrap();
+    let name = all[1].file_name().unwrap().to_str().unwrap();
+    let chain = name.strip_prefix("audit-").unwrap().rsplit_once('-').unwrap().0.to_owned();
+    let kept = newest.lines().filter(|line| !line.contains("\"kind\":\"seal\"") && !line.contains("\"kind\":\"stop\""));
+    let members: Vec<String> =
+        kept.map(|line| line.split_once(',').unwrap().1.rsplit_once(",\"hash\":").unwrap().0.to_owned()).collect();
+    forge(&trail, &chain, &members);
+    let (status, told) = verify();
+    assert!(status == 1 && told.contains("no seal of the chain holds"), "{told}");
+    let process = run();
+    assert!(process.says(&["the audit trail of the run before was changed"]));
+    assert_eq!(verify().0, 1);
+}
+
 /// Asks until the proxy is gone; gives how many answers came.
 async fn asks(port: u16, database: String) -> u64 {
     let Ok(client) = connect(port, &database).await else { return 0 };

@@ -52,7 +52,7 @@ fn holds(folder: &std::path::Path, head: &str) -> io::Result<bool> {
 
 fn text(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     for chain in &report.chains {
-        let Chain { chain: name, files, first, last, last_hash, from, to, end, seals } = chain;
+        let Chain { chain: name, files, first, last, last_hash, from, to, end, seals, .. } = chain;
         writeln!(out, "chain {name}: records {first} to {last} in {files} files, {from} to {to}, {seals} seals hold")?;
         match end {
             End::Stopped => writeln!(out, "  ended by its proxy; last hash {last_hash}")?,
