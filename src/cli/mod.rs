@@ -11,6 +11,7 @@ pub mod explain;
 pub mod fingerprint;
 pub mod health;
 pub mod keeping;
+pub mod logging;
 pub mod memory;
 pub mod open_files;
 pub mod password;

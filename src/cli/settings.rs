@@ -2,6 +2,7 @@
 //!
 //! In: arguments, the environment. Out: one [`Config`]. Flags go before variables, variables before the file. Must never: print a value.
 
+use crate::config::log::Log;
 use crate::config::{Config, Overrides};
 use crate::governance::problem::Problem;
 use std::path::PathBuf;
@@ -26,7 +27,16 @@ impl Settings {
     /// # Errors
     /// Every problem found, each with file and line, or with the variable or the flag.
     pub fn load(&self) -> Result<Config, Vec<Problem>> {
+        Config::load_with(&self.config, &self.given()?)
+    }
+
+    /// How it is to be logged; what is wrong is told by [`Settings::load`].
+    pub fn log(&self) -> Log {
+        self.given().map_or_else(|_| Log::default(), |given| Log::of(&self.config, &given))
+    }
+
+    fn given(&self) -> Result<Overrides, Vec<Problem>> {
         let given = Overrides::environment()?.and_flags(self.set.iter().map(String::as_str))?;
-        Config::load_with(&self.config, &given.and_list("--listen", "listen", &self.listen))
+        Ok(given.and_list("--listen", "listen", &self.listen))
     }
 }

@@ -5,6 +5,7 @@
 use super::audit::{Audit, Mode};
 use super::authentication::{Rules, Transport};
 use super::directories::{Kind, Register};
+use super::log::{Format, Log};
 use super::{
     Admin, Config, Connection, Engine, Host, Limits, PoolLimits, PoolMode, Pooler, Replica, Secret, Shutdown, tls,
 };
@@ -60,6 +61,7 @@ impl Config {
             impersonation,
             telling,
             audit,
+            log,
             admin,
             warnings,
         } = self;
@@ -87,6 +89,7 @@ impl Config {
             "impersonation": logins,
             "my_access": {"policies": telling.policies, "conditions": telling.conditions},
             "audit": audit.as_ref().map(trail),
+            "log": logged(log),
             "admin": admin.as_deref().map(interface),
             "warnings": warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
         })
@@ -139,6 +142,15 @@ fn trail(audit: &Audit) -> Value {
         "table": table,
         "otlp": otlp,
     })
+}
+
+fn logged(log: &Log) -> Value {
+    let Log { format, levels } = log;
+    let format = match format {
+        Format::Text => "text",
+        Format::Json => "json",
+    };
+    json!({"format": format, "levels": levels})
 }
 
 fn end(shutdown: Shutdown) -> Value {

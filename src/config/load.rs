@@ -73,6 +73,7 @@ impl Context<'_> {
         let impersonation = reader
             .optional(top, "impersonation")
             .map(|node| super::impersonation::read(reader, node, &mut |reader, node| self.secret(reader, node)));
+        let log = super::log::read(reader, top);
         let admin_given = reader.has(top, "admin");
         let admin = super::admin::read(self, reader, top);
         let telling = reader.optional(top, "my_access").map(|node| super::impersonation::telling(reader, node));
@@ -103,6 +104,7 @@ impl Context<'_> {
             impersonation: impersonation.unwrap_or_default(),
             telling: telling.unwrap_or_default(),
             audit: audit.map_or(Some(None), |read| read.map(Some))?,
+            log,
             admin: if admin_given { Some(Arc::new(admin?)) } else { None },
             warnings: Vec::new(),
         })

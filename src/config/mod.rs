@@ -11,6 +11,7 @@ mod effective;
 mod given;
 mod impersonation;
 mod load;
+pub mod log;
 pub mod places;
 pub(crate) mod reader;
 mod replica;
@@ -83,6 +84,8 @@ pub struct Config {
     pub telling: Telling,
     /// Where records of logins and statements are kept; `None` = they are lines of the log.
     pub audit: Option<audit::Audit>,
+    /// What is logged, and how.
+    pub log: log::Log,
     /// The interface for administrators; `None` = there is none.
     pub admin: Option<Arc<Admin>>,
     /// What somebody should look at; nothing that keeps the proxy from running.

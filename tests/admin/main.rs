@@ -5,6 +5,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../support/process.rs"]
+#[allow(dead_code)]
+mod process;
+
 #[path = "../support/papers.rs"]
 #[allow(dead_code)]
 mod papers;
@@ -13,5 +17,6 @@ mod access;
 mod containers;
 mod hostile;
 mod http;
+mod logs;
 mod metrics;
 mod orders;
