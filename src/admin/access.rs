@@ -24,10 +24,11 @@ pub struct Peer {
 
 /// Lets a request pass whose sender may ask it.
 pub async fn check(State(admin): State<Arc<Admin>>, request: Request, next: Next) -> Response {
+    let known = is_known(&admin, &request);
     let mut response = if request.headers().contains_key(header::ORIGIN) {
         // Only browsers send it. One that holds an administrator's certificate may be led here by any page.
         Problem::new(StatusCode::FORBIDDEN, "requests of browsers are not taken").into_response()
-    } else if is_open(&admin, request.uri().path()) || is_known(&admin, &request) {
+    } else if known || is_open(&admin, request.uri().path()) {
         next.run(request).await
     } else {
         let text = "show the token (Authorization: Bearer …) or a client certificate";
@@ -36,6 +37,10 @@ pub async fn check(State(admin): State<Arc<Admin>>, request: Request, next: Next
         response
     };
     let headers = response.headers_mut();
+    if !known {
+        // There are few places, and strangers hold none.
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response

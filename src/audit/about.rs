@@ -12,8 +12,10 @@ use crate::resolve::Verb;
 use crate::sql::redact::redact;
 use std::sync::Arc;
 
-/// Longest text of a statement that is kept, in bytes.
-const LONGEST: usize = 32 << 10;
+/// Bytes that may be told of relations and columns; of more only the names of the relations are.
+const MOST: usize = 128 << 10;
+/// Relations whose names are told at most.
+const RELATIONS: usize = 500;
 
 /// Appends the members of a plan's statement. `text` is asked for when nobody has yet.
 pub(super) fn of_plan<'t>(plan: &Plan, text: impl Fn() -> &'t str, members: &mut Members) {
@@ -22,7 +24,16 @@ pub(super) fn of_plan<'t>(plan: &Plan, text: impl Fn() -> &'t str, members: &mut
 
 fn about(touched: &Touched, text: &str) -> Members {
     let mut members = of_text(text);
-    members.objects("sources", relations(&touched.uses).iter().map(|uses| source(uses)));
+    let relations = relations(&touched.uses);
+    let mut sources = Members::default();
+    sources.objects("sources", relations.iter().map(|uses| source(uses)));
+    if sources.bytes().len() <= MOST {
+        members.more(sources.bytes());
+    } else {
+        let decisions = relations.iter().filter_map(|uses| uses.first()).map(|use_| &use_.decision);
+        members.objects("sources", decisions.take(RELATIONS).map(|decision| name_of(decision)));
+        members.flag("sourcesAreCut", true);
+    }
     members.number("catalog", touched.catalog_version);
     members
 }
@@ -46,9 +57,9 @@ pub(super) fn of_text(text: &str) -> Members {
 
 /// A statement's text, cut where it is too long.
 pub(super) fn push_statement(name: &str, text: &str, members: &mut Members) {
-    let end = (0..=text.len().min(LONGEST)).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
-    members.text(name, text.get(..end).unwrap_or_default());
-    members.flag("statementIsCut", end < text.len());
+    if !members.long_text(name, text) {
+        members.flag("statementIsCut", true);
+    }
 }
 
 /// A statement's text as it was written. One with a signature is withheld: who reads it could act for the user until it expires.
@@ -83,11 +94,16 @@ fn verb(verb: Verb) -> &'static str {
     }
 }
 
-fn source(uses: &[&Use]) -> Members {
+fn name_of(decision: &RelationDecision) -> Members {
     let mut members = Members::default();
-    let Some(first) = uses.first() else { return members };
-    let decision = &first.decision;
     members.text("name", &decision.source).text("relation", &decision.logical.to_string());
+    members
+}
+
+fn source(uses: &[&Use]) -> Members {
+    let Some(first) = uses.first() else { return Members::default() };
+    let decision = &first.decision;
+    let mut members = name_of(decision);
     let read = uses.iter().any(|use_| matches!(use_.access, Access::Read(_))).then_some("read");
     let written = uses.iter().filter_map(|use_| match &use_.access {
         Access::Read(_) => None,

@@ -128,7 +128,8 @@ impl Chain {
             match File::open(&segment.path) {
                 Ok(mut file) => {
                     file.seek(SeekFrom::Start(place.offset))?;
-                    file.take(BATCH).read_to_end(&mut bytes)?;
+                    // A line that is longer is read whole.
+                    while Read::by_ref(&mut file).take(BATCH).read_to_end(&mut bytes)? > 0 && !bytes.contains(&b'\n') {}
                 }
                 // Old, and removed: by somebody who did not know of this sink.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -140,7 +141,7 @@ impl Chain {
                 place.offset += u64::try_from(bytes.len()).unwrap_or_default();
                 return Ok(Found::Lines(bytes, place));
             }
-            // A line that is longer than a batch, which none is, would be left out; a segment that has a successor is whole.
+            // A segment that has a successor is whole.
             if !later {
                 return Ok(if ends { Found::End } else { Found::NotYet });
             }

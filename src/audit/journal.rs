@@ -23,6 +23,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// How long records are gathered before they are written together.
 const GATHER: Duration = Duration::from_millis(20);
+/// How often it is looked whether so much has come that it cannot wait.
+const SLICE: Duration = Duration::from_millis(4);
 /// How long a folder that cannot be written is left alone.
 const RETRY: Duration = Duration::from_millis(200);
 /// How long what was written is not sealed and not handed to the disk at most.
@@ -336,8 +338,9 @@ pub(super) fn run(mut journal: Journal, kept: &Kept) {
         }
         if !idle {
             // Others come meanwhile, and are written together.
-            if !closing {
-                thread::sleep(GATHER);
+            let since = Instant::now();
+            while !closing && since.elapsed() < GATHER && !kept.is_pressed() {
+                thread::sleep(SLICE);
             }
         } else if closing {
             return end(&mut journal, kept);

@@ -78,7 +78,7 @@ const LONGEST_REQUEST: usize = 200;
 /// An administrator ordered something, or asked what he may not: the request's line without its query, and the status of the answer (RFC 9110).
 pub fn administered(trail: &Trail, request: &str, client: Option<SocketAddr>, status: u16) {
     let request: String = request.chars().take(LONGEST_REQUEST).collect();
-    let decision = if matches!(status, 401 | 403) { "refused" } else { "allowed" };
+    let decision = if status < 400 { "allowed" } else { "refused" };
     let client = client.map(|client| client.to_string());
     if trail.is_on() {
         let mut members = Members::at(SystemTime::now(), "administration", 256);

@@ -6,6 +6,31 @@ use std::cell::Cell;
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+/// Bytes that a text may take, escapes counted: names of people and things, and what is said of them.
+const SHORT: usize = 1 << 10;
+/// The same of a statement.
+const LONG: usize = 32 << 10;
+
+/// As much of a text as takes no more than so many bytes once it is escaped.
+fn cut(value: &str, most: usize) -> &str {
+    const WIDEST: usize = 6;
+    if value.len() <= most / WIDEST {
+        return value;
+    }
+    let mut taken = 0;
+    for (at, c) in value.char_indices() {
+        taken += match c {
+            '"' | '\\' | '\n' | '\r' | '\t' => 2,
+            '\0'..='\x1f' | '\x7f' => WIDEST,
+            c => c.len_utf8(),
+        };
+        if taken > most {
+            return value.get(..at).unwrap_or_default();
+        }
+    }
+    value
+}
+
 /// Members under way.
 #[derive(Debug, Default, Clone)]
 pub struct Members {
@@ -34,15 +59,23 @@ impl Members {
             self.bytes.push(b',');
         }
         // Names of columns are names of members, too.
-        push_text(name, &mut self.bytes);
+        push_text(cut(name, SHORT), &mut self.bytes);
         self.bytes.push(b':');
     }
 
-    /// A text.
+    /// A text, cut where it is longer than any name: one caller's must not crowd out others'.
     pub fn text(&mut self, name: &str, value: &str) -> &mut Self {
         self.name(name);
-        push_text(value, &mut self.bytes);
+        push_text(cut(value, SHORT), &mut self.bytes);
         self
+    }
+
+    /// A long text; false when it had to be cut.
+    pub fn long_text(&mut self, name: &str, value: &str) -> bool {
+        self.name(name);
+        let kept = cut(value, LONG);
+        push_text(kept, &mut self.bytes);
+        kept.len() == value.len()
     }
 
     /// A text that may be missing: then the member is, too.
@@ -61,7 +94,7 @@ impl Members {
             if at > 0 {
                 self.bytes.push(b',');
             }
-            push_text(value, &mut self.bytes);
+            push_text(cut(value, SHORT), &mut self.bytes);
         }
         self.bytes.push(b']');
         self
@@ -255,15 +288,28 @@ mod tests {
             let inner = members.clone();
             members.objects("o", [inner.clone(), inner.clone()]).object("p", &inner).more(b"\"z\":1").more(b"");
             let value = object(&members);
-            prop_assert_eq!(value["a"].as_str(), Some(&*text));
+            prop_assert_eq!(value["a"].as_str(), Some(cut(&text, SHORT)));
             prop_assert_eq!(value["n"].as_i64(), Some(number));
-            prop_assert_eq!(value["l"][0].as_str(), Some(&*text));
+            prop_assert_eq!(value["l"][0].as_str(), Some(cut(&text, SHORT)));
             prop_assert_eq!(value["o"][1]["n"].as_i64(), Some(number));
             prop_assert_eq!(&value["p"]["yes"], &serde_json::Value::Bool(true));
             prop_assert!(value.get("no").is_none() && value["z"] == 1);
             let said: jiff::Timestamp = value["time"].as_str().unwrap().parse().unwrap();
             prop_assert_eq!(said.as_microsecond(), i64::try_from(micros).unwrap());
         }
+    }
+
+    #[test]
+    fn no_text_takes_more_than_its_share() {
+        for wide in ["\u{1}", "\"", "a", "é", "😀"] {
+            let mut members = Members::default();
+            members.text("a", &wide.repeat(100_000));
+            let all = members.long_text("b", &wide.repeat(100_000));
+            let bytes = members.bytes().len();
+            assert!(!all && bytes > SHORT + LONG - 16 && bytes < SHORT + LONG + 32, "{wide:?} {bytes}");
+            object(&members);
+        }
+        assert!(Members::default().long_text("b", &"a".repeat(LONG)));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::governance::problem::Problem;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{JoinHandle, Thread};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Threads that write at the same time rarely meet in one of so many buffers.
 const BUFFERS: usize = 16;
@@ -69,6 +69,9 @@ fn buffer_of_thread() -> usize {
     thread_local!(static BUFFER: usize = THREADS.fetch_add(1, Ordering::Relaxed) % BUFFERS);
     BUFFER.with(|number| *number)
 }
+
+/// How long a thread waits for room, when there soon will be: some turns of the writer.
+const WAIT: Duration = Duration::from_millis(60);
 
 fn unkept() -> Refusal {
     Refusal::new(Family::Internal, SqlState("58030"), "statements are refused: their audit records cannot be kept")
@@ -134,7 +137,7 @@ impl Trail {
     /// 58030 where records are required and cannot be kept at the moment.
     pub fn admit(&self) -> Result<(), Refusal> {
         match &self.0 {
-            Some(kept) if kept.required && !kept.has_room() => Err(unkept()),
+            Some(kept) if kept.required && !kept.has_room() && !kept.makes_room() => Err(unkept()),
             Some(_) | None => Ok(()),
         }
     }
@@ -191,6 +194,26 @@ impl Kept {
             && self.queued.load(Ordering::Relaxed) < self.most
     }
 
+    /// Waits a little where the writer only has to come to its turn: one caller in a hurry must not cost another his statement or his record.
+    fn makes_room(&self) -> bool {
+        let since = Instant::now();
+        while !self.unwritable.load(Ordering::Relaxed)
+            && !self.closing.load(Ordering::Relaxed)
+            && since.elapsed() < WAIT
+        {
+            std::thread::sleep(Duration::from_millis(1));
+            if self.has_room() {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Whether so much waits that it should be written now.
+    pub(super) fn is_pressed(&self) -> bool {
+        self.queued.load(Ordering::Relaxed) > self.most / 4
+    }
+
     fn wake(&self) {
         if let Some(writer) = self.writer.get() {
             writer.unpark();
@@ -199,7 +222,8 @@ impl Kept {
 
     fn put(&self, members: &[u8]) {
         let bytes = members.len() + 1;
-        if !self.required && self.queued.load(Ordering::Relaxed) + bytes > self.most {
+        let full = self.queued.load(Ordering::Relaxed) + bytes > self.most;
+        if !self.required && full && !self.makes_room() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             self.dropped_ever.fetch_add(1, Ordering::Relaxed);
             return;

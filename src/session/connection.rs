@@ -40,7 +40,7 @@ use dashmap::DashMap;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::SystemTime;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -80,6 +80,8 @@ pub struct Shared {
     pub directories: Arc<Directories>,
     /// Where records of logins and statements are kept.
     pub trail: Trail,
+    /// The second in which an administrator's request was last refused.
+    pub refused_orders: AtomicU64,
     /// What is counted.
     pub telemetry: Arc<Telemetry>,
 }
@@ -107,6 +109,7 @@ impl Shared {
             sessions: Arc::default(),
             eviction: Arc::default(),
             trail,
+            refused_orders: AtomicU64::default(),
             telemetry,
         }
     }

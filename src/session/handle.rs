@@ -15,7 +15,8 @@ use crate::world::{Directories, Outcome, Reloader, Upkeep, World};
 use serde::Serialize;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A running proxy, for whoever administers it. Clones are of the same.
 #[derive(Clone)]
@@ -58,6 +59,11 @@ impl Handle {
 
     /// Takes down what an administrator ordered, or tried to see.
     pub fn record(&self, request: &str, client: Option<SocketAddr>, status: u16) {
+        // Whoever reaches the address may be refused as often as he likes; one a second is told.
+        let second = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        if status >= 400 && self.shared.refused_orders.swap(second, Ordering::Relaxed) == second {
+            return;
+        }
         audit::administered(&self.shared.trail, request, client, status);
     }
 

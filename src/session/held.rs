@@ -45,8 +45,11 @@ impl<A: Surroundings> Engine<A> {
 
     fn find_held(&mut self, decided: &Decided) -> Option<Held> {
         let under = self.under();
+        // In a transaction that has failed nothing can be prepared, and nothing is run but its end, which settings say nothing of.
+        let failed = self.status() == TransactionStatus::Failed;
         let kept: &mut Kept = self.deciding.moving.kept.as_mut()?;
-        kept.find(text(decided), &decided.params, &under)
+        let (text, params) = (text(decided), &decided.params);
+        kept.find(text, params, &under).or_else(|| failed.then(|| kept.find_of(text, params, under.catalog))?)
     }
 
     /// The name of the statement that was just made sure of, when it was made by Parse; `None` when it is the client's own.

@@ -265,7 +265,11 @@ impl Model {
             }
             Frontend::Describe(target, name) => {
                 let book = if *target == Target::Statement { &self.statements } else { &self.portals };
-                book.get(*name).ok_or(Failure::Error)?;
+                let about = book.get(*name).ok_or(Failure::Error)?;
+                // Of a statement with rows, in a transaction that has failed, PostgreSQL says nothing else (`exec_describe_statement_message`).
+                if let (Target::Statement, Some(about)) = (target, about) {
+                    self.allowed(about)?;
+                }
                 if *target == Target::Statement {
                     backend::message(out, b't', |b| b.put_i16(0));
                 }

@@ -62,7 +62,7 @@ impl Peers {
         let Some(owner) = CancelKeys::owner(pid).filter(|owner| *owner != self.replica.id) else { return };
         let Some(address) = self.replica.peers.get(&owner) else { return };
         if !self.may(from) {
-            return tracing::warn!(%from, "too many cancel requests for other replicas: some were dropped");
+            return tracing::debug!(%from, "too many cancel requests for other replicas: some were dropped");
         }
         let sent = async {
             let Ok(_turn) = self.turns.acquire().await else { return Ok(()) };
@@ -128,7 +128,7 @@ impl Peers {
                                 tracing::debug!(%from, outcome, "a replica passed a cancel request on");
                             }
                             Ok(Ok(None)) => {
-                                tracing::warn!(%from, "what is no cancel request of a replica was not listened to")
+                                tracing::debug!(%from, "what is no cancel request of a replica was not listened to")
                             }
                             Ok(Err(error)) => tracing::debug!(%from, %error, "connection lost"),
                             Err(_) => tracing::debug!(%from, "a replica did not say what it wants"),

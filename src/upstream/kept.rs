@@ -141,6 +141,13 @@ impl Kept {
         Some(entry.held.clone())
     }
 
+    /// The same whatever the settings were when it was prepared: for what is not run.
+    pub fn find_of(&mut self, text: &str, params: &[Oid], catalog: u64) -> Option<Held> {
+        let entries = self.statements.get(text)?;
+        let entry = entries.iter().find(|entry| entry.under.catalog == catalog && *entry.params == *params)?;
+        Some(entry.held.clone())
+    }
+
     /// A name for a statement that is not there, and the one that has to make room for it.
     pub fn add(&mut self, text: &str, params: &Arc<[Oid]>, under: &Under) -> (Held, Option<Held>) {
         let evicted = if self.count >= STATEMENTS { self.evict() } else { None };

@@ -52,6 +52,20 @@ async fn a_table_has_every_record_once_in_partitions_of_days() {
     stage.admin().batch_execute(&format!("{old}; ALTER TABLE trail.records_20200101 OWNER TO {login}")).await.unwrap();
     let mut process = Process::start(&config);
     asked(&process).await;
+    // What strangers and callers make as long as they can is cut, and stops nobody's record.
+    let long = "x".repeat(9_000);
+    let mut stranger = tokio_postgres::Config::new();
+    stranger.host("127.0.0.1").port(process.port).user(&long).password("x").dbname(&database);
+    assert!(stranger.connect(tokio_postgres::NoTls).await.is_err());
+    let mut caller = tokio_postgres::Config::new();
+    caller.host("127.0.0.1").port(process.port).user("ana").password(crate::support::PASSWORD).dbname(&database);
+    let (client, connection) =
+        caller.application_name("\u{1}".repeat(9_000)).connect(tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let project = format!("SET sqlveil.project = '{}'", "\u{1}".repeat(900_000));
+    assert!(client.simple_query(&project).await.is_err());
+    client.simple_query(&format!("SELECT 1 AS \"{}\"", "\u{1}".repeat(60_000))).await.ok();
+    asked(&process).await;
     process.signal("TERM");
     assert!(process.ended(Duration::from_secs(20)).is_some());
     let written = lines(&folder(config.parent().unwrap()));
@@ -61,6 +75,7 @@ async fn a_table_has_every_record_once_in_partitions_of_days() {
         .await
         .unwrap();
     assert_eq!(rows.len(), written.len());
+    assert!(written.iter().all(|line| line.len() < 48 << 10), "{:?}", written.iter().map(String::len).max());
     for (row, line) in rows.iter().zip(&written) {
         let record: Value = serde_json::from_str(line).unwrap();
         assert_eq!(row.get::<_, i64>("seq"), record["seq"].as_i64().unwrap());

@@ -110,3 +110,33 @@ async fn a_folder_that_cannot_be_used_is_told_at_the_start() {
     assert_eq!(status, 1, "{told}");
     assert!(told.contains("audit folder") && told.contains("audit.folder") && told.contains("config.yaml"), "{told}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_in_a_hurry_loses_no_record_and_stops_nobody() {
+    for mode in ["best_effort", "required"] {
+        let mut running = stage(&format!(", mode: {mode}, queue: 256kB")).await.start().await;
+        let mut config = running.client_config("ana");
+        let (client, connection) = config.application_name("a".repeat(900)).connect(NoTls).await.unwrap();
+        tokio::spawn(connection);
+        let statement = client.prepare("SELECT 1").await.unwrap();
+        let other = running.client("bob").await;
+        // As many as there is room for, several times, without waiting for an answer.
+        let hurry = futures_util::future::join_all((0..3000).map(|_| client.query(&statement, &[])));
+        let others = async {
+            for _ in 0..50 {
+                other.simple_query(ASK).await.expect("nobody is refused");
+            }
+        };
+        let (answers, ()) = tokio::join!(hurry, others);
+        assert!(answers.iter().all(Result::is_ok), "{mode}");
+        drop((client, other));
+        running.stop().await;
+        let records = records(&folder(running.folder()));
+        // What a session begins with is one, too.
+        let asked =
+            |record: &&serde_json::Value| record["statement"].as_str().is_some_and(|text| text.starts_with("SELECT"));
+        let completed = records.iter().filter(asked).filter(|record| record["outcome"] == "completed").count();
+        assert_eq!(completed, 3050, "{mode}");
+        assert!(records.iter().all(|record| record["kind"] != "lost"), "{mode}");
+    }
+}

@@ -6,6 +6,7 @@
 use super::{Place, Verdict, Wanted};
 use crate::audit::search::search;
 use serde_json::Value;
+use std::fmt::Write as _;
 use std::io::{self, Write};
 
 /// Arguments of `sqlveil audit search`.
@@ -75,9 +76,9 @@ pub(super) fn run(args: &Args, out: &mut dyn Write, color: bool) -> io::Result<V
                 let cells: Vec<String> = COLUMNS.iter().map(|name| cell(record, name)).collect();
                 writeln!(out, "{}", cells.join("\t"))?;
             }
-            Printed::Json => writeln!(out, "{record}")?,
+            Printed::Json => writeln!(out, "{}", escaped(&record.to_string()))?,
             Printed::Csv => {
-                let cells = MORE.map(|name| value(record, name));
+                let cells = MORE.map(|name| defused(&value(record, name)));
                 csv.write_record(cells).map_err(io::Error::other)?;
                 if csv.get_ref().len() > 1 << 20 {
                     let full = std::mem::replace(&mut csv, csv::Writer::from_writer(Vec::new()));
@@ -120,5 +121,28 @@ fn cell(record: &Value, name: &str) -> String {
     if text.is_empty() {
         return "-".to_owned();
     }
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars().map(|c| if acts(c) { ' ' } else { c }).collect()
+}
+
+/// Whether a terminal obeys a character: controls (C0, DEL, C1), and marks that turn the direction of writing (Unicode Standard Annex 9).
+fn acts(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// JSON whose texts hold no such character.
+fn escaped(json: &str) -> String {
+    json.chars().fold(String::with_capacity(json.len()), |mut out, c| {
+        if acts(c) {
+            let _ = write!(out, "\\u{:04x}", u32::from(c));
+        } else {
+            out.push(c);
+        }
+        out
+    })
+}
+
+/// A cell that neither a terminal obeys nor a spreadsheet computes.
+fn defused(text: &str) -> String {
+    let plain: String = text.chars().map(|c| if acts(c) && c != '\n' { ' ' } else { c }).collect();
+    if plain.starts_with(['=', '+', '-', '@']) { format!("'{plain}") } else { plain }
 }
