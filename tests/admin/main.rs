@@ -15,6 +15,7 @@ mod papers;
 
 mod access;
 mod containers;
+mod documented;
 mod hostile;
 mod http;
 mod logs;
