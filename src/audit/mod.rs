@@ -27,5 +27,6 @@ pub use follow::Following;
 pub use login::{By, acknowledged, administered, login, published};
 pub use metrics::Trailed;
 pub use record::{Inner, Record, rows_of};
+pub use sinks::Collector;
 pub use speaker::{Speaker, Who};
 pub use trail::{State, Trail};

@@ -6,7 +6,7 @@ mod otlp;
 mod table;
 
 use crate::config::audit::{Audit, OTLP, STDOUT, TABLE};
-use otlp::Collector;
+pub use otlp::Collector;
 use std::io::{self, Write};
 use table::Database;
 

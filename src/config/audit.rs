@@ -114,7 +114,7 @@ pub(super) fn read(context: &Context<'_>, reader: &mut Reader, node: &Node) -> O
     let queue = reader.optional(&mut entries, "queue").map(|node| reader.bytes(node, 64 << 10, 4 << 30));
     let stdout = reader.optional(&mut entries, "stdout").map(|node| reader.boolean(node));
     let table = reader.optional(&mut entries, "table").map(|node| table(context, reader, node));
-    let otlp = reader.optional(&mut entries, "otlp").map(|node| otlp(context, reader, node));
+    let otlp = reader.optional(&mut entries, "otlp").map(|node| otlp(context, reader, node, "audit records"));
     reader.close(entries);
     let (rotate_bytes, rotate_age) = rotate.unwrap_or(Some((ROTATE_BYTES, DAY)))?;
     Some(Audit {
@@ -180,9 +180,9 @@ fn table_name(reader: &mut Reader, node: &Node) -> Option<QualifiedName> {
     }
 }
 
-fn otlp(context: &Context<'_>, reader: &mut Reader, node: &Node) -> Option<Otlp> {
+pub(super) fn otlp(context: &Context<'_>, reader: &mut Reader, node: &Node, what: &str) -> Option<Otlp> {
     let mut entries = reader.map(node)?;
-    let endpoint = reader.required(&mut entries, "endpoint").and_then(|node| endpoint(reader, node));
+    let endpoint = reader.required(&mut entries, "endpoint").and_then(|node| endpoint(reader, node, what));
     let headers = reader.optional(&mut entries, "headers").map(|node| headers(context, reader, node));
     let ca = reader.optional(&mut entries, "ca");
     let path = ca.map_or(Some(None), |node| context.roots(reader, node));
@@ -200,7 +200,7 @@ fn otlp(context: &Context<'_>, reader: &mut Reader, node: &Node) -> Option<Otlp>
     Some(Otlp { endpoint, headers: headers.unwrap_or(Some(Vec::new()))?, roots: Arc::new(roots) })
 }
 
-fn endpoint(reader: &mut Reader, node: &Node) -> Option<String> {
+fn endpoint(reader: &mut Reader, node: &Node, what: &str) -> Option<String> {
     let text = reader.string(node)?;
     let origin = reader.origin(node);
     let (secure, plain) = (authority(&text, "https"), authority(&text, "http"));
@@ -209,7 +209,7 @@ fn endpoint(reader: &mut Reader, node: &Node) -> Option<String> {
         (None, Some((host, _))) if is_loopback(host) => {}
         (None, Some(_)) => {
             let help = "write https://, or run the collector on the same machine";
-            reader.warning(&origin, "audit records go over the network unencrypted", help);
+            reader.warning(&origin, format!("{what} go over the network unencrypted"), help);
         }
         (None, None) => {
             let help = "write the whole address, such as \"https://collector:4318/v1/logs\"";

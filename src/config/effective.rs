@@ -2,7 +2,7 @@
 //!
 //! In: a [`Config`]. Out: JSON in the words of the configuration file. Must never: show a secret: where one is set it says `***`.
 
-use super::audit::{Audit, Mode};
+use super::audit::{Audit, Mode, Otlp};
 use super::authentication::{Rules, Transport};
 use super::directories::{Kind, Register};
 use super::log::{Format, Log};
@@ -61,6 +61,7 @@ impl Config {
             impersonation,
             telling,
             audit,
+            traces,
             log,
             admin,
             warnings,
@@ -89,6 +90,7 @@ impl Config {
             "impersonation": logins,
             "my_access": {"policies": telling.policies, "conditions": telling.conditions},
             "audit": audit.as_ref().map(trail),
+            "telemetry": traces.as_ref().map(|traces| json!({"otlp": collector(&traces.otlp), "ratio": traces.ratio})),
             "log": logged(log),
             "admin": admin.as_deref().map(interface),
             "warnings": warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
@@ -111,6 +113,11 @@ fn interface(admin: &Admin) -> Value {
     })
 }
 
+fn collector(otlp: &Otlp) -> Value {
+    let headers: BTreeMap<_, _> = otlp.headers.iter().map(|(name, secret)| (name, hidden(Some(secret)))).collect();
+    json!({"endpoint": otlp.endpoint, "headers": headers})
+}
+
 fn one_of_several(replica: &Replica) -> Value {
     let Replica { id, listen, peers, timeout } = replica;
     json!({"id": id, "listen": listen, "peers": peers, "timeout": span(*timeout)})
@@ -127,10 +134,7 @@ fn trail(audit: &Audit) -> Value {
         let connection = connection(&table.connection);
         json!({"connection": connection, "table": table.name.to_string(), "keep": spans(table.keep)})
     });
-    let otlp = otlp.as_ref().map(|otlp| {
-        let headers: BTreeMap<_, _> = otlp.headers.iter().map(|(name, secret)| (name, hidden(Some(secret)))).collect();
-        json!({"endpoint": otlp.endpoint, "headers": headers})
-    });
+    let otlp = otlp.as_ref().map(collector);
     json!({
         "folder": folder,
         "mode": mode,

@@ -73,6 +73,7 @@ impl Context<'_> {
         let impersonation = reader
             .optional(top, "impersonation")
             .map(|node| super::impersonation::read(reader, node, &mut |reader, node| self.secret(reader, node)));
+        let traces = super::traces::read(self, reader, top);
         let log = super::log::read(reader, top);
         let admin_given = reader.has(top, "admin");
         let admin = super::admin::read(self, reader, top);
@@ -104,6 +105,7 @@ impl Context<'_> {
             impersonation: impersonation.unwrap_or_default(),
             telling: telling.unwrap_or_default(),
             audit: audit.map_or(Some(None), |read| read.map(Some))?,
+            traces: traces?,
             log,
             admin: if admin_given { Some(Arc::new(admin?)) } else { None },
             warnings: Vec::new(),

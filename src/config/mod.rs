@@ -18,6 +18,7 @@ mod replica;
 pub(crate) mod secret;
 mod shutdown;
 pub mod tls;
+pub mod traces;
 
 pub use admin::Admin;
 pub use given::Overrides;
@@ -84,6 +85,8 @@ pub struct Config {
     pub telling: Telling,
     /// Where records of logins and statements are kept; `None` = they are lines of the log.
     pub audit: Option<audit::Audit>,
+    /// Where traces are sent; `None` = nowhere.
+    pub traces: Option<traces::Traces>,
     /// What is logged, and how.
     pub log: log::Log,
     /// The interface for administrators; `None` = there is none.

@@ -392,6 +392,9 @@ impl<A: Surroundings> Engine<A> {
         self.overrun.restart();
         let bytes = take_bytes(&mut self.relayed);
         self.deciding.tally.rows(tag);
+        if let (Some(traced), Some(front)) = (&mut self.deciding.traced, self.queue.front()) {
+            traced.completed(front.batch, tag);
+        }
         if self.deciding.moving.shares() && tag == "DISCARD ALL" {
             self.deciding.moving.discarded();
         }
@@ -463,6 +466,9 @@ impl<A: Surroundings> Engine<A> {
             self.sent.pop_front();
             if number == batch {
                 self.deciding.tally.answered(sent.elapsed());
+                if let Some(traced) = &mut self.deciding.traced {
+                    traced.answered(batch, sent);
+                }
             }
         }
     }
@@ -491,6 +497,9 @@ impl<A: Surroundings> Engine<A> {
         }
         if !matches!(front.what, Expect::Poison { .. }) {
             self.deciding.tally.failed(fields.sqlstate());
+            if let Some(traced) = &mut self.deciding.traced {
+                traced.failed(front.batch, fields.sqlstate());
+            }
         }
         self.failed_here(fields.sqlstate())
     }

@@ -63,6 +63,7 @@ impl<A: Surroundings> Engine<A> {
         }
         if let Some(plan) = &held.plan {
             self.deciding.tally.allowed(plan.kind());
+            self.deciding.traces(plan.kind(), &held.sql);
         }
         let awaits = if run == RUN_DESCRIBED { Awaits::BindDescribed } else { Awaits::Bind };
         self.queue.push(Expected {

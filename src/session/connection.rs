@@ -29,7 +29,8 @@ use crate::identity::keyring::Keyring;
 use crate::identity::{Acknowledgements, Actor, Caller, Directory, Heard, Login};
 use crate::plan::settings::ACKNOWLEDGE;
 use crate::plan::{Plan, Planner, Progress, SessionView};
-use crate::telemetry::{Tally, Telemetry, reason};
+use crate::telemetry::traces::{Traced, Tracer};
+use crate::telemetry::{Source, Tally, Telemetry, reason};
 use crate::types::quote_literal;
 use crate::upstream::{Pool, Session};
 use crate::wire::errors::{Fields, Severity, error_response};
@@ -84,6 +85,8 @@ pub struct Shared {
     pub refused_orders: AtomicU64,
     /// What is counted.
     pub telemetry: Arc<Telemetry>,
+    /// Where traces are sent.
+    pub tracer: Option<Arc<Tracer>>,
 }
 
 impl Shared {
@@ -94,6 +97,10 @@ impl Shared {
         let planner = Arc::new(Planner::new(config.limits.relations));
         let issuers = config.authentication.iter().flat_map(|rules| &rules.issuers);
         let keyrings = issuers.map(|issuer| Arc::new(Keyring::new(Arc::clone(issuer)))).collect();
+        let tracer = config.traces.as_ref().map(Tracer::start);
+        if let Some(tracer) = &tracer {
+            telemetry.add(Arc::clone(tracer) as Arc<dyn Source>);
+        }
         Self {
             acknowledgements,
             keyrings,
@@ -111,6 +118,7 @@ impl Shared {
             trail,
             refused_orders: AtomicU64::default(),
             telemetry,
+            tracer,
         }
     }
 }
@@ -518,8 +526,10 @@ async fn begin(shared: &Shared, entry: &mut Entry, peer: SocketAddr, secure: boo
         portals: limits.portals,
         longest: connection.query_timeout_max.map(config::milliseconds),
     };
-    let deciding =
+    let mut deciding =
         Deciding::new(around, entry.who.clone(), settings, holding, Scratching::new(connection.temporary_tables));
+    let traced = shared.tracer.as_ref().map(|tracer| Traced::begin(tracer, &connection.key, key.pid));
+    deciding.traced = traced.map(Box::new);
     let moving = if moves { Moving::new(session.parameters()) } else { Moving::default() };
     let mut engine = Engine::new(deciding.moving(moving), Limits { large: limits.message_bytes });
     let name = session.parameters().iter().rev().find(|(name, _)| name == "application_name");

@@ -20,6 +20,7 @@ use crate::plan::settings::{ACKNOWLEDGE, USER};
 use crate::plan::{Acts, Effect, ErrorPolicy, Plan, PlanInputs, Progress, SessionView, Shown};
 use crate::sql::NodeEnum;
 use crate::sql::pb::{DiscardMode, VariableSetKind};
+use crate::telemetry::traces::Traced;
 use crate::telemetry::{Stages, Tally};
 use crate::types::Oid;
 use crate::upstream::Held;
@@ -194,7 +195,9 @@ pub struct Deciding<A> {
     /// Where it is counted what statements come to.
     pub(super) tally: Arc<Tally>,
     /// When the last planning was done that took its time.
-    pub(super) planned: Option<Instant>,
+    pub(super) planned: Option<Stages>,
+    /// What is traced of it, where traces are sent.
+    pub(super) traced: Option<Box<Traced>>,
 }
 
 /// Equality of texts that mostly are one and the same.
@@ -244,6 +247,7 @@ impl<A: Surroundings> Deciding<A> {
             moving: Moving::default(),
             tally,
             planned: None,
+            traced: None,
         }
     }
 
@@ -383,9 +387,12 @@ impl<A: Surroundings> Deciding<A> {
     }
 
     /// Begins the records of statements that are about to be sent.
-    fn records(&self, sql: &str, parts: &mut [Part]) -> Result<(), Refusal> {
+    fn records(&mut self, sql: &str, parts: &mut [Part]) -> Result<(), Refusal> {
         for part in parts {
             self.tally.allowed(part.plan.kind());
+            if let Some(traced) = &mut self.traced {
+                traced.allowed(self.batch, part.plan.kind(), sql, self.moment, self.planned);
+            }
             let record = Record::allowed(&part.speaker, self.batch, sql, Some(&part.plan))?;
             part.record = Some(record.with(part.inner.as_ref().and_then(|inner| inner.told())));
         }
@@ -884,7 +891,7 @@ impl<A: Surroundings> Progress for Outlook<'_, A> {
     }
 
     fn planned(&mut self, stages: &Stages) {
-        self.deciding.planned = Some(stages.ended);
+        self.deciding.planned = Some(*stages);
     }
 
     fn admit(&mut self, plan: &Arc<Plan>) -> Result<(), Refusal> {

@@ -520,7 +520,7 @@ impl<A: Surroundings> Engine<A> {
 
     pub(super) fn end_batch(&mut self) {
         // Planning is not the warehouse's time.
-        let sent = self.deciding.planned.take().unwrap_or(self.deciding.moment);
+        let sent = self.deciding.planned.take().map_or(self.deciding.moment, |stages| stages.ended);
         self.sent.push_back((self.deciding.batch, sent));
         self.deciding.batch += 1;
         self.open = false;
@@ -790,6 +790,7 @@ impl<A: Surroundings> Engine<A> {
             }
             execution.errors = errors_of(plan, execution.inner.as_ref());
             self.deciding.tally.allowed(plan.kind());
+            self.deciding.traces(plan.kind(), &decided.sql);
             let batch = self.deciding.batch;
             let record = Record::allowed(self.deciding.speaker(), batch, &decided.sql, Some(plan))?;
             execution.record = Some(record.with(execution.inner.as_ref().and_then(|inner| inner.told())));

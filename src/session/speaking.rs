@@ -7,6 +7,7 @@ use super::deciding::{Deciding, Surroundings};
 use crate::audit::{Record, Speaker};
 use crate::error::Refusal;
 use crate::identity::Caller;
+use crate::telemetry::Kind;
 use std::sync::Arc;
 
 /// The last speaker, and the caller he was made for.
@@ -34,9 +35,19 @@ impl<A: Surroundings> Deciding<A> {
         &self.speaking.insert(made).0
     }
 
-    /// Counts and records a refusal.
+    /// Takes note of a statement that is sent, where that is traced.
+    pub(super) fn traces(&mut self, kind: Kind, sql: &str) {
+        if let Some(traced) = &mut self.traced {
+            traced.allowed(self.batch, kind, sql, self.moment, self.planned);
+        }
+    }
+
+    /// Counts, traces and records a refusal.
     pub(super) fn refused(&mut self, sql: &str, refusal: &Refusal) {
         self.tally.refused(sql, refusal.family);
+        if let Some(traced) = &mut self.traced {
+            traced.refused(sql, refusal, self.moment);
+        }
         let batch = self.batch;
         Record::refused(self.speaker(), batch, sql, refusal);
     }

@@ -11,6 +11,7 @@ mod process;
 mod samples;
 pub mod stages;
 mod tally;
+pub mod traces;
 mod traffic;
 mod words;
 

@@ -14,7 +14,7 @@ async fn metrics_in_the_table_are_those_that_a_running_proxy_tells() {
     let directories = format!(
         "directories:\n  hr:\n    kind: sql\n    iam: hr\n    connection: {{host: 127.0.0.1, port: {}, database: {}, user: {user}, \
          password: {{file: secrets/warehouse}}, sslmode: disable}}\n    groups: \"SELECT name FROM emp WHERE name = $1\"\n\
-         audit: {{folder: trail, stdout: true}}\n",
+         audit: {{folder: trail, stdout: true}}\ntelemetry: {{otlp: {{endpoint: \"http://127.0.0.1:9/v1/traces\"}}}}\n",
         stage.server().port(),
         stage.database
     );

@@ -21,3 +21,4 @@ mod http;
 mod logs;
 mod metrics;
 mod orders;
+mod traces;

@@ -56,13 +56,26 @@ impl Collector {
     /// # Errors
     /// When the receiver is away or does not take them.
     pub async fn post(&self, lines: Vec<u8>) -> Result<(), String> {
+        self.send_made(move || request_of(&lines)).await
+    }
+
+    /// Posts a request.
+    ///
+    /// # Errors
+    /// As [`Collector::post`].
+    pub async fn send(&self, request: Value) -> Result<(), String> {
+        self.send_made(move || request).await
+    }
+
+    /// A request is made where it may take its time.
+    async fn send_made(&self, made: impl FnOnce() -> Value + Send + 'static) -> Result<(), String> {
         let (agent, settings) = (self.agent.clone(), Arc::clone(&self.settings));
         let posted = tokio::task::spawn_blocking(move || {
             let mut request = agent.post(&settings.endpoint).content_type("application/json");
             for (name, value) in &settings.headers {
                 request = request.header(name, value.expose());
             }
-            let answer = request.send(request_of(&lines).to_string()).map_err(|error| error.to_string())?;
+            let answer = request.send(made().to_string()).map_err(|error| error.to_string())?;
             match answer.status() {
                 status if status.is_success() => Ok(()),
                 status => Err(format!("the collector answers with {status}")),
