@@ -17,7 +17,8 @@ use sha2::Sha256;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -69,6 +70,8 @@ pub(super) struct Journal {
     unsealed: bool,
     /// Since when bytes are written that the disk may not have.
     unsynced: Option<Instant>,
+    /// The disk is being waited for, by a thread beside.
+    syncing: Arc<AtomicBool>,
 }
 
 /// The HMAC of a seal over the hash before it.
@@ -165,6 +168,7 @@ impl Journal {
             expired: past.checked_sub(EXPIRE).unwrap_or(past),
             unsealed: false,
             unsynced: None,
+            syncing: Arc::default(),
         };
         let mut members = Members::at(now, "start", 512);
         members.text("chain", &journal.chain).number("version", VERSION);
@@ -242,11 +246,33 @@ impl Journal {
         Ok(std::mem::take(&mut self.waiting))
     }
 
+    /// Waits until the disk has what was written.
     fn sync(&mut self) {
-        if self.unsynced.take().is_some()
-            && let Err(error) = self.file.sync_data()
-        {
-            tracing::error!(%error, "the disk does not confirm audit records");
+        if self.unsynced.take().is_some() {
+            confirm(&self.file);
+        }
+    }
+
+    /// The same beside it all: a disk takes its time, and records come meanwhile.
+    fn sync_beside(&mut self) {
+        if self.syncing.swap(true, Ordering::Acquire) {
+            return;
+        }
+        let Ok(file) = self.file.try_clone() else {
+            self.syncing.store(false, Ordering::Release);
+            return self.sync();
+        };
+        let syncing = Arc::clone(&self.syncing);
+        let beside = thread::Builder::new().name("audit sync".into()).spawn(move || {
+            confirm(&file);
+            syncing.store(false, Ordering::Release);
+        });
+        match beside {
+            Ok(_) => self.unsynced = None,
+            Err(_) => {
+                self.syncing.store(false, Ordering::Release);
+                self.sync();
+            }
         }
     }
 
@@ -318,6 +344,12 @@ impl Journal {
     }
 }
 
+fn confirm(file: &File) {
+    if let Err(error) = file.sync_data() {
+        tracing::error!(%error, "the disk does not confirm audit records");
+    }
+}
+
 fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
@@ -371,7 +403,7 @@ fn turn(journal: &mut Journal, kept: &Kept) -> io::Result<()> {
         kept.wrote(records, bytes);
     }
     if journal.unsynced.is_some_and(|since| since.elapsed() >= SYNC) {
-        journal.sync();
+        journal.sync_beside();
     }
     if journal.is_full() {
         journal.seal("seal");

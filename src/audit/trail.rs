@@ -71,7 +71,7 @@ fn buffer_of_thread() -> usize {
 }
 
 /// How long a thread waits for room, when there soon will be: some turns of the writer.
-const WAIT: Duration = Duration::from_millis(60);
+const WAIT: Duration = Duration::from_millis(250);
 
 fn unkept() -> Refusal {
     Refusal::new(Family::Internal, SqlState("58030"), "statements are refused: their audit records cannot be kept")

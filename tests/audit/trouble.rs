@@ -114,13 +114,13 @@ async fn a_folder_that_cannot_be_used_is_told_at_the_start() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_in_a_hurry_loses_no_record_and_stops_nobody() {
     for mode in ["best_effort", "required"] {
-        let mut running = stage(&format!(", mode: {mode}, queue: 256kB")).await.start().await;
+        let mut running = stage(&format!(", mode: {mode}, queue: 8MB")).await.start().await;
         let mut config = running.client_config("ana");
-        let (client, connection) = config.application_name("a".repeat(900)).connect(NoTls).await.unwrap();
+        let (client, connection) = config.application_name("\u{1}".repeat(9_000)).connect(NoTls).await.unwrap();
         tokio::spawn(connection);
         let statement = client.prepare("SELECT 1").await.unwrap();
         let other = running.client("bob").await;
-        // As many as there is room for, several times, without waiting for an answer.
+        // Without waiting for an answer: there would be no room if each record held all of the name.
         let hurry = futures_util::future::join_all((0..3000).map(|_| client.query(&statement, &[])));
         let others = async {
             for _ in 0..50 {
