@@ -90,7 +90,11 @@ pub fn chain_name(now: SystemTime, last: Option<&str>) -> String {
 pub fn list(folder: &Path) -> io::Result<Vec<Segment>> {
     let mut segments = Vec::new();
     for entry in fs::read_dir(folder)? {
-        segments.extend(Segment::named(&entry?.path()));
+        let entry = entry?;
+        // A pipe of that name would be waited for.
+        if entry.file_type()?.is_file() {
+            segments.extend(Segment::named(&entry.path()));
+        }
     }
     segments.sort_unstable();
     Ok(segments)
@@ -116,6 +120,7 @@ mod tests {
             fs::write(Segment::of(folder.path(), chain, number).path, "").unwrap();
         }
         fs::write(folder.path().join("audit-x.position"), "").unwrap();
+        fs::create_dir(Segment::of(folder.path(), &new, 2).path).unwrap();
         let found: Vec<_> = list(folder.path()).unwrap().into_iter().map(|s| (s.chain, s.number)).collect();
         assert_eq!(found, [(old.clone(), 2), (old.clone(), 10), (old, 1_000_000), (new, 1)]);
     }
