@@ -72,3 +72,14 @@ pub fn quote_literal(value: &str) -> String {
     out.push('\'');
     out
 }
+
+/// Lower-case hexadecimal digits, two a byte.
+pub fn hex(bytes: impl IntoIterator<Item = u8>) -> String {
+    let mut out = String::with_capacity(128);
+    for byte in bytes {
+        for nibble in [byte >> 4, byte & 15] {
+            out.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
+        }
+    }
+    out
+}

@@ -4,12 +4,11 @@
 //! the expression of a mask, or a value of the caller's attributes.
 
 use super::members::Members;
-use crate::identity::impersonation::SIGNATURE;
 use crate::plan::touched::{Access, Touched, Use};
 use crate::plan::{Effect, Plan};
 use crate::policy::decision::RelationDecision;
 use crate::resolve::Verb;
-use crate::sql::redact::redact;
+use crate::sql::redact::{Redacted, SIGNATURE, redact};
 use std::sync::Arc;
 
 /// Bytes that may be told of relations and columns; of more only the names of the relations are.
@@ -23,7 +22,7 @@ pub(super) fn of_plan<'t>(plan: &Plan, text: impl Fn() -> &'t str, members: &mut
 }
 
 fn about(touched: &Touched, text: &str) -> Members {
-    let mut members = of_text(text);
+    let mut members = of_text(&redact(text));
     let relations = relations(&touched.uses);
     let mut sources = Members::default();
     sources.objects("sources", relations.iter().map(|uses| source(uses)));
@@ -47,8 +46,7 @@ pub fn told(plan: &Plan, text: &str) -> serde_json::Value {
 }
 
 /// The members of a text alone.
-pub(super) fn of_text(text: &str) -> Members {
-    let redacted = redact(text);
+pub(super) fn of_text(redacted: &Redacted) -> Members {
     let mut members = Members::with_capacity(redacted.text.len() + 512);
     push_statement("statement", &redacted.text, &mut members);
     members.text("fingerprint", &redacted.fingerprint);

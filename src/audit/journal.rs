@@ -6,12 +6,13 @@
 //! remove what a sink has not been given.
 
 use super::follow;
-use super::line::{Hash, Head, Line, hex};
+use super::line::{Hash, Head, Line};
 use super::members::Members;
 use super::segments::{self, Segment, chain_name};
 use super::trail::{Kept, PATIENCE};
 use crate::config::Secret;
 use crate::config::audit::Audit;
+use crate::types::hex;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use std::fs::{self, File};
@@ -79,7 +80,7 @@ pub(super) fn seal(key: &Secret, before: &Hash) -> String {
     // Any length of key is accepted.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key.expose()) else { return String::new() };
     mac.update(before);
-    hex(&mac.finalize().into_bytes())
+    hex(mac.finalize().into_bytes())
 }
 
 /// The key of seals.
@@ -177,7 +178,7 @@ impl Journal {
         if let Some(before) = before {
             let mut follows = Members::default();
             follows.text("chain", &before.segment.chain).text("file", &before.segment.name());
-            follows.number("seq", before.head.seq).text("hash", &hex(&before.head.hash));
+            follows.number("seq", before.head.seq).text("hash", &hex(before.head.hash));
             follows.text("ended", before.ended);
             if before.cut > 0 {
                 follows.number("cutBytes", before.cut);
@@ -282,7 +283,7 @@ impl Journal {
         self.append(&members);
         (self.sealed, self.unsealed) = (Instant::now(), false);
         // Who keeps this line knows when the end of the file was cut off later.
-        tracing::debug!(chain = self.chain, seq = self.head.seq, hash = hex(&self.head.hash), "audit trail sealed");
+        tracing::debug!(chain = self.chain, seq = self.head.seq, hash = hex(self.head.hash), "audit trail sealed");
     }
 
     /// Goes on in a new segment.
@@ -300,7 +301,7 @@ impl Journal {
         (self.file, self.number, self.good, self.began) = (file, segment.number, 0, Instant::now());
         self.full_at = self.rotate_bytes;
         let mut members = Members::at(SystemTime::now(), "continue", 256);
-        members.text("chain", &self.chain).number("segment", self.number).text("previous", &hex(&self.head.hash));
+        members.text("chain", &self.chain).number("segment", self.number).text("previous", &hex(self.head.hash));
         self.append(&members);
         // The sign of life in front of it is in another file.
         self.seal("seal");
@@ -321,7 +322,7 @@ impl Journal {
             let mut members = Members::at(SystemTime::now(), "expired", 256);
             members.text("chain", &segment.chain).text("file", &segment.name());
             if let Some(last) = last {
-                members.number("seq", last.seq).text("lastHash", &hex(&last.hash));
+                members.number("seq", last.seq).text("lastHash", &hex(last.hash));
             }
             self.append(&members);
             self.seal("seal");

@@ -87,13 +87,6 @@ pub fn push_hex(bytes: &[u8], out: &mut Vec<u8>) {
     out.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
 }
 
-/// Lower-case hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    let mut out = Vec::with_capacity(2 * bytes.len());
-    push_hex(bytes, &mut out);
-    String::from_utf8(out).unwrap_or_default()
-}
-
 /// Reads a hash; only lower-case digits are.
 pub fn read_hex(text: &[u8]) -> Option<Hash> {
     let digit = |byte: u8| match byte {
@@ -135,7 +128,7 @@ mod tests {
         assert_eq!(next(&NOTHING, one.hashed), one.hash);
         assert_eq!(next(&one.hash, two.hashed), two.hash);
         // As sha256sum says of 32 zero bytes and the text.
-        assert_eq!(hex(&one.hash), "88839797c3a94e02485bd11a01b35d985cfdad4dab3bcf30c2baedcd7e87460b");
+        assert_eq!(crate::types::hex(one.hash), "88839797c3a94e02485bd11a01b35d985cfdad4dab3bcf30c2baedcd7e87460b");
     }
 
     #[test]

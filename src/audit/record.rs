@@ -9,11 +9,10 @@ use super::members::Members;
 use super::speaker::Speaker;
 use crate::catalog::scratch::Change;
 use crate::error::{Family, Refusal};
-use crate::identity::impersonation::SIGNATURE;
 use crate::plan::{Effect, Plan};
-use crate::sql::redact::redact;
+use crate::sql::redact::{SIGNATURE, redact};
+use crate::types::hex;
 use sha2::{Digest, Sha256};
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -48,10 +47,7 @@ fn logged() -> bool {
 }
 
 fn digest(sql: &str) -> String {
-    Sha256::digest(sql.as_bytes()).iter().fold(String::with_capacity(64), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    hex(Sha256::digest(sql))
 }
 
 impl Record {
@@ -97,12 +93,13 @@ impl Record {
         if who.trail.is_on() {
             let mut members = Members::at(SystemTime::now(), "statement", 1024);
             members.more(&speaker.members).number("batch", batch).number("number", who.count());
-            members.more(about::of_text(sql).bytes());
+            let redacted = redact(sql);
+            members.more(about::of_text(&redacted).bytes());
             if who.trail.keeps_literals() {
                 about::push_text(sql, None, &mut members);
             }
             members.text("decision", "refused");
-            because(refusal, (!who.trail.keeps_literals()).then_some(sql), &mut members);
+            because(refusal, (!who.trail.keeps_literals()).then_some(&redacted.text), &mut members);
             who.trail.put(&members);
         } else if logged() {
             let (user, login) = who.names();
@@ -166,7 +163,7 @@ impl Open {
         match &self.plan {
             Some(plan) => about::of_plan(plan, text, &mut members),
             None => {
-                members.more(about::of_text(text()).bytes());
+                members.more(about::of_text(&redact(text())).bytes());
             }
         }
         if trail.keeps_literals() {
@@ -219,15 +216,15 @@ impl Open {
     }
 }
 
-/// Whether something that a message quotes stands nowhere in the statement but in a literal.
-fn quotes_more(message: &str, sql: &str) -> bool {
-    let left = redact(sql).text.to_lowercase();
+/// Whether something that a message quotes does not stand in what is left of the statement without its literals.
+fn quotes_more(message: &str, left: &str) -> bool {
+    let left = left.to_lowercase();
     message.split('"').skip(1).step_by(2).any(|quoted| !left.contains(&quoted.to_lowercase()))
 }
 
-/// Why something is refused. What the parser and the reading of values say may quote literals, and so may any other message: with `of`, the
-/// statement, one that does is withheld.
-pub(super) fn because(refusal: &Refusal, of: Option<&str>, members: &mut Members) {
+/// Why something is refused. What the parser and the reading of values say may quote literals, and so may any other message: with `left`, what
+/// is left of the statement without them, one that does is withheld.
+pub(super) fn because(refusal: &Refusal, left: Option<&str>, members: &mut Members) {
     let family = match refusal.family {
         Family::Denied => "denied",
         Family::Unsupported => "unsupported",
@@ -238,7 +235,7 @@ pub(super) fn because(refusal: &Refusal, of: Option<&str>, members: &mut Members
     };
     members.text("family", family).text("code", refusal.code.0);
     let literal = refusal.code.0 == "42601" || refusal.code.0.starts_with("22");
-    let withheld = of.is_some_and(|sql| literal || quotes_more(&refusal.message, sql));
+    let withheld = left.is_some_and(|left| literal || quotes_more(&refusal.message, left));
     if !withheld && !refusal.message.contains(SIGNATURE) {
         members.text("reason", &refusal.message);
     }

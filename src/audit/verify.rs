@@ -4,9 +4,10 @@
 //! place where what is there is not what was written. Must never: take for whole what was not read to its end.
 
 use super::journal::{ALIVE, seal};
-use super::line::{Hash, Head, Line, hex, next, read_hex};
+use super::line::{Hash, Head, Line, next, read_hex};
 use super::segments::{self, Segment};
 use crate::config::Secret;
+use crate::types::hex;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -206,7 +207,7 @@ impl Reading<'_> {
             }
         }
         if let Some(head) = head {
-            (found.last, found.last_hash) = (head.seq, hex(&head.hash));
+            (found.last, found.last_hash) = (head.seq, hex(head.hash));
         }
         self.vouched(&mut found, last);
         if first.number > 1 {

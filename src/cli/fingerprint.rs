@@ -6,6 +6,7 @@
 use crate::config::{Config, Connection};
 use crate::governance::problem::render;
 use crate::policy::Measure;
+use crate::types::hex;
 use crate::upstream::catalog_client;
 use crate::world;
 use sha2::{Digest, Sha256};
@@ -213,7 +214,7 @@ fn file_name(source: &str) -> String {
         return format!("{source}.yaml");
     }
     let kept: String = source.chars().map(|c| if plain(c) { c } else { '_' }).take(60).collect();
-    let digest: String = Sha256::digest(source).iter().take(6).map(|b| format!("{b:02x}")).collect();
+    let digest = hex(Sha256::digest(source).into_iter().take(6));
     format!("{}-{digest}.yaml", kept.trim_start_matches('.'))
 }
 

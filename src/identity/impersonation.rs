@@ -12,14 +12,12 @@ use crate::config::Secret;
 use crate::config::secret::hmac;
 use crate::error::{Refusal, SqlState};
 use crate::governance::model::Owner;
+use crate::sql::redact::SIGNATURE;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use subtle::ConstantTimeEq as _;
-
-/// Stands in front of the signature of a signed text.
-pub const SIGNATURE: &str = " signature=";
 
 /// How a signed comment begins; it ends as every comment does.
 const OPENING: &str = "/*sqlveil ";

@@ -3,6 +3,7 @@
 //! In: the master secret, a data source's name or a project's key. Out: a [`Salt`], and the keys of the masks that encrypt.
 //! Must never: be printed, logged or compared outside tests; none of the types implements `Debug` or `Display`.
 
+use crate::types::hex;
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 
@@ -60,17 +61,6 @@ fn hmac(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
     let mut mac = <Hmac<Sha256> as hmac::digest::KeyInit>::new(&padded);
     parts.iter().for_each(|part| mac.update(part));
     mac.finalize().into_bytes().into()
-}
-
-/// Lower-case hex.
-fn hex(bytes: impl IntoIterator<Item = u8>) -> String {
-    let mut out = String::with_capacity(128);
-    for byte in bytes {
-        for nibble in [byte >> 4, byte & 15] {
-            out.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
-        }
-    }
-    out
 }
 
 impl Salt {

@@ -46,7 +46,7 @@ impl Sealed {
     fn of(text: String) -> Self {
         if tracing::enabled!(target: DIGESTS, tracing::Level::TRACE) {
             use sha2::{Digest, Sha256};
-            let digest: String = Sha256::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect();
+            let digest = crate::types::hex(Sha256::digest(&text));
             tracing::trace!(target: DIGESTS, sha256 = digest, "sealed");
         }
         Self { text }

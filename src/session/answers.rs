@@ -5,7 +5,7 @@
 
 use super::at_once::AtOnce;
 use super::awaits::Awaits;
-use super::deciding::Surroundings;
+use super::deciding::{Surroundings, Undo};
 use super::engine::{Copying, End, Engine};
 use super::queue::{Expect, Expected};
 use crate::audit::{Record, rows_of};
@@ -391,23 +391,24 @@ impl<A: Surroundings> Engine<A> {
     fn complete(&mut self, tag: &str) -> Result<Option<&'static str>, End> {
         self.overrun.restart();
         let bytes = take_bytes(&mut self.relayed);
-        self.deciding.tally.rows(tag);
-        if let (Some(traced), Some(front)) = (&mut self.deciding.traced, self.queue.front()) {
-            traced.completed(front.batch, tag);
-        }
+        let rows = rows_of(tag);
+        self.deciding.tally.rows(tag, rows);
         if self.deciding.moving.shares() && tag == "DISCARD ALL" {
             self.deciding.moving.discarded();
         }
         let Some(front) = self.queue.front() else { return Err(out_of_step()) };
+        if let Some(traced) = &mut self.deciding.traced {
+            traced.completed(front.batch, rows);
+        }
+        if let Some(record) = front.what.take_record() {
+            record.completed(rows, bytes);
+        }
         let shown;
         let mut rolled_back = None;
         match &mut front.what {
             Expect::Query(queried) => {
                 let Some(part) = queried.parts.get_mut(queried.at) else { return Err(out_of_step()) };
                 shown = part.plan.tag;
-                if let Some(record) = part.record.take() {
-                    record.completed(rows_of(tag), bytes);
-                }
                 let mut undo = std::mem::take(&mut part.undo);
                 if part.plan.effect == Effect::Commit && tag == "ROLLBACK" {
                     rolled_back = Some(std::mem::take(&mut undo));
@@ -415,17 +416,11 @@ impl<A: Surroundings> Engine<A> {
                 queried.at += 1;
                 queried.noticed = false;
             }
-            Expect::AtOnce(run) => {
-                if let Some(record) = run.record.take() {
-                    record.completed(rows_of(tag), bytes);
-                }
+            Expect::AtOnce(_) => {
                 shown = None;
                 self.came(b'C')?;
             }
             Expect::Execute(execution) => {
-                if let Some(record) = execution.record.take() {
-                    record.completed(rows_of(tag), bytes);
-                }
                 let plan = front.about.as_ref().and_then(|d| d.plan.as_ref());
                 // The tag of PREPARE or DECLARE is not that of what it prepares.
                 shown = plan.and_then(|p| p.tag);
@@ -512,17 +507,17 @@ impl<A: Surroundings> Engine<A> {
         }
         let bytes = take_bytes(&mut self.relayed);
         let Some(front) = self.queue.front() else { return Err(out_of_step()) };
+        if let Some(record) = front.what.take_record() {
+            record.failed(code, bytes);
+        }
         match &mut front.what {
             Expect::Query(queried) => {
                 queried.failed = true;
                 let mut undo = Vec::new();
-                for (at, part) in queried.parts.iter_mut().enumerate().skip(queried.at) {
+                for part in queried.parts.iter_mut().skip(queried.at) {
                     undo.append(&mut part.undo);
-                    if let Some(record) = part.record.take()
-                        && at == queried.at
-                    {
-                        record.failed(code, bytes);
-                    }
+                    // Those behind it are not run.
+                    part.record = None;
                 }
                 self.deciding.undo(undo, &mut self.queue.undo_lists());
                 Ok(())
@@ -534,16 +529,6 @@ impl<A: Surroundings> Engine<A> {
             // Its Sync was sent with it.
             Expect::AtOnce(run) => {
                 run.failed = true;
-                if let Some(record) = run.record.take() {
-                    record.failed(code, bytes);
-                }
-                Ok(())
-            }
-            Expect::Execute(execution) => {
-                if let Some(record) = execution.record.take() {
-                    record.failed(code, bytes);
-                }
-                self.skip();
                 Ok(())
             }
             Expect::Poison { .. } => {
@@ -556,17 +541,19 @@ impl<A: Surroundings> Engine<A> {
             Expect::Parse { swallow } => {
                 let about = front.about.clone().filter(|_| !*swallow);
                 if let Some(decided) = about {
-                    let batch = self.deciding.batch;
+                    let batch = front.batch;
                     let speaker = self.deciding.speaker();
                     // It was not carried out: there is nothing to refuse when its record cannot be kept.
                     if let Ok(record) = Record::allowed(speaker, batch, &decided.sql, decided.plan.as_ref()) {
                         record.failed(code, bytes);
                     }
                 }
+                front.undo.retain(|undo| !matches!(undo, Undo::Dropped(_)));
                 self.skip();
                 Ok(())
             }
-            Expect::Found
+            Expect::Execute(_)
+            | Expect::Found
             | Expect::Bind
             | Expect::Close { .. }
             | Expect::DescribeStatement { .. }

@@ -62,8 +62,7 @@ impl<A: Surroundings> Engine<A> {
             self.read.remove("");
         }
         if let Some(plan) = &held.plan {
-            self.deciding.tally.allowed(plan.kind());
-            self.deciding.traces(plan.kind(), &held.sql);
+            self.deciding.allowed(plan.kind(), &held.sql);
         }
         let awaits = if run == RUN_DESCRIBED { Awaits::BindDescribed } else { Awaits::Bind };
         self.queue.push(Expected {

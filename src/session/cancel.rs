@@ -87,6 +87,14 @@ impl Drop for CancelKey {
     }
 }
 
+impl Live {
+    /// `None`: the session is ending, or has no session of the warehouse.
+    fn delivery(&self) -> Option<Delivery> {
+        let under_way = Arc::clone(&self.deliveries).try_read_owned().ok()?;
+        Some(Delivery { target: self.target.clone()?, _under_way: under_way })
+    }
+}
+
 impl CancelKeys {
     /// Of a proxy that is one of several, when it is (1 to 127).
     pub fn of(replica: Option<u8>) -> Self {
@@ -128,12 +136,7 @@ impl CancelKeys {
     /// Whom a cancel request reaches, when its key is right.
     pub fn find(&self, pid: i32, secret: &[u8]) -> Option<Delivery> {
         let live = self.live.get(&pid)?;
-        if !bool::from(live.secret.as_slice().ct_eq(secret)) {
-            return None;
-        }
-        // Not to be had: the session is ending.
-        let under_way = Arc::clone(&live.deliveries).try_read_owned().ok()?;
-        Some(Delivery { target: live.target.clone()?, _under_way: under_way })
+        bool::from(live.secret.as_slice().ct_eq(secret)).then(|| live.delivery())?
     }
 
     /// Cancels what the session of that key is doing, when the key is right; says in a word what came of it. The client hears nothing either
@@ -151,9 +154,7 @@ impl CancelKeys {
 
     /// Whom an administrator's cancel reaches.
     pub fn target_of(&self, pid: i32) -> Option<Delivery> {
-        let live = self.live.get(&pid)?;
-        let under_way = Arc::clone(&live.deliveries).try_read_owned().ok()?;
-        Some(Delivery { target: live.target.clone()?, _under_way: under_way })
+        self.live.get(&pid)?.delivery()
     }
 
     /// How many sessions there are.

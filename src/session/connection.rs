@@ -447,7 +447,7 @@ async fn enter(shared: &Shared, socket: TcpStream, peer: SocketAddr) -> Result<O
     let account = login.account.as_ref().map(|bound| Arc::clone(&bound.name));
     let name = shared.trail.session_name();
     let by = audit::By { user: &login.user, login: account.as_deref(), ..by };
-    audit::login(&shared.trail, &by, Some(&name).filter(|name| !name.is_empty()).map(String::as_str), None, None);
+    audit::login(&shared.trail, &by, Some(&name), None, None);
     let seat = match Seat::take(shared, &login.user) {
         Ok(seat) => seat,
         Err(refusal) => return Err(Broken::Refused(Box::new(client), refusal)),

@@ -97,6 +97,9 @@ pub enum Undo {
     Settings(Box<Settings>),
     /// A prepared statement's name.
     Statement(Change),
+    /// The unnamed statement before a Parse without a name: gone even if that Parse fails, there still if it is skipped
+    /// (`exec_parse_message` drops it first).
+    Dropped(Change),
     /// A portal's name.
     Portal(Change),
     /// A cursor's name.
@@ -389,10 +392,7 @@ impl<A: Surroundings> Deciding<A> {
     /// Begins the records of statements that are about to be sent.
     fn records(&mut self, sql: &str, parts: &mut [Part]) -> Result<(), Refusal> {
         for part in parts {
-            self.tally.allowed(part.plan.kind());
-            if let Some(traced) = &mut self.traced {
-                traced.allowed(self.batch, part.plan.kind(), sql, self.moment, self.planned);
-            }
+            self.allowed(part.plan.kind(), sql);
             let record = Record::allowed(&part.speaker, self.batch, sql, Some(&part.plan))?;
             part.record = Some(record.with(part.inner.as_ref().and_then(|inner| inner.told())));
         }
@@ -797,9 +797,13 @@ impl<A: Surroundings> Deciding<A> {
                 }
                 Undo::Unnamed => self.moving.unnamed = 0,
                 Undo::Spoiled => self.moving.spoiled(),
-                Undo::Statement(change) => self
-                    .statements
-                    .undo(change, later.filter_map(|u| if let Undo::Statement(c) = &mut **u { Some(c) } else { None })),
+                Undo::Statement(change) | Undo::Dropped(change) => {
+                    let later = later.filter_map(|u| match &mut **u {
+                        Undo::Statement(later) | Undo::Dropped(later) => Some(later),
+                        _ => None,
+                    });
+                    self.statements.undo(change, later);
+                }
                 Undo::Portal(change) => self
                     .portals
                     .undo(change, later.filter_map(|u| if let Undo::Portal(c) = &mut **u { Some(c) } else { None })),

@@ -617,7 +617,7 @@ impl<A: Surroundings> Engine<A> {
         } else if self.deciding.statements.get("").is_some_and(|slot| slot.held.is_some()) {
             // Whatever comes of this Parse, the old unnamed statement is gone.
             let batch = self.deciding.batch;
-            undo.push(Undo::Statement(self.deciding.statements.put("", None, batch)));
+            undo.push(Undo::Dropped(self.deciding.statements.put("", None, batch)));
         }
         let signed = self.signed_now(sql);
         let sql = &*unsigned(sql, self.deciding.actor());
@@ -789,8 +789,7 @@ impl<A: Surroundings> Engine<A> {
                 }
             }
             execution.errors = errors_of(plan, execution.inner.as_ref());
-            self.deciding.tally.allowed(plan.kind());
-            self.deciding.traces(plan.kind(), &decided.sql);
+            self.deciding.allowed(plan.kind(), &decided.sql);
             let batch = self.deciding.batch;
             let record = Record::allowed(self.deciding.speaker(), batch, &decided.sql, Some(plan))?;
             execution.record = Some(record.with(execution.inner.as_ref().and_then(|inner| inner.told())));

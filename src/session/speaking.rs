@@ -35,8 +35,9 @@ impl<A: Surroundings> Deciding<A> {
         &self.speaking.insert(made).0
     }
 
-    /// Takes note of a statement that is sent, where that is traced.
-    pub(super) fn traces(&mut self, kind: Kind, sql: &str) {
+    /// Counts a statement that is sent, and traces it where that is asked for.
+    pub(super) fn allowed(&mut self, kind: Kind, sql: &str) {
+        self.tally.allowed(kind);
         if let Some(traced) = &mut self.traced {
             traced.allowed(self.batch, kind, sql, self.moment, self.planned);
         }

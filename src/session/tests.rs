@@ -70,6 +70,38 @@ fn settings_of_the_service_login_are_not_shown_and_pinned_ones_are_watched() {
     assert!(status("client_encoding", "UTF8").unwrap() > 0);
 }
 
+/// `exec_parse_message` drops the unnamed statement before it looks at the new one.
+#[test]
+fn a_parse_that_fails_leaves_no_unnamed_statement() {
+    let bind = frame(b'B', b"\0\0\0\0\0\0\0\0");
+    for second in [&b"\0s\0\0\0"[..], b"\0deny\0\0\0", b"\0s;s\0\0\0"] {
+        let sent = [
+            frame(b'Q', b"begin\0"),
+            frame(b'P', b"\0commit\0\0\0"),
+            frame(b'S', b""),
+            frame(b'B', b"\0a\0\0\0\0\0\0\0"),
+            frame(b'P', b"\0skipped\0\0\0"),
+            frame(b'S', b""),
+            bind.clone(),
+            frame(b'S', b""),
+            frame(b'P', second),
+            frame(b'S', b""),
+            bind.clone(),
+            frame(b'S', b""),
+        ]
+        .concat();
+        for turns in [&[(400, true, 400)][..], &[(9, false, 0), (11, true, 7)]] {
+            let heard = directly(&sent);
+            assert_eq!(
+                heard.iter().map(String::as_str).collect::<Vec<_>>()[2..],
+                ["1", "ZT", "E", "ZE", "2", "ZE", "E", "ZE", "E", "ZE"]
+            );
+            assert_eq!(through_the_engine(&sent, turns), heard);
+            assert_eq!(through_a_moving_engine(&sent, turns), heard);
+        }
+    }
+}
+
 /// What once found something.
 #[test]
 fn findings_of_the_fuzzer_stay_mended() {

@@ -4,10 +4,12 @@
 //! still the same statement to a parser; and a fingerprint of what is left. Must never: let a byte of a literal or a comment through. A text
 //! that the lexer cannot read is withheld.
 
-use crate::identity::impersonation::SIGNATURE;
+use crate::types::hex;
 use pg_query::protobuf::Token;
 use sha2::{Digest, Sha256};
-use std::fmt::Write as _;
+
+/// What stands in front of the signature of a signed text (docs/impersonation.md): who reads one could act for its user.
+pub const SIGNATURE: &str = " signature=";
 
 /// A text without literals.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -169,11 +171,7 @@ fn literal(mark: &str, out: &mut String) {
 }
 
 fn short(bytes: &[u8]) -> String {
-    let digest = Sha256::digest(bytes);
-    digest.iter().take(8).fold(String::with_capacity(16), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    hex(Sha256::digest(bytes).into_iter().take(8))
 }
 
 #[cfg(test)]

@@ -71,10 +71,9 @@ impl Tally {
         }
     }
 
-    /// A statement ended with this many rows, as its tag says.
-    pub fn rows(&self, tag: &str) {
-        let rows = tag.rsplit(' ').next().and_then(|word| word.parse::<u64>().ok()).unwrap_or(0);
-        if rows > 0
+    /// A statement ended with this tag, and this many rows.
+    pub fn rows(&self, tag: &str, rows: Option<u64>) {
+        if let Some(rows) = rows.filter(|rows| *rows > 0)
             && let Some(counter) = self.rows.get(Kind::of_word(tag).index())
         {
             counter.fetch_add(rows, Relaxed);
@@ -182,8 +181,8 @@ mod tests {
                 tally.allowed(Kind::Insert);
                 tally.refused("/* x */ drop table t", Family::Unsupported);
                 tally.failed("22012");
-                tally.rows("INSERT 0 3");
-                tally.rows("BEGIN");
+                tally.rows("INSERT 0 3", Some(3));
+                tally.rows("BEGIN", None);
             });
         });
         let all = tallies.statements();

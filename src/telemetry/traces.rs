@@ -276,10 +276,10 @@ impl Traced {
         self.put(parent, &name, SERVER, (began, Instant::now()), attributes, true);
     }
 
-    /// A statement of a batch has ended with that tag.
-    pub fn completed(&mut self, batch: u64, tag: &str) {
+    /// A statement of a batch has ended, with so many rows.
+    pub fn completed(&mut self, batch: u64, rows: Option<u64>) {
         if let Some(open) = self.open.iter_mut().find(|open| open.batch == batch) {
-            open.rows += tag.rsplit(' ').next().and_then(|word| word.parse::<u64>().ok()).unwrap_or(0);
+            open.rows += rows.unwrap_or(0);
         }
     }
 

@@ -5,8 +5,8 @@
 use super::documents::Fingerprint;
 use crate::config::Config;
 use crate::telemetry::{Histogram, Reading};
+use crate::types::hex;
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -111,11 +111,7 @@ impl Upkeep {
 
     /// The digest of the documents in force, as hexadecimal digits: equal on proxies that enforce the same.
     pub fn documents(&self) -> String {
-        let fingerprint = *self.fingerprint.borrow();
-        fingerprint.iter().take(8).fold(String::new(), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+        hex(self.fingerprint.borrow().iter().copied().take(8))
     }
 
     /// Hears of each set of documents that is published from now on.

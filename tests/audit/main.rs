@@ -40,6 +40,17 @@ async fn stage(audit: &str) -> Stage {
         .config(&format!("audit: {{folder: trail{audit}}}\n"))
 }
 
+/// Stops a proxy.
+fn stop(process: &mut process::Process) {
+    process.signal("TERM");
+    assert!(process.ended(std::time::Duration::from_secs(20)).is_some());
+}
+
+/// The name of a stage's database.
+fn database(stage: &Stage) -> String {
+    stage.service().0.trim_start_matches("service_").to_owned()
+}
+
 /// Where the trail of a proxy is.
 fn folder(stage: &Path) -> PathBuf {
     stage.join("trail")

@@ -1,7 +1,7 @@
 //! Where records go besides the folder.
 
 use crate::process::Process;
-use crate::{folder, lines, stage};
+use crate::{folder, lines, stage, stop};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
@@ -66,8 +66,7 @@ async fn a_table_has_every_record_once_in_partitions_of_days() {
     assert!(client.simple_query(&project).await.is_err());
     client.simple_query(&format!("SELECT 1 AS \"{}\"", "\u{1}".repeat(60_000))).await.ok();
     asked(&process).await;
-    process.signal("TERM");
-    assert!(process.ended(Duration::from_secs(20)).is_some());
+    stop(&mut process);
     let written = lines(&folder(config.parent().unwrap()));
     let rows = stage
         .admin()

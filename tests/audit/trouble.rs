@@ -2,7 +2,7 @@
 
 use crate::process::Process;
 use crate::support::PASSWORD;
-use crate::{folder, records, sqlveil, stage};
+use crate::{database, folder, records, sqlveil, stage, stop};
 use std::process::Command;
 use std::time::Duration;
 use tokio_postgres::{Client, NoTls};
@@ -36,7 +36,7 @@ const ASK: &str = "SELECT id FROM open LIMIT 1";
 async fn required_refuses_statements_until_records_can_be_kept_again_and_loses_none() {
     let stage = stage(", mode: required").await;
     let config = stage.write();
-    let database = stage.service().0.trim_start_matches("service_").to_owned();
+    let database = database(&stage);
     let mut process = limited(&config, 100);
     let asking = client(&process, &database).await;
     let mut answered = 0;
@@ -61,8 +61,7 @@ async fn required_refuses_statements_until_records_can_be_kept_again_and_loses_n
     tokio::time::timeout(Duration::from_secs(10), answered_again).await.expect("records are kept again");
     assert!(process.says(&["audit records are written again"]));
     drop(asking);
-    process.signal("TERM");
-    assert!(process.ended(Duration::from_secs(20)).is_some());
+    stop(&mut process);
     let (status, told) = sqlveil(&["audit", "verify", "--config", config.to_str().unwrap()]);
     assert_eq!(status, 0, "{told}");
     let records = records(&folder(config.parent().unwrap()));
@@ -74,7 +73,7 @@ async fn required_refuses_statements_until_records_can_be_kept_again_and_loses_n
 async fn best_effort_goes_on_and_counts_what_it_lost() {
     let stage = stage(", queue: 64kB").await;
     let config = stage.write();
-    let database = stage.service().0.trim_start_matches("service_").to_owned();
+    let database = database(&stage);
     let mut process = limited(&config, 100);
     let asking = client(&process, &database).await;
     let mut sent = 0;
@@ -89,8 +88,7 @@ async fn best_effort_goes_on_and_counts_what_it_lost() {
     unlimited(&process);
     assert!(process.says(&["audit records were dropped"]));
     drop(asking);
-    process.signal("TERM");
-    assert!(process.ended(Duration::from_secs(20)).is_some());
+    stop(&mut process);
     let (status, told) = sqlveil(&["audit", "verify", "--config", config.to_str().unwrap()]);
     assert_eq!(status, 0, "{told}");
     let records = records(&folder(config.parent().unwrap()));

@@ -2,7 +2,7 @@
 
 use crate::process::Process;
 use crate::support::{PASSWORD, Stage};
-use crate::{folder, lines, sqlveil, stage};
+use crate::{database, folder, lines, sqlveil, stage, stop};
 use rand::Rng;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,6 +31,13 @@ async fn trail() -> (crate::support::Running, PathBuf, String) {
     let config = running.config_file().display().to_string();
     let folder = folder(running.folder());
     (running, folder, config)
+}
+
+/// Starts a proxy and stops it.
+fn run(config: &Path) -> Process {
+    let mut process = Process::start(config);
+    stop(&mut process);
+    process
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {
@@ -137,9 +144,7 @@ async fn runs_know_of_each_other() {
     let config = stage.write();
     let trail = folder(config.parent().unwrap());
     for _ in 0..3 {
-        let mut process = Process::start(&config);
-        process.signal("TERM");
-        assert!(process.ended(Duration::from_secs(20)).is_some());
+        run(&config);
     }
     let config = config.display().to_string();
     assert_eq!(sqlveil(&["audit", "verify", "--config", &config]).0, 0);
@@ -171,14 +176,8 @@ async fn what_no_seal_vouches_for_is_not_believed() {
     let stage = stage("").await;
     let config = stage.write();
     let trail = folder(config.parent().unwrap());
-    let run = || {
-        let mut process = Process::start(&config);
-        process.signal("TERM");
-        assert!(process.ended(Duration::from_secs(20)).is_some());
-        process
-    };
-    run();
-    run();
+    run(&config);
+    run(&config);
     let all = files(&trail);
     let verify = || sqlveil(&["audit", "verify", "--config", config.to_str().unwrap()]);
     let start = format!("{THEN},\"kind\":\"start\",\"chain\":\"{FORGED}\",\"version\":1");
@@ -212,7 +211,7 @@ async fn what_no_seal_vouches_for_is_not_believed() {
     forge(&trail, &chain, &members);
     let (status, told) = verify();
     assert!(status == 1 && told.contains("no seal of the chain holds"), "{told}");
-    let process = run();
+    let process = run(&config);
     assert!(process.says(&["the audit trail of the run before was changed"]));
     assert_eq!(verify().0, 1);
 }
@@ -231,7 +230,7 @@ async fn asks(port: u16, database: String) -> u64 {
 async fn a_killed_proxy_leaves_a_chain_that_holds_up_to_where_it_was_cut() {
     let stage: Stage = stage("").await;
     let config = stage.write();
-    let database = stage.service().0.trim_start_matches("service_").to_owned();
+    let database = database(&stage);
     let trail = folder(config.parent().unwrap());
     let mut answered = 0;
     for _ in 0..4 {
@@ -258,8 +257,7 @@ async fn a_killed_proxy_leaves_a_chain_that_holds_up_to_where_it_was_cut() {
     assert!(told.contains(&format!("byte {before}: 40 bytes of the next follow")), "{told}");
     let mut process = Process::start(&config);
     assert!(process.says(&["was cut off behind this record", "bytes=40"]));
-    process.signal("TERM");
-    assert!(process.ended(Duration::from_secs(20)).is_some());
+    stop(&mut process);
     let (status, told) = sqlveil(&["audit", "verify", "--config", config.to_str().unwrap()]);
     assert_eq!(status, 0, "{told}");
     assert_eq!(told.matches("cut behind record").count(), 4, "{told}");
@@ -274,17 +272,12 @@ async fn old_files_go_and_the_chain_says_so() {
     let stage = stage(", keep: 30d").await;
     let config = stage.write();
     let trail = folder(config.parent().unwrap());
-    let run = || {
-        let mut process = Process::start(&config);
-        process.signal("TERM");
-        assert!(process.ended(Duration::from_secs(20)).is_some());
-    };
-    run();
-    run();
+    run(&config);
+    run(&config);
     let [old, new] = files(&trail).try_into().unwrap();
     let ago = std::time::SystemTime::now() - Duration::from_secs(31 * 24 * 60 * 60);
     fs::File::options().append(true).open(&old).unwrap().set_modified(ago).unwrap();
-    run();
+    run(&config);
     assert!(!old.exists() && new.exists());
     let config = config.display().to_string();
     let (status, told) = sqlveil(&["audit", "verify", "--config", &config]);

@@ -11,7 +11,7 @@ use crate::policy::decision::COMPANION_PREFIX;
 use crate::policy::source::{DataSource, DictColumn};
 use crate::policy::sqltype::{array_element, base_type, oids::*, type_sql};
 use crate::policy::template::Sql;
-use crate::types::{Oid, quote_ident};
+use crate::types::{Oid, hex, quote_ident};
 use sha2::{Digest, Sha256};
 
 /// What the masks of one rule share.
@@ -114,7 +114,7 @@ pub(crate) fn together(k: u64, columns: &[&DictColumn], source: &DataSource, cat
     );
     // HAVING makes it one row for the planner, too: it does not merge it into the view, and drops it when nothing looks at it.
     let companion = format!("SELECT {here} IN ({frequent}) AS \"shown\" HAVING TRUE");
-    let digest: String = Sha256::digest(&companion).iter().take(6).map(|b| format!("{b:02x}")).collect();
+    let digest = hex(Sha256::digest(&companion).into_iter().take(6));
     let alias = format!("{COMPANION_PREFIX}{digest}");
     let shown = Shown {
         condition: Sql::text(format!("{}.\"shown\"", quote_ident(&alias))),

@@ -19,7 +19,7 @@ use crate::policy::bytes::{concatenated, framed_bytes};
 use crate::policy::fingerprint::{Span, span};
 use crate::policy::sqltype::{has_fixed_text, is_number, numeric_shape, oids::*};
 use crate::policy::template::{Sql, array_literal};
-use crate::types::quote_literal;
+use crate::types::{hex, quote_literal};
 use sha2::{Digest, Sha256};
 
 /// Random bits in a draw: as many as a double holds exactly (and 13 hexadecimal digits).
@@ -31,7 +31,7 @@ impl Masking<'_> {
     fn random(&self, label: &str) -> Option<Sql> {
         let (source, catalog) = (self.around.source, self.around.catalog);
         let label = Sha256::new().chain_update(label).chain_update("\0").chain_update(&self.column.name).finalize();
-        let label: String = label.iter().map(|b| format!("{b:02x}")).collect();
+        let label = hex(label);
         let mut bytes =
             vec![format!("'\\x{label}'::pg_catalog.bytea"), framed_bytes(catalog, self.column, &self.value)?];
         bytes.extend(source.row_key.iter().filter_map(|c| framed_bytes(catalog, c, &super::column_sql(c))));
