@@ -60,6 +60,11 @@ pgbench: setup-bench build ## Compare direct, PgBouncer, a bare relay and sqlvei
 	$(CARGO) build --release --locked --example relay
 	benches/pgbench/run $(ARGS)
 
+.PHONY: package
+package: build ## Make a Debian package with a systemd unit (target/debian/; installs cargo-deb into target/ when missing)
+	command -v cargo-deb >/dev/null || [ -x target/tools/bin/cargo-deb ] || $(CARGO) install --locked --root target/tools cargo-deb
+	PATH="$$PATH:target/tools/bin" cargo-deb --no-build --locked
+
 .PHONY: setup-fuzz
 setup-fuzz:
 	@.ci/setup --fuzz

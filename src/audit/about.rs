@@ -54,7 +54,7 @@ pub(super) fn of_text(redacted: &Redacted) -> Members {
 }
 
 /// A statement's text, cut where it is too long.
-pub(super) fn push_statement(name: &str, text: &str, members: &mut Members) {
+pub(super) fn push_statement(name: &'static str, text: &str, members: &mut Members) {
     if !members.long_text(name, text) {
         members.flag("statementIsCut", true);
     }
@@ -124,7 +124,7 @@ fn source(uses: &[&Use]) -> Members {
     let mut tagged = Members::default();
     for column in touched() {
         if let Some(tags) = decision.tags.columns.get(&column.name) {
-            tagged.texts(&column.name, tags.iter().map(String::as_str));
+            tagged.texts_of(&column.name, tags.iter().map(String::as_str));
         }
     }
     let mut masked = Members::default();
@@ -132,7 +132,7 @@ fn source(uses: &[&Use]) -> Members {
         if let Some(mask) = &column.mask {
             let mut of = Members::default();
             of.text("mask", mask.kind).text("policy", &mask.policy);
-            masked.object(&column.name, &of);
+            masked.object_of(&column.name, &of);
         }
     }
     members.object_if("columnTags", &tagged).object_if("masks", &masked);

@@ -3,6 +3,7 @@
 //! In: the members of a record. Out: the line, and of a line its number, its members and its hash. The hash is SHA-256 (FIPS 180-4) of the
 //! hash before, as 32 bytes, and of every byte of the line in front of `,"hash":`. Must never: hash what is not written.
 
+use super::members::push_digits;
 use sha2::{Digest, Sha256};
 
 /// A SHA-256.
@@ -36,7 +37,7 @@ impl Head {
         let start = out.len();
         self.seq += 1;
         out.extend_from_slice(BEFORE_NUMBER);
-        out.extend_from_slice(self.seq.to_string().as_bytes());
+        push_digits(self.seq, out);
         out.push(b',');
         out.extend_from_slice(members);
         self.hash = next(&self.hash, out.get(start..).unwrap_or_default());
@@ -80,11 +81,15 @@ impl<'l> Line<'l> {
     }
 }
 
-/// Appends lower-case hexadecimal digits.
-pub fn push_hex(bytes: &[u8], out: &mut Vec<u8>) {
+/// Appends a hash in lower-case hexadecimal digits.
+fn push_hex(hash: &Hash, out: &mut Vec<u8>) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or_default();
-    out.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
+    let mut text = [[0; 2]; size_of::<Hash>()];
+    for (pair, byte) in text.iter_mut().zip(hash) {
+        // Four bits are below sixteen.
+        *pair = [byte >> 4, byte & 15].map(|nibble| DIGITS.get(usize::from(nibble)).copied().unwrap_or_default());
+    }
+    out.extend_from_slice(text.as_flattened());
 }
 
 /// Reads a hash; only lower-case digits are.

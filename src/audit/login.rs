@@ -96,7 +96,7 @@ pub fn published<'c>(trail: &Trail, documents: &str, worlds: impl Iterator<Item 
     members.text("documents", documents);
     let mut versions = Members::default();
     for (connection, version) in worlds {
-        versions.number(connection, version);
+        versions.number_of(connection, version);
     }
     members.object("worlds", &versions);
     trail.put(&members);

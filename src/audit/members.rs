@@ -3,7 +3,6 @@
 //! In: names and values. Out: `"name":value` with commas between. Must never: write a line feed, or text that is not escaped.
 
 use std::cell::Cell;
-use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Bytes that a text may take, escapes counted: names of people and things, and what is said of them.
@@ -11,12 +10,16 @@ const SHORT: usize = 1 << 10;
 /// The same of a statement.
 const LONG: usize = 32 << 10;
 
+/// Bytes that an escape takes at most.
+const WIDEST: usize = 6;
+
 /// As much of a text as takes no more than so many bytes once it is escaped.
+#[inline]
 fn cut(value: &str, most: usize) -> &str {
-    const WIDEST: usize = 6;
-    if value.len() <= most / WIDEST {
-        return value;
-    }
+    if value.len() <= most / WIDEST { value } else { cut_where_needed(value, most) }
+}
+
+fn cut_where_needed(value: &str, most: usize) -> &str {
     let mut taken = 0;
     for (at, c) in value.char_indices() {
         taken += match c {
@@ -44,34 +47,55 @@ impl Members {
     }
 
     /// As `"time":…` begins every record: RFC 3339, UTC, microseconds.
-    pub fn at(time: SystemTime, kind: &str, bytes: usize) -> Self {
+    pub fn at(time: SystemTime, kind: &'static str, bytes: usize) -> Self {
         let mut members = Self::with_capacity(bytes);
         members.name("time");
         members.bytes.push(b'"');
         push_time(time, &mut members.bytes);
         members.bytes.push(b'"');
-        members.text("kind", kind);
+        members.word("kind", kind);
         members
     }
 
-    fn name(&mut self, name: &str) {
+    /// A name of ours: nothing in it is escaped.
+    #[inline]
+    fn name(&mut self, name: &'static str) {
+        debug_assert!(!name.bytes().any(is_escaped));
+        let separator: &[u8] = if self.bytes.is_empty() { b"\"" } else { b",\"" };
+        self.bytes.extend_from_slice(separator);
+        self.bytes.extend_from_slice(name.as_bytes());
+        self.bytes.extend_from_slice(b"\":");
+    }
+
+    /// A name that somebody else gave, as of a column.
+    fn name_of(&mut self, name: &str) {
         if !self.bytes.is_empty() {
             self.bytes.push(b',');
         }
-        // Names of columns are names of members, too.
         push_text(cut(name, SHORT), &mut self.bytes);
         self.bytes.push(b':');
     }
 
     /// A text, cut where it is longer than any name: one caller's must not crowd out others'.
-    pub fn text(&mut self, name: &str, value: &str) -> &mut Self {
+    pub fn text(&mut self, name: &'static str, value: &str) -> &mut Self {
         self.name(name);
         push_text(cut(value, SHORT), &mut self.bytes);
         self
     }
 
+    /// A word of ours: nothing in it is escaped.
+    #[inline]
+    pub fn word(&mut self, name: &'static str, word: &'static str) -> &mut Self {
+        debug_assert!(!word.bytes().any(is_escaped));
+        self.name(name);
+        self.bytes.push(b'"');
+        self.bytes.extend_from_slice(word.as_bytes());
+        self.bytes.push(b'"');
+        self
+    }
+
     /// A long text; false when it had to be cut.
-    pub fn long_text(&mut self, name: &str, value: &str) -> bool {
+    pub fn long_text(&mut self, name: &'static str, value: &str) -> bool {
         self.name(name);
         let kept = cut(value, LONG);
         push_text(kept, &mut self.bytes);
@@ -79,7 +103,7 @@ impl Members {
     }
 
     /// A text that may be missing: then the member is, too.
-    pub fn text_if(&mut self, name: &str, value: Option<&str>) -> &mut Self {
+    pub fn text_if(&mut self, name: &'static str, value: Option<&str>) -> &mut Self {
         if let Some(value) = value {
             self.text(name, value);
         }
@@ -87,8 +111,20 @@ impl Members {
     }
 
     /// Texts.
-    pub fn texts<'t>(&mut self, name: &str, values: impl IntoIterator<Item = &'t str>) -> &mut Self {
+    pub fn texts<'t>(&mut self, name: &'static str, values: impl IntoIterator<Item = &'t str>) -> &mut Self {
         self.name(name);
+        self.list(values);
+        self
+    }
+
+    /// Texts under a name that somebody else gave.
+    pub fn texts_of<'t>(&mut self, name: &str, values: impl IntoIterator<Item = &'t str>) -> &mut Self {
+        self.name_of(name);
+        self.list(values);
+        self
+    }
+
+    fn list<'t>(&mut self, values: impl IntoIterator<Item = &'t str>) {
         self.bytes.push(b'[');
         for (at, value) in values.into_iter().enumerate() {
             if at > 0 {
@@ -97,11 +133,10 @@ impl Members {
             push_text(cut(value, SHORT), &mut self.bytes);
         }
         self.bytes.push(b']');
-        self
     }
 
     /// Texts; none: no member.
-    pub fn texts_if<'t>(&mut self, name: &str, values: impl IntoIterator<Item = &'t str>) -> &mut Self {
+    pub fn texts_if<'t>(&mut self, name: &'static str, values: impl IntoIterator<Item = &'t str>) -> &mut Self {
         let mut values = values.into_iter().peekable();
         if values.peek().is_some() {
             self.texts(name, values);
@@ -110,7 +145,7 @@ impl Members {
     }
 
     /// An object; an empty one: no member.
-    pub fn object_if(&mut self, name: &str, value: &Self) -> &mut Self {
+    pub fn object_if(&mut self, name: &'static str, value: &Self) -> &mut Self {
         if !value.bytes.is_empty() {
             self.object(name, value);
         }
@@ -118,14 +153,21 @@ impl Members {
     }
 
     /// A number.
-    pub fn number(&mut self, name: &str, value: impl Into<i128>) -> &mut Self {
+    pub fn number(&mut self, name: &'static str, value: impl Into<i128>) -> &mut Self {
         self.name(name);
         push_number(value.into(), &mut self.bytes);
         self
     }
 
+    /// A number under a name that somebody else gave.
+    pub fn number_of(&mut self, name: &str, value: impl Into<i128>) -> &mut Self {
+        self.name_of(name);
+        push_number(value.into(), &mut self.bytes);
+        self
+    }
+
     /// `true`, where it is.
-    pub fn flag(&mut self, name: &str, value: bool) -> &mut Self {
+    pub fn flag(&mut self, name: &'static str, value: bool) -> &mut Self {
         if value {
             self.name(name);
             self.bytes.extend_from_slice(b"true");
@@ -134,27 +176,34 @@ impl Members {
     }
 
     /// A list of objects.
-    pub fn objects(&mut self, name: &str, values: impl IntoIterator<Item = Self>) -> &mut Self {
+    pub fn objects(&mut self, name: &'static str, values: impl IntoIterator<Item = Self>) -> &mut Self {
         self.name(name);
         self.bytes.push(b'[');
         for (at, value) in values.into_iter().enumerate() {
             if at > 0 {
                 self.bytes.push(b',');
             }
-            self.object_of(&value);
+            self.braces(&value);
         }
         self.bytes.push(b']');
         self
     }
 
     /// An object.
-    pub fn object(&mut self, name: &str, value: &Self) -> &mut Self {
+    pub fn object(&mut self, name: &'static str, value: &Self) -> &mut Self {
         self.name(name);
-        self.object_of(value);
+        self.braces(value);
         self
     }
 
-    fn object_of(&mut self, value: &Self) {
+    /// An object under a name that somebody else gave.
+    pub fn object_of(&mut self, name: &str, value: &Self) -> &mut Self {
+        self.name_of(name);
+        self.braces(value);
+        self
+    }
+
+    fn braces(&mut self, value: &Self) {
         self.bytes.push(b'{');
         self.bytes.extend_from_slice(&value.bytes);
         self.bytes.push(b'}');
@@ -183,48 +232,63 @@ impl Members {
 }
 
 fn push_number(value: i128, out: &mut Vec<u8>) {
-    // 39 digits and a sign.
-    let mut digits = [0u8; 40];
-    let mut at = digits.len();
-    let mut rest = value.unsigned_abs();
-    loop {
-        at -= 1;
-        if let Some(digit) = digits.get_mut(at) {
-            *digit = b'0' + u8::try_from(rest % 10).unwrap_or_default();
-        }
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
     if value < 0 {
         out.push(b'-');
     }
-    out.extend_from_slice(digits.get(at..).unwrap_or_default());
+    // What counts and measures fits; dividing what does not takes long.
+    match u64::try_from(value.unsigned_abs()) {
+        Ok(value) => push_digits(value, out),
+        Err(_) => out.extend_from_slice(value.unsigned_abs().to_string().as_bytes()),
+    }
 }
 
+/// Appends a number in decimal digits.
+pub(super) fn push_digits(mut value: u64, out: &mut Vec<u8>) {
+    // 20 digits.
+    let mut digits = [b'0'; 20];
+    let mut first = digits.len();
+    for (at, digit) in digits.iter_mut().enumerate().rev() {
+        *digit = b'0' + u8::try_from(value % 10).unwrap_or_default();
+        value /= 10;
+        first = at;
+        if value == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(digits.get(first..).unwrap_or_default());
+}
+
+/// Whether a byte cannot stand in a text as it is. DEL is allowed, but not what terminals take for a command.
+#[inline]
+fn is_escaped(byte: u8) -> bool {
+    byte < b' ' || byte == b'"' || byte == b'\\' || byte == 0x7f
+}
+
+#[inline]
 fn push_text(value: &str, out: &mut Vec<u8>) {
+    // Without a way out of the loop, many bytes are looked at at once.
+    if value.bytes().fold(false, |any, byte| any | is_escaped(byte)) {
+        return push_escaped(value, out);
+    }
+    out.reserve(value.len() + 2);
+    out.push(b'"');
+    out.extend_from_slice(value.as_bytes());
+    out.push(b'"');
+}
+
+fn push_escaped(value: &str, out: &mut Vec<u8>) {
     out.push(b'"');
     let mut done = 0;
-    for (at, byte) in value.bytes().enumerate() {
-        let escape: &[u8] = match byte {
-            b'"' => b"\\\"",
-            b'\\' => b"\\\\",
-            b'\n' => b"\\n",
-            b'\r' => b"\\r",
-            b'\t' => b"\\t",
-            // DEL is allowed, but not what terminals take for a command.
-            0..=0x1f | 0x7f => b"",
-            _ => continue,
-        };
+    for (at, byte) in value.bytes().enumerate().filter(|(_, byte)| is_escaped(*byte)) {
         out.extend_from_slice(value.as_bytes().get(done..at).unwrap_or_default());
         done = at + 1;
-        if escape.is_empty() {
-            let mut code = String::with_capacity(6);
-            let _ = write!(code, "\\u{byte:04x}");
-            out.extend_from_slice(code.as_bytes());
-        } else {
-            out.extend_from_slice(escape);
+        match byte {
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            _ => out.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
         }
     }
     out.extend_from_slice(value.as_bytes().get(done..).unwrap_or_default());

@@ -98,7 +98,7 @@ impl Record {
             if who.trail.keeps_literals() {
                 about::push_text(sql, None, &mut members);
             }
-            members.text("decision", "refused");
+            members.word("decision", "refused");
             because(refusal, (!who.trail.keeps_literals()).then_some(&redacted.text), &mut members);
             who.trail.put(&members);
         } else if logged() {
@@ -134,7 +134,7 @@ impl Record {
         self.end("failed", None, bytes, Some(code));
     }
 
-    fn end(&mut self, outcome: &str, rows: Option<u64>, bytes: u64, code: Option<&str>) {
+    fn end(&mut self, outcome: &'static str, rows: Option<u64>, bytes: u64, code: Option<&str>) {
         let Some(open) = self.0.take() else { return };
         if open.speaker.who.trail.is_on() {
             open.put(outcome, rows, bytes, code);
@@ -155,7 +155,7 @@ impl Open {
         u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
-    fn put(&self, outcome: &str, rows: Option<u64>, bytes: u64, code: Option<&str>) {
+    fn put(&self, outcome: &'static str, rows: Option<u64>, bytes: u64, code: Option<&str>) {
         let trail = &self.speaker.who.trail;
         let text = || self.text.as_deref().unwrap_or_default();
         let mut members = Members::at(self.time, "statement", 1024);
@@ -174,11 +174,11 @@ impl Open {
             about::of_plan(&inner.plan, || &inner.text, &mut of);
             members.object("of", &of);
         }
-        members.text("decision", "allowed");
+        members.word("decision", "allowed");
         if let Some(plan) = &self.plan {
             members.text("command", command(plan)).number("world", plan.world_version);
         }
-        members.text("outcome", outcome).text_if("code", code);
+        members.word("outcome", outcome).text_if("code", code);
         if let Some(rows) = rows {
             members.number("rows", rows);
         }
@@ -254,7 +254,20 @@ fn command(plan: &Plan) -> &str {
 
 /// The number of rows in a CommandComplete tag: its last word.
 pub fn rows_of(tag: &str) -> Option<u64> {
-    tag.rsplit(' ').next()?.parse().ok()
+    // Every statement has one: digits from the end, without a search for the blank first.
+    let (mut rows, mut unit) = (None, Some(1u64));
+    for byte in tag.bytes().rev() {
+        match byte {
+            b'0'..=b'9' => {
+                let digit = unit?.checked_mul(u64::from(byte - b'0'))?;
+                rows = Some(rows.unwrap_or(0u64).checked_add(digit)?);
+                unit = unit?.checked_mul(10);
+            }
+            b' ' => return rows,
+            _ => return None,
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -265,7 +278,10 @@ mod tests {
     fn rows_are_the_last_word_of_the_tag() {
         assert_eq!(rows_of("SELECT 12"), Some(12));
         assert_eq!(rows_of("INSERT 0 3"), Some(3));
-        assert_eq!(rows_of("BEGIN"), None);
+        assert_eq!(rows_of(&format!("SELECT {}", u64::MAX)), Some(u64::MAX));
+        for none in ["BEGIN", "", "7", " 7x", "CREATE TABLE AS7", "SELECT ", "SELECT 18446744073709551616"] {
+            assert_eq!(rows_of(none), None, "{none:?}");
+        }
     }
 
     #[test]

@@ -209,11 +209,6 @@ impl Kept {
         false
     }
 
-    /// Whether so much waits that it should be written now.
-    pub(super) fn is_pressed(&self) -> bool {
-        self.queued.load(Ordering::Relaxed) > self.most / 4
-    }
-
     fn wake(&self) {
         if let Some(writer) = self.writer.get() {
             writer.unpark();

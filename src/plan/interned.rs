@@ -29,4 +29,27 @@ impl<T: Eq + Hash> Interned<T> {
             value
         })
     }
+
+    /// Lets go of what nobody else holds: callers as they were before they changed.
+    pub fn prune(&self) {
+        // Held here as the key and as the value.
+        self.0.retain(|_, value| Arc::strong_count(value) > 2);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_values_are_one_while_somebody_holds_them() {
+        let kept = Interned::default();
+        let (held, forgotten) = (kept.shared("held"), kept.shared("forgotten"));
+        let gone = Arc::downgrade(&forgotten);
+        drop(forgotten);
+        assert!(gone.upgrade().is_some(), "until it is looked at");
+        kept.prune();
+        assert!(gone.upgrade().is_none());
+        assert!(Arc::ptr_eq(&held, &kept.shared("held")));
+    }
 }

@@ -138,6 +138,13 @@ impl Planner {
         self.cache.keep_only(&worlds);
         self.kept.bodies.prune();
         self.kept.views.prune();
+        self.forget_callers();
+    }
+
+    /// Forgets callers, and views of sessions, that no session and no plan holds.
+    pub fn forget_callers(&self) {
+        self.callers.prune();
+        self.views.prune();
     }
 
     /// Plans every statement of `text` (INVARIANT all-statements): either all are planned or the first refusal is returned

@@ -29,8 +29,13 @@ pub async fn watch(planner: Weak<Planner>, worlds: Worlds) {
             known = versions;
         }
         looks = looks.wrapping_add(1);
+        if !looks.is_multiple_of(TOLD_EVERY) {
+            continue;
+        }
+        // Directories tell of people who changed, under the same world.
+        planner.forget_callers();
         let counts = planner.counts();
-        if looks.is_multiple_of(TOLD_EVERY) && told != Some(counts) {
+        if told != Some(counts) {
             let Counts { kept, filled, planned, entries, bytes } = counts;
             tracing::info!(kept, filled, planned, entries, bytes, "plans");
             told = Some(counts);

@@ -6,6 +6,7 @@ use regex::Regex;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 fn docker() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("docker")
@@ -109,6 +110,19 @@ fn containers_are_confined_and_what_they_mount_is_there() {
     for needed in variable.captures_iter(&whole) {
         assert!(whole.contains(&format!("{}=$(openssl", &needed[1])), "{}", &needed[1]);
     }
+}
+
+#[test]
+fn linters_find_nothing() {
+    let lint = |program: &str, args: &[&str], file: &str| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients/lint/bin").join(program);
+        let output = Command::new(&path).args(args).arg(docker().join(file)).output();
+        let output = output.unwrap_or_else(|error| panic!("{}: {error}; .ci/setup --test installs it", path.display()));
+        let told = [&*output.stdout, &*output.stderr].concat();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&told));
+    };
+    lint("hadolint", &["--failure-threshold", "style"], "Dockerfile");
+    lint("check-jsonschema", &["--builtin-schema", "vendor.compose-spec"], "compose.yaml");
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod process;
 mod raw;
 
 mod drain;
+mod package;
 mod replicas;
 mod settings;
 mod supervised;

@@ -8,7 +8,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Lines of warnings that are kept of each kind.
-const KEPT: usize = 20;
+const KEPT: usize = 4;
+/// So many letters behind the time tell the kind of a line.
+const KIND: std::ops::Range<usize> = 27..100;
 
 /// What the proxy has logged, counted.
 #[derive(Debug, Default)]
@@ -52,7 +54,8 @@ impl Process {
                 let (warning, error) = (line.contains(" WARN "), line.contains(" ERROR "));
                 log.warnings += usize::from(warning);
                 log.errors += usize::from(error);
-                if (warning || error || log.lines < 3) && log.kept.len() < KEPT {
+                let alike = log.kept.iter().filter(|kept| kept.get(KIND) == line.get(KIND)).count();
+                if (warning || error || log.lines < 3) && alike < KEPT {
                     log.kept.push(line);
                 }
             }

@@ -173,6 +173,11 @@ impl Session {
             arena.tally.outage();
             return false;
         }
+        // A policy that changed meanwhile is confirmed by nobody: its tables are refused until the warehouse is back.
+        if answer == Err("42501".into()) && arena.was_away(began) {
+            arena.tally.outage();
+            return true;
+        }
         let (possible, user) = (arena.history.since(from), self.user);
         let disabled = |g: &Arc<Generation>| g.users[user].disabled;
         let refused = matches!(answer.as_ref().map_err(String::as_str), Err("28000" | "57P01" | "42501"));
