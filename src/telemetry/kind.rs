@@ -131,6 +131,10 @@ impl Kind {
 
     /// By the first word of a statement as it is printed, or of a tag: upper-case letters.
     pub fn of_word(text: &str) -> Self {
+        // Of nearly every statement, and of its tag.
+        if text.starts_with("SELECT ") {
+            return K::Select;
+        }
         let end = text.bytes().position(|byte| !byte.is_ascii_uppercase()).unwrap_or(text.len());
         let word = text.get(..end).unwrap_or_default();
         WORDS.iter().find(|(known, _)| *known == word).map_or(K::Other, |(_, kind)| *kind)

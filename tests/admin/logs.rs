@@ -43,7 +43,15 @@ async fn connect(
 
 #[tokio::test]
 async fn lines_are_json_and_hold_no_secret_and_no_literal() {
-    let stage = with_token(stage().await, "").config("log: {format: json, levels: \"info,sqlveil=trace\"}");
+    let stage = stage()
+        .await
+        .policy(
+            "policyKey: some\nname: some\ntype: data\nactions:\n- rules:\n  - type: Row Restriction by Custom Where Clause\n    \
+             config: {predicate: \"name <> 'hidden-in-policy'\"}\ncircumstances: [{type: columnTags, columnTag: Hidden}]\n",
+        );
+    // What the library that speaks to the warehouse would print of policies is not printed either.
+    let levels = "log: {format: json, levels: \"info,sqlveil=trace,tokio_postgres=trace\"}";
+    let stage = with_token(stage, "").config(levels);
     let config = stage.write();
     let mut process = Process::spawn(Process::command(&config));
     let admin = address(&told(&process, "listening for administrators", "address").await);

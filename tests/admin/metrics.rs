@@ -23,7 +23,7 @@ pub async fn stage() -> Stage {
         .await
         .sql("CREATE TABLE emp (id int PRIMARY KEY, name text); INSERT INTO emp SELECT i, 'n' || i FROM generate_series(1, 100) i")
         .await
-        .sources(&[("emp", "{}")])
+        .sources(&[("emp", "{name: [Hidden]}")])
         .user("ana", &[], &[])
         .policy(ANYONE)
         .writable()
