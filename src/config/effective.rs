@@ -115,7 +115,10 @@ fn interface(admin: &Admin) -> Value {
 
 fn collector(otlp: &Otlp) -> Value {
     let headers: BTreeMap<_, _> = otlp.headers.iter().map(|(name, secret)| (name, hidden(Some(secret)))).collect();
-    json!({"endpoint": otlp.endpoint, "headers": headers})
+    // Some collectors take their key there.
+    let (place, query) = otlp.endpoint.split_once('?').unwrap_or((&otlp.endpoint, ""));
+    let endpoint = if query.is_empty() { place.to_owned() } else { format!("{place}?***") };
+    json!({"endpoint": endpoint, "headers": headers})
 }
 
 fn one_of_several(replica: &Replica) -> Value {

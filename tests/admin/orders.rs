@@ -100,9 +100,11 @@ async fn a_session_is_ended_when_it_rests_or_at_once() {
 
 #[tokio::test]
 async fn the_configuration_is_told_without_its_secrets() {
-    let administered = administered().await;
+    let collector = "telemetry: {otlp: {endpoint: \"http://127.0.0.1:9/v1/traces?key=hidden\"}}\n";
+    let administered = start(with_token(stage().await.config(collector), "")).await;
     let answer = administered.ask("GET", "/config", None).await;
     let config = answer.json();
+    assert_eq!(config["telemetry"]["otlp"]["endpoint"], "http://127.0.0.1:9/v1/traces?***");
     let database = administered.running.database();
     assert_eq!((&config["secret"], &config["admin"]["token"]), (&json!("***"), &json!("***")));
     assert_eq!(config["connections"][database]["password"], "***");
