@@ -26,8 +26,10 @@ impl Permitted {
                 Err(Refusal::denied(format!("permission denied for table {written}")).with_hint(hint))
             }
             Access::Invalid => {
-                Err(Refusal::denied(format!("relation \"{written}\" is refused: its policy is invalid"))
-                    .with_hint("An administrator can see what is wrong with `sqlveil check`."))
+                let what = "its policy is invalid, or not confirmed by the warehouse yet";
+                Err(Refusal::denied(format!("relation \"{written}\" is refused: {what}")).with_hint(
+                    "Try again in a few seconds; if it stays so, an administrator can see what is wrong with `sqlveil check`.",
+                ))
             }
         }
     }
