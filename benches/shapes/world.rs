@@ -15,27 +15,34 @@ pub enum Policy {
     Filter,
     /// Rows of the regions that a table of entitlements gives the caller.
     Entitled,
+    /// Rows of the one account in two hundred that a table of assignments gives the caller.
+    Assigned,
     /// Every row, with masked columns.
     Masks,
 }
 
-pub const POLICIES: [Policy; 3] = [Policy::Filter, Policy::Entitled, Policy::Masks];
+pub const POLICIES: [Policy; 4] = [Policy::Filter, Policy::Entitled, Policy::Assigned, Policy::Masks];
 
 impl Policy {
     pub fn name(self) -> &'static str {
         match self {
             Self::Filter => "filter",
             Self::Entitled => "entitled",
+            Self::Assigned => "assigned",
             Self::Masks => "masks",
         }
     }
 
     /// The condition that somebody writes by hand.
-    fn condition(self) -> Option<String> {
+    fn condition(self, table: &str) -> Option<String> {
         match self {
             Self::Filter => Some("region IN ('north', 'south')".to_owned()),
             Self::Entitled => {
                 Some(format!("region IN (SELECT x.region FROM public.access x WHERE x.username = '{LOGIN}')"))
+            }
+            Self::Assigned => {
+                let account = if table == "account" { "id" } else { "account_id" };
+                Some(format!("{account} IN (SELECT x.account_id FROM public.assigned x WHERE x.username = '{LOGIN}')"))
             }
             Self::Masks => None,
         }
@@ -54,6 +61,7 @@ CREATE TABLE orders (id int PRIMARY KEY, account_id int NOT NULL, region text NO
 CREATE TABLE event (id bigint NOT NULL, account_id int NOT NULL, region text NOT NULL, at timestamp NOT NULL, kind int NOT NULL,
     amount numeric(12,2) NOT NULL) PARTITION BY RANGE (at);
 CREATE TABLE access (username text, region text, PRIMARY KEY (username, region));
+CREATE TABLE assigned (username text, account_id int, PRIMARY KEY (username, account_id));
 INSERT INTO access VALUES ('ana', 'north'), ('ana', 'south'), ('bob', 'east'), ('eve', 'west'), ('eve', 'north');
 ";
 
@@ -67,7 +75,8 @@ CREATE INDEX ON event (account_id); CREATE INDEX ON event (at);
 
 /// Fills the tables: so many accounts and orders, three times as many events in eight partitions of 30 days.
 async fn fill(stage: Stage, rows: usize) -> Stage {
-    let region = "(ARRAY['north', 'south', 'east', 'west'])[1 + (n::bigint * 7919 % 4)]";
+    // Of no other column's period: what a shape asks for has rows of every region.
+    let region = "(ARRAY['north', 'south', 'east', 'west'])[1 + (hashint8(n) & 3)]";
     let mut sql = TABLES.to_owned();
     for part in 0..8 {
         let (from, to) = (240 - part * 30, 210 - part * 30);
@@ -84,6 +93,8 @@ async fn fill(stage: Stage, rows: usize) -> Stage {
              (ARRAY['new', 'paid', 'sent', 'lost'])[1 + n % 4] FROM generate_series(1, {rows}) n;
          INSERT INTO event SELECT n, 1 + (n::bigint * 17 % {rows}), {region}, localtimestamp - (n::bigint * 101 % 345000) * interval '1 minute', n % 20,
              (n::bigint * 7919 % 100000) / 100.0 FROM generate_series(1, {rows} * 3) n;
+         INSERT INTO assigned SELECT CASE k WHEN 0 THEN '{LOGIN}' ELSE 'user' || k END, n
+             FROM generate_series(0, 19) k, generate_series(2 + k, {rows}, 200) n;
          {INDEXES}"
     ));
     stage.sql(&sql).await
@@ -105,8 +116,8 @@ fn views(policy: Policy) -> String {
         (Policy::Masks, _) => "id, account_id, region, at, kind, NULL::numeric(12,2) AS amount".to_owned(),
         _ => "*".to_owned(),
     };
-    let condition = policy.condition().map(|condition| format!(" WHERE {condition}")).unwrap_or_default();
     let one = |table: &&str| {
+        let condition = policy.condition(table).map(|condition| format!(" WHERE {condition}")).unwrap_or_default();
         format!(
             "CREATE VIEW {schema}.{table} WITH (security_barrier) AS SELECT {} FROM public.{table}{condition};",
             columns(table)
@@ -137,7 +148,7 @@ pub async fn stage(rows: usize) -> Stage {
             views(policy)
         ));
         for table in ["account", "orders", "event"] {
-            if let Some(condition) = policy.condition() {
+            if let Some(condition) = policy.condition(table) {
                 sql.push_str(&format!("CREATE POLICY {name} ON {table} FOR SELECT TO {role} USING ({condition});"));
             }
         }
@@ -159,9 +170,9 @@ fn documents(stage: Stage) -> Stage {
     };
     let mut stage = stage
         .sources(&[
-            ("account", "{balance: [Thousands], email: [Hash], owner: [Digits], note: [Nothing]}"),
-            ("orders", "{total: [Hundreds]}"),
-            ("event", "{amount: [Nothing]}"),
+            ("account", "{id: [Account], balance: [Thousands], email: [Hash], owner: [Digits], note: [Nothing]}"),
+            ("orders", "{account_id: [Account], total: [Hundreds]}"),
+            ("event", "{account_id: [Account], amount: [Nothing]}"),
         ])
         .policy(super::support::ANYONE)
         .policy(&rows(
@@ -173,6 +184,11 @@ fn documents(stage: Stage) -> Stage {
             "entitled",
             "Row Restriction by Custom Where Clause",
             "{predicate: \"region IN (SELECT x.region FROM public.access x WHERE x.username = 'ana')\"}",
+        ))
+        .policy(&rows(
+            "assigned",
+            "Row Restriction by Custom Where Clause",
+            "{predicate: \"@columnTagged('Account') IN (SELECT x.account_id FROM public.assigned x WHERE x.username = 'ana')\"}",
         ))
         .policy(&mask("Thousands", "type: Grouping, bucketSize: 1000"))
         .policy(&mask("Hundreds", "type: Grouping, bucketSize: 100"))
@@ -210,7 +226,7 @@ pub struct Ways {
 pub async fn ways(stage: &Stage, policy: Policy) -> Ways {
     let role = format!("hand_{}", policy.name());
     let (service, password) = stage.service();
-    let rls = match policy.condition() {
+    let rls = match policy.condition("account") {
         Some(_) => Some(session(stage, &role, SECRET, "public").await),
         None => None,
     };

@@ -354,7 +354,15 @@ impl Resolver<'_, '_> {
         };
         self.resolved.relations.insert(
             location,
-            RelationUse { permitted, alias: name, barrier: false, unguessed: false, listed: None, pushed: Vec::new() },
+            RelationUse {
+                permitted,
+                alias: name,
+                barrier: false,
+                unguessed: false,
+                row_by_row: false,
+                listed: None,
+                pushed: Vec::new(),
+            },
         );
         Ok(From { items: vec![item], tame, ..From::default() })
     }

@@ -8,6 +8,7 @@ mod alias;
 mod calls;
 mod expanded;
 mod expression;
+mod extremes;
 mod from;
 mod merge;
 mod named;
@@ -100,6 +101,9 @@ pub struct RelationUse {
     /// Whether columns are kept from the planner's statistics: it tries a caller's operators on common values of a column, those of
     /// hidden rows among them, and what they raise is told.
     pub unguessed: bool,
+    /// Whether the planner must not make joins of the rules' sub-queries: the statement's least and greatest values of this relation alone
+    /// may come from the ends of an index.
+    pub row_by_row: bool,
     /// Columns that the view lists, of which the statement needs no others; `None` = all.
     pub listed: Option<Listed>,
     /// Conjuncts of the caller copied below the barrier, over [`crate::policy::decision::ROW_ALIAS`].
@@ -248,6 +252,8 @@ struct Resolver<'a, 's> {
     needs: Needs,
     /// Something in the statement may raise, be it on groups or in the order of rows; or it was not looked at whether.
     raises: bool,
+    /// Uses of which their query asks for the least and greatest values alone.
+    extremes: BTreeSet<i32>,
     /// Total conjuncts by use, ready to be copied below a barrier.
     pushable: BTreeMap<i32, Vec<pb::Node>>,
 }
@@ -269,6 +275,7 @@ impl<'a, 's> Resolver<'a, 's> {
             repeated: BTreeSet::new(),
             needs: Needs::default(),
             raises: true,
+            extremes: BTreeSet::new(),
             pushable: BTreeMap::new(),
         }
     }
@@ -304,6 +311,8 @@ impl<'a, 's> Resolver<'a, 's> {
             let exposed = self.all_exposed || self.exposed.contains(location);
             relation.barrier = !own_total || joined || exposed || query || long;
             relation.unguessed = exposed;
+            relation.row_by_row =
+                !relation.barrier && rows.iter().any(|r| r.has_subquery) && self.extremes.contains(location);
             #[cfg(feature = "disarm")]
             {
                 use crate::disarm::{Defence, is_off};

@@ -2,6 +2,7 @@
 
 use super::alias::is_alias;
 use super::expression::{Facts, Type};
+use super::extremes::extremes_of;
 use super::from::Left;
 use super::names::check_reserved;
 use super::scope::{Column, Cte, Found, Scope};
@@ -247,6 +248,7 @@ impl Resolver<'_, '_> {
 
     /// A SELECT with its clauses.
     fn plain(&mut self, select: &mut pb::SelectStmt, scope: &mut Scope<'_>) -> Result<Level, Refusal> {
+        self.extremes.extend(extremes_of(select));
         let mut touched = BTreeSet::new();
         let mut tame = true;
         let mut left = Left::default();

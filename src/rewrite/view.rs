@@ -171,7 +171,13 @@ pub fn body(
         from = accompanied(from, alias, query.clone())?;
     }
     select.from_clause.push(from);
-    let mut conditions = body.conditions.clone();
+    let rules = body.conditions.iter().zip(&decision.rows);
+    let mut conditions: Vec<pb::Node> = rules
+        .map(|(condition, rule)| match use_.row_by_row && rule.has_subquery {
+            true => build::is_true(condition.clone()),
+            false => condition.clone(),
+        })
+        .collect();
     conditions.extend(use_.pushed.iter().cloned());
     select.where_clause = build::all_of(conditions).map(Box::new);
     if use_.barrier {

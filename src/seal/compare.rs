@@ -471,7 +471,10 @@ fn view_fields(
 
 /// Which of the views of a decision a use asks for.
 pub(super) fn variant(use_: &RelationUse, only: bool) -> Variant {
-    let form = u8::from(only) | (u8::from(use_.barrier) << 1) | (u8::from(use_.unguessed) << 2);
+    let form = u8::from(only)
+        | (u8::from(use_.barrier) << 1)
+        | (u8::from(use_.unguessed) << 2)
+        | (u8::from(use_.row_by_row) << 3);
     Variant { form, listed: use_.listed.clone() }
 }
 
@@ -484,7 +487,7 @@ pub(super) fn expected(views: &ByDecision<Tree>, use_: &RelationUse, only: bool)
 
 /// The text of a policy view, made from the decision alone. That the columns it leaves out are not missed is for [`super::left_out::take`] to see.
 fn view_text(use_: &RelationUse, only: bool) -> String {
-    let RelationUse { barrier, unguessed, .. } = *use_;
+    let RelationUse { barrier, unguessed, row_by_row, .. } = *use_;
     let decision = use_.permitted.decision();
     let lists = |at: usize| use_.listed.as_ref().is_none_or(|listed| listed.get(at) == Some(&true));
     let mut text = String::from("SELECT ");
@@ -516,6 +519,9 @@ fn view_text(use_: &RelationUse, only: bool) -> String {
         text.push_str(if at == 0 { " WHERE (" } else { " AND (" });
         text.push_str(&row.sql);
         text.push(')');
+        if row_by_row && row.has_subquery {
+            text.push_str(" IS TRUE");
+        }
     }
     if barrier {
         text.push_str(" OFFSET 0");

@@ -82,6 +82,16 @@ pub fn all_of(mut parts: Vec<pb::Node>) -> Option<pb::Node> {
     parts.pop()
 }
 
+/// `condition IS TRUE`: the same rows, and the planner makes no join of a sub-query in it.
+pub fn is_true(condition: pb::Node) -> pb::Node {
+    node(NodeEnum::BooleanTest(Box::new(pb::BooleanTest {
+        xpr: None,
+        arg: Some(Box::new(condition)),
+        booltesttype: pb::BoolTestType::IsTrue as i32,
+        location: -1,
+    })))
+}
+
 /// An alias without column names.
 pub fn alias(name: &str) -> pb::Alias {
     pb::Alias { aliasname: name.to_owned(), colnames: Vec::new() }
@@ -123,4 +133,37 @@ pub fn null() -> pb::Node {
 pub fn no() -> pb::Node {
     let val = Some(pb::a_const::Val::Boolval(pb::Boolean { boolval: false }));
     node(NodeEnum::AConst(pb::AConst { isnull: false, location: -1, val }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::tree::Tree;
+    use crate::sql::{parse, parse_expression, print};
+
+    #[test]
+    fn whole_conditions_are_tested() {
+        for condition in [
+            "a IN (SELECT b FROM t)",
+            "a = 1 OR b = 2",
+            "a = 1 AND b IN (SELECT b FROM t)",
+            "NOT a",
+            "EXISTS (SELECT)",
+            "a IS NULL",
+            "a > ALL (SELECT b FROM t)",
+            "a COLLATE \"C\" = b",
+        ] {
+            let mut query = select();
+            query.where_clause = Some(Box::new(is_true(parse_expression(condition).unwrap())));
+            let printed = print(NodeEnum::SelectStmt(Box::new(query))).unwrap();
+            let tested = |text: &str| {
+                let mut parsed = parse(text).unwrap();
+                let NodeEnum::SelectStmt(select) = parsed.statements.remove(0).node else { panic!("a SELECT") };
+                let Some(NodeEnum::BooleanTest(test)) = select.where_clause.unwrap().node else { panic!("{text}") };
+                let tree = Tree::of(&*test.arg.unwrap()).unwrap();
+                format!("{tree:?}").chars().filter(|c| !c.is_ascii_digit()).collect::<String>()
+            };
+            assert_eq!(tested(&printed), tested(&format!("SELECT WHERE ({condition}) IS TRUE")), "{printed}");
+        }
+    }
 }
