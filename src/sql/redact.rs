@@ -1,9 +1,12 @@
 //! Statements without their literals, by the server's own lexer: what may be kept of a text that holds people's data.
 //!
 //! In: any text, also one that is not SQL. Out: the text with `'?'` for every string and `0` for every number, without comments, so that it is
-//! still the same statement to a parser; and a fingerprint of what is left. Must never: let a byte of a literal or a comment through. A text
-//! that the lexer cannot read is withheld.
+//! still the same statement to a parser; and a fingerprint of what is left. Must never: let a byte of a literal or a comment through, be it
+//! written as a word (`SET x TO word`). A text that the lexer cannot read is withheld.
 
+mod words;
+
+use self::words::Words;
 use crate::types::hex;
 use pg_query::protobuf::Token;
 use sha2::{Digest, Sha256};
@@ -78,7 +81,7 @@ pub fn redact(text: &str) -> Redacted {
         return Redacted { text: String::new(), fingerprint: short(&[]) };
     };
     let (mut out, mut plain) = (String::with_capacity(text.len()), String::with_capacity(text.len()));
-    let mut places = Places::default();
+    let (mut places, mut words) = (Places::default(), Words::default());
     let mut done = 0;
     for (at, token) in tokens.iter().enumerate() {
         let (Ok(start), Ok(end)) = (usize::try_from(token.start), usize::try_from(token.end)) else { continue };
@@ -86,7 +89,10 @@ pub fn redact(text: &str) -> Redacted {
         // Between tokens there is white space, or what the lexer has left out: that is not copied.
         push_space(before, &mut out);
         done = end;
-        let what = shown(token.token);
+        let mut what = shown(token.token);
+        if what != Shown::Comment && words.is_value(token.token, word) && what == Shown::AsIs {
+            what = Shown::Text;
+        }
         // An integer in a list of places, with nothing done to it.
         let is_place =
             places.now && token.token == Token::Iconst as i32 && ends_place(tokens.get(at + 1).map(|t| t.token));
@@ -94,9 +100,10 @@ pub fn redact(text: &str) -> Redacted {
         let before = at.checked_sub(1).and_then(|before| tokens.get(before)).map(|t| t.token);
         places.follow(before, token.token, word);
         match what {
-            Shown::Comment => {}
+            // It has stood between two words.
+            Shown::Comment => apart(&mut out),
             Shown::Text => {
-                out.push_str("'?'");
+                push_text(&mut out);
                 literal("?", &mut plain);
             }
             Shown::Number if is_place => {
@@ -104,6 +111,10 @@ pub fn redact(text: &str) -> Redacted {
                 push_word(word, &mut plain);
             }
             Shown::Number => {
+                // `a.5` is a name and a number.
+                if word.starts_with('.') {
+                    apart(&mut out);
+                }
                 out.push('0');
                 literal("?", &mut plain);
             }
@@ -149,11 +160,31 @@ fn ends_place(next: Option<i32>) -> bool {
 }
 
 fn push_space(between: &str, out: &mut String) {
-    if between.contains('\n') {
+    if between.is_empty() {
+        return;
+    }
+    apart(out);
+    if between.contains('\n') && out.ends_with(' ') {
+        out.pop();
         out.push('\n');
-    } else if !between.is_empty() {
+    }
+}
+
+/// White space, unless there is some.
+fn apart(out: &mut String) {
+    if out.ends_with(|c: char| !matches!(c, ' ' | '\n')) {
         out.push(' ');
     }
+}
+
+/// Strings stay apart: side by side, or with a line's end between them, two would be read as one.
+fn push_text(out: &mut String) {
+    let written = out.trim_end_matches([' ', '\n']).len();
+    if out.get(..written).is_some_and(|before| before.ends_with('\'')) {
+        out.truncate(written);
+        out.push(' ');
+    }
+    out.push_str("'?'");
 }
 
 fn push_word(word: &str, out: &mut String) {
@@ -191,7 +222,7 @@ mod tests {
                 r"SELECT E'a\'b', U&'\0041' UESCAPE '!', B'101', X'AF', N'x', $$dollar$$, $tag$it's$tag$",
                 "SELECT '?', '?' UESCAPE '?', '?', '?', N'?', '?', '?'",
             ),
-            ("SELECT /* 'Smith' */ a FROM \"T 1\" WHERE b = $1", "SELECT  a FROM \"T 1\" WHERE b = $1"),
+            ("SELECT /* 'Smith' */ a FROM \"T 1\" WHERE b = $1", "SELECT a FROM \"T 1\" WHERE b = $1"),
             ("SELECT a, b FROM t ORDER BY 1, 2 DESC LIMIT 10", "SELECT a, b FROM t ORDER BY 1, 2 DESC LIMIT 0"),
             ("SELECT a FROM t GROUP BY 1 HAVING n > 7", "SELECT a FROM t GROUP BY 1 HAVING n > 0"),
             ("SELECT a FROM t ORDER BY n + 42, 42 + n, f(42)", "SELECT a FROM t ORDER BY n + 0, 0 + n, f(0)"),
@@ -200,15 +231,93 @@ mod tests {
             ("SELECT 1 AS by, 42, 43", "SELECT 0 AS by, 0, 0"),
             ("SELECT sum(1) OVER (PARTITION BY 42)", "SELECT sum(0) OVER (PARTITION BY 0)"),
             ("SELECT a FROM t ORDER BY 4711", "SELECT a FROM t ORDER BY 0"),
-            ("SET application_name = \"sqlveil user=ana expires=1 signature=ab\"", "SET application_name = \"?\""),
+            ("SET application_name = \"sqlveil user=ana expires=1 signature=ab\"", "SET application_name = '?'"),
+            ("SELECT \"sqlveil user=ana expires=1 signature=ab\"", "SELECT \"?\""),
             ("SELECT 0x1F, 1_000, -5", "SELECT 0, 0, -0"),
             ("SET x = 'secret'", "SET x = '?'"),
             ("SELECT 'a'\n'b'", "SELECT '?'"),
+            ("SELECT 'a'E'b', 'a' /* */\n'b'", "SELECT '?' '?', '?' '?'"),
             ("", ""),
             ("SELECT 'open", ""),
             ("SELECT $$open", ""),
         ] {
             assert_eq!(redact(text).text, left, "{text}");
+        }
+    }
+
+    #[test]
+    fn words_that_are_values_are_gone() {
+        for (text, left) in [
+            ("SET application_name TO secret", "SET application_name TO '?'"),
+            ("set session x.y = secret, \"Secret\", -5, U&\"secret\"", "set session x.y = '?', '?', -0, '?'"),
+            ("SET LOCAL x TO on", "SET LOCAL x TO on"),
+            ("SET x = Default; SET y TO secret", "SET x = Default; SET y TO '?'"),
+            ("SET search_path TO secret, public", "SET search_path TO '?', '?'"),
+            ("SET local TO secret", "SET local TO '?'"),
+            ("SET time = secret", "SET time = '?'"),
+            // What is no statement is kept, too.
+            ("SET application_name secret", "SET application_name '?'"),
+            ("SET x TO secret\n\"secret\"e'secret'", "SET x TO '?' '?' '?'"),
+            ("SET x TO secret -- secret\n, other", "SET x TO '?'\n, '?'"),
+            ("BEGIN SET x TO secret", "BEGIN SET x TO '?'"),
+            ("SET ROLE secret", "SET ROLE '?'"),
+            ("SET LOCAL ROLE NONE", "SET LOCAL ROLE NONE"),
+            ("SET SESSION AUTHORIZATION secret", "SET SESSION AUTHORIZATION '?'"),
+            ("SET SESSION AUTHORIZATION DEFAULT", "SET SESSION AUTHORIZATION DEFAULT"),
+            ("SET TIME ZONE secret", "SET TIME ZONE '?'"),
+            ("SET TIME ZONE LOCAL", "SET TIME ZONE LOCAL"),
+            ("SET TIME ZONE INTERVAL '-8' HOUR TO MINUTE", "SET TIME ZONE INTERVAL '?' HOUR TO MINUTE"),
+            ("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE", "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"),
+            (
+                "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
+                "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
+            ),
+            ("SET CONSTRAINTS ALL DEFERRED", "SET CONSTRAINTS ALL DEFERRED"),
+            ("SET XML OPTION DOCUMENT", "SET XML OPTION DOCUMENT"),
+            ("ALTER ROLE update IN DATABASE d SET x TO secret", "ALTER ROLE update IN DATABASE d SET x TO '?'"),
+            ("ALTER DATABASE d SET x = secret, secret", "ALTER DATABASE d SET x = '?', '?'"),
+            (
+                "ALTER FUNCTION f() SET x TO secret SET y TO secret STABLE",
+                "ALTER FUNCTION f() SET x TO '?' SET y TO '?' STABLE",
+            ),
+            ("ALTER TABLE t ALTER c SET DEFAULT a, SET SCHEMA s", "ALTER TABLE t ALTER c SET DEFAULT a, SET SCHEMA s"),
+            (
+                "CREATE OR REPLACE FUNCTION update() RETURNS int SET x TO secret LANGUAGE sql BEGIN ATOMIC UPDATE t SET a = b; END",
+                "CREATE OR REPLACE FUNCTION update() RETURNS int SET x TO '?' LANGUAGE sql BEGIN ATOMIC UPDATE t SET a = b; END",
+            ),
+            // Columns are no values.
+            ("UPDATE t SET a = b, c = 'x' WHERE d = e", "UPDATE t SET a = b, c = '?' WHERE d = e"),
+            ("WITH u AS (UPDATE t SET a = b) SELECT 1", "WITH u AS (UPDATE t SET a = b) SELECT 0"),
+            (
+                "INSERT INTO t VALUES (1) ON CONFLICT (a) DO UPDATE SET a = excluded.a",
+                "INSERT INTO t VALUES (0) ON CONFLICT (a) DO UPDATE SET a = excluded.a",
+            ),
+            (
+                "MERGE INTO t USING u ON a = b WHEN MATCHED THEN UPDATE SET a = b",
+                "MERGE INTO t USING u ON a = b WHEN MATCHED THEN UPDATE SET a = b",
+            ),
+            (
+                "CREATE RULE r AS ON INSERT TO t DO UPDATE u SET a = b",
+                "CREATE RULE r AS ON INSERT TO t DO UPDATE u SET a = b",
+            ),
+            ("SELECT set FROM t set WHERE set.a = b", "SELECT set FROM t set WHERE set.a = b"),
+            ("SELECT 1; SET x TO secret; SELECT a", "SELECT 0; SET x TO '?'; SELECT a"),
+            // Options.
+            (
+                "EXPLAIN (FORMAT secret, ANALYZE, COSTS off) SELECT a b",
+                "EXPLAIN (FORMAT '?', ANALYZE, COSTS off) SELECT a b",
+            ),
+            ("EXPLAIN (FORMAT json) UPDATE t SET a = b", "EXPLAIN (FORMAT json) UPDATE t SET a = b"),
+            ("EXPLAIN (SELECT a b FROM t)", "EXPLAIN (SELECT a b FROM t)"),
+            (
+                "COPY t (a, b) TO STDOUT WITH (FORMAT csv, NULL secret, FORCE_QUOTE (a, b), DELIMITER \"secret\")",
+                "COPY t (a, b) TO STDOUT WITH (FORMAT csv, NULL '?', FORCE_QUOTE (a, b), DELIMITER '?')",
+            ),
+            ("COPY (SELECT a b FROM (SELECT c d) x) TO STDOUT", "COPY (SELECT a b FROM (SELECT c d) x) TO STDOUT"),
+            ("COPY t FROM STDIN WHERE (a IS NULL)", "COPY t FROM STDIN WHERE (a IS NULL)"),
+        ] {
+            assert_eq!(redact(text).text, left, "{text}");
+            assert_eq!(redact(left).text, left, "again: {text}");
         }
     }
 
@@ -219,6 +328,7 @@ mod tests {
         assert_ne!(of("SELECT a FROM t"), of("SELECT a FROM u"));
         assert_ne!(of("SELECT a FROM t"), of("SELECT \"A\" FROM t"));
         assert_ne!(of("SELECT a FROM t ORDER BY 1"), of("SELECT a FROM t ORDER BY 2"));
+        assert_eq!(of("SET search_path TO a, b"), of("SET search_path TO 'c'"));
         assert_eq!(of("SELECT 1").len(), 16);
     }
 
@@ -239,6 +349,46 @@ mod tests {
             let text = format!("SELECT {literal} AS x{words}");
             let left = redact(&text).text;
             prop_assert!(!left.contains(&secret), "{text} -> {left}");
+        }
+
+        /// Nor of a word that is a value, in whatever surroundings.
+        #[test]
+        fn no_value_of_a_setting_gets_through(
+            name in "(application_name|x[.]y|\"A b\"|LOCAL z|SESSION z|search_path|ROLE|LOCAL ROLE|SESSION AUTHORIZATION)",
+            before in "(|SELECT 1; |BEGIN; |/[*] UPDATE [*]/ |ALTER ROLE a |ALTER FUNCTION f() |CREATE FUNCTION f() |UPDATE t SET a = b; )",
+            values in proptest::collection::vec("(on|'q'|-4|5|q|\"q \"\"\"|)", 0..3),
+            sign in "( = |=| TO | /[*] c [*]/ to\n)",
+            after in "(|;|; SELECT 1| -- c|\n)",
+            secret in "[QXZ]{6,12}",
+            quoted in any::<bool>(),
+        ) {
+            let special = name.ends_with("ROLE") || name.ends_with("AUTHORIZATION");
+            let secret = if quoted { format!("\"it's {secret}\"") } else { secret };
+            let mut all = values;
+            all.push(secret.clone());
+            all.retain(|value| !value.is_empty());
+            let text = if special {
+                format!("{before}SET {name} {secret}{after}")
+            } else {
+                format!("{before}SET {name}{sign}{}{after}", all.join(", "))
+            };
+            let left = redact(&text).text;
+            prop_assert!(!left.contains(secret.trim_matches('"')), "{text} -> {left}");
+            prop_assert_eq!(redact(&left).text, left);
+        }
+
+        /// Whatever the tokens are of which a text is made, what is left of it is left of itself.
+        #[test]
+        fn what_is_left_is_left_of_itself(
+            words in proptest::collection::vec(
+                "(SET|SET|TO|=|[.]|,|;|[(]|[)]|UPDATE|ALTER|CREATE|FUNCTION|EXPLAIN|COPY|FROM|WHERE|ROLE|TIME|ZONE|LOCAL|BEGIN|ATOMIC|a|\"b c\"|'d'|E'e'|7|-|--f\n|/[*]g[*]/|U&\"h\"|N'i'|on)",
+                0..14,
+            ),
+            gaps in proptest::collection::vec("(| |\n| \n )", 14),
+        ) {
+            let text: String = words.iter().zip(&gaps).flat_map(|(word, gap)| [word.as_str(), gap]).collect();
+            let once = redact(&text).text;
+            prop_assert_eq!(redact(&once).text, once.clone(), "{}", text);
         }
 
         #[test]

@@ -165,6 +165,33 @@ async fn logins_are_recorded_and_refused_ones_say_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn values_that_are_written_as_words_are_literals() {
+    let mut running = stage("").await.start().await;
+    let client = running.client("ana").await;
+    for (sql, allowed) in [
+        ("SET application_name TO qwordq", true),
+        ("SET LOCAL search_path = \"QQuotedQ\", public", true),
+        ("BEGIN; SET LOCAL application_name TO qbatchq; COMMIT", true),
+        ("EXPLAIN (FORMAT qformatq) SELECT id FROM open", false),
+        ("SET timezone TO qzoneq", false),
+        ("SET TIME ZONE qtimeq", false),
+        ("SET ROLE qroleq", false),
+        ("ALTER ROLE ana SET application_name TO qalterq", false),
+        ("SET application_name qforgottenq", false),
+    ] {
+        assert_eq!(client.batch_execute(sql).await.is_ok(), allowed, "{sql}");
+        let _ = client.batch_execute("ROLLBACK").await;
+    }
+    drop(client);
+    let found = statements(&mut running).await;
+    let text = lines(&folder(running.folder())).join("\n").to_lowercase();
+    for word in ["word", "quoted", "batch", "format", "zone", "time", "role", "alter", "forgotten"] {
+        assert!(!text.contains(&format!("q{word}q")), "{word}: {text}");
+    }
+    assert_eq!(of(&found, "SET LOCAL search")["statement"], "SET LOCAL search_path = '?', '?'");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn records_tell_which_documents_were_in_force() {
     let mut running = stage("").await.start().await;
     let policy = std::fs::read_to_string(running.governance().join("policies/001.yaml")).unwrap();
