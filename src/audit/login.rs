@@ -28,9 +28,22 @@ pub struct By<'a> {
     pub method: &'static str,
 }
 
-/// A login, or why there is none: the client is not told `why`, which holds nothing of what was presented. `session`: its name, once there is
-/// one.
-pub fn login(trail: &Trail, by: &By<'_>, session: Option<&str>, refusal: Option<&Refusal>, why: Option<&str>) {
+/// Why somebody does not get in.
+#[derive(Debug, Clone, Copy)]
+pub struct Refused<'a> {
+    /// What the client is told.
+    pub refusal: &'a Refusal,
+    /// What he is not told; holds nothing of what was presented.
+    pub why: Option<&'a str>,
+    /// The settings of the startup packet as statements without their values, when one of them is refused: the record quotes no value.
+    pub settings: Option<&'a str>,
+}
+
+/// A login, with the name of its session, or why there is none.
+pub fn login(trail: &Trail, by: &By<'_>, outcome: Result<&str, Refused<'_>>) {
+    let (session, refused) = (outcome.ok(), outcome.err());
+    let (refusal, why) = (refused.map(|refused| refused.refusal), refused.and_then(|refused| refused.why));
+    let settings = refused.and_then(|refused| refused.settings);
     let By { user, login, database, application, peer, method } = by;
     let decision = if refusal.is_some() { "login refused" } else { "login" };
     if trail.is_on() {
@@ -39,9 +52,9 @@ pub fn login(trail: &Trail, by: &By<'_>, session: Option<&str>, refusal: Option<
         members.text("database", database).text("application", application).text("client", &peer.to_string());
         members.text("method", method).text("decision", decision);
         if let Some(refusal) = refusal {
-            because(refusal, None, &mut members);
+            because(refusal, settings, &mut members);
         }
-        members.text_if("why", why);
+        members.text_if("why", why).text_if("settings", settings);
         trail.put(&members);
     } else {
         tracing::info!(
@@ -54,6 +67,7 @@ pub fn login(trail: &Trail, by: &By<'_>, session: Option<&str>, refusal: Option<
             decision,
             code = refusal.map(|r| r.code.0),
             why,
+            settings,
         );
     }
 }

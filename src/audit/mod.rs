@@ -24,7 +24,7 @@ pub mod verify;
 
 pub use about::told;
 pub use follow::Following;
-pub use login::{By, acknowledged, administered, login, published};
+pub use login::{By, Refused, acknowledged, administered, login, published};
 pub use metrics::Trailed;
 pub use record::{Inner, Record, rows_of};
 pub use sinks::Collector;

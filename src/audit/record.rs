@@ -63,6 +63,9 @@ impl Record {
     /// 58030 where records are required and cannot be kept: then it must not be sent.
     pub fn allowed(speaker: &Arc<Speaker>, batch: u64, sql: &str, plan: Option<&Arc<Plan>>) -> Result<Self, Refusal> {
         let trail = &speaker.who.trail;
+        if speaker.who.beginning {
+            return Ok(Self(None));
+        }
         let sql = plan.and_then(|plan| plan.touched.part.get()).map_or(sql, |part| part);
         let text = if trail.is_on() {
             trail.admit()?;
@@ -96,7 +99,9 @@ impl Record {
     /// A statement that is refused: told at once.
     pub fn refused(speaker: &Speaker, batch: u64, sql: &str, refusal: &Refusal) {
         let who = &speaker.who;
-        if who.trail.is_on() {
+        if who.beginning {
+            // The login is refused with it.
+        } else if who.trail.is_on() {
             let mut members = Members::at(SystemTime::now(), "statement", 1024);
             members.more(&speaker.members).number("batch", batch).number("number", who.count());
             let redacted = redact(sql);

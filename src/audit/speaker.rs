@@ -29,6 +29,9 @@ pub struct Who {
     pub session: i32,
     /// The session among all that there ever were.
     pub name: Arc<str>,
+    /// It is not there yet: what is asked for now are the settings of its startup packet. They are no statements of the caller; what becomes
+    /// of them is told with the login.
+    pub beginning: bool,
     /// Where its records are put.
     pub trail: Trail,
     /// Counts its statements.

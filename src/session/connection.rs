@@ -29,6 +29,7 @@ use crate::identity::keyring::Keyring;
 use crate::identity::{Acknowledgements, Actor, Caller, Directory, Heard, Login};
 use crate::plan::settings::ACKNOWLEDGE;
 use crate::plan::{Plan, Planner, Progress, SessionView};
+use crate::sql::redact::redact;
 use crate::telemetry::traces::{Traced, Tracer};
 use crate::telemetry::{Source, Tally, Telemetry, reason};
 use crate::types::quote_literal;
@@ -340,16 +341,27 @@ pub async fn serve(shared: Arc<Shared>, socket: TcpStream, peer: SocketAddr, pha
     let secure = matches!(client, Client::Tls(_));
     let begun = tokio::select! {
         begun = begin(&shared, &mut entry, peer, secure) => begun,
-        () = drain::reached(&mut over, Phase::Ending) => Err(pump::shutdown()),
+        () = drain::reached(&mut over, Phase::Ending) => Err(pump::shutdown().into()),
+    };
+    let by = audit::By {
+        user: &entry.who.user,
+        login: entry.who.account.as_deref(),
+        database: &entry.who.database,
+        application: &entry.who.application,
+        peer,
+        method: entry.method,
     };
     let session = match begun {
         Ok(begun) => begun,
-        Err(refusal) => {
+        Err(Unbegun { refusal, settings }) => {
+            let refused = audit::Refused { refusal: &refusal, why: None, settings: settings.as_deref() };
+            audit::login(&shared.trail, &by, Err(refused));
             shared.telemetry.refusals.count(reason(&refusal));
             tracing::info!(%peer, user = &*entry.who.user, code = refusal.code.0, "session refused");
             return dismiss(client, &refusal).await;
         }
     };
+    audit::login(&shared.trail, &by, Ok(&entry.who.name));
     shared.telemetry.opened.fetch_add(1, Ordering::Relaxed);
     let (word, traffic) = (session.word.clone(), Arc::clone(&session.stay.traffic));
     let control = Control { phases, word, traffic, idle: shared.config.limits.idle_timeout };
@@ -374,7 +386,22 @@ struct Entry {
     who: Who,
     login: Arc<Login>,
     project: Option<String>,
+    /// By what he showed who he is.
+    method: &'static str,
     _seat: Seat,
+}
+
+/// Why somebody who has logged in gets no session.
+struct Unbegun {
+    refusal: Refusal,
+    /// The settings of the startup packet without their values, when it is because of one of them.
+    settings: Option<String>,
+}
+
+impl From<Refusal> for Unbegun {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, settings: None }
+    }
 }
 
 /// Handshake and login. `None`: it was a cancel request, which was dealt with.
@@ -414,7 +441,7 @@ async fn enter(shared: &Shared, socket: TcpStream, peer: SocketAddr) -> Result<O
         Ok(attempt) => attempt,
         Err(refusal) => {
             shared.telemetry.logins.count((by.method, "throttled"));
-            audit::login(&shared.trail, &by, None, Some(&refusal), None);
+            refused_login(shared, &by, &refusal, None);
             return Err(Broken::Refused(Box::new(client), refusal));
         }
     };
@@ -432,7 +459,7 @@ async fn enter(shared: &Shared, socket: TcpStream, peer: SocketAddr) -> Result<O
         Err(Failed::Gone(error)) => return Err(Broken::Gone(error)),
         Err(Failed::Refused(no)) => {
             shared.telemetry.logins.count((by.method, "refused"));
-            audit::login(&shared.trail, &by, None, Some(&no.refusal), no.why.as_deref());
+            refused_login(shared, &by, &no.refusal, no.why.as_deref());
             if no.counts {
                 // Answers to failures come at the same time after the proof, however long it took to look at it.
                 let wait = no.waits.unwrap_or_else(|| attempt.failed());
@@ -445,12 +472,14 @@ async fn enter(shared: &Shared, socket: TcpStream, peer: SocketAddr) -> Result<O
     shared.telemetry.logins.count((by.method, "granted"));
     // A temporary account is its user from here on.
     let account = login.account.as_ref().map(|bound| Arc::clone(&bound.name));
-    let name = shared.trail.session_name();
     let by = audit::By { user: &login.user, login: account.as_deref(), ..by };
-    audit::login(&shared.trail, &by, Some(&name), None, None);
+    let method = by.method;
     let seat = match Seat::take(shared, &login.user) {
         Ok(seat) => seat,
-        Err(refusal) => return Err(Broken::Refused(Box::new(client), refusal)),
+        Err(refusal) => {
+            refused_login(shared, &by, &refusal, None);
+            return Err(Broken::Refused(Box::new(client), refusal));
+        }
     };
     let who = Who {
         user: Arc::clone(&login.user),
@@ -460,13 +489,18 @@ async fn enter(shared: &Shared, socket: TcpStream, peer: SocketAddr) -> Result<O
         application: wish.application.as_str().into(),
         client: Some(peer),
         session: 0,
-        name: name.into(),
+        name: shared.trail.session_name().into(),
+        beginning: true,
         trail: shared.trail.clone(),
         statements: Arc::default(),
     };
     let bound = login.account.as_ref().and_then(|bound| bound.project.as_deref().map(str::to_owned));
     let project = wish.project.clone().or(project).or(bound);
-    Ok(Some((client, Entry { greeted, wish, who, login: Arc::new(login), project, _seat: seat })))
+    Ok(Some((client, Entry { greeted, wish, who, login: Arc::new(login), project, method, _seat: seat })))
+}
+
+fn refused_login(shared: &Shared, by: &audit::By<'_>, refusal: &Refusal, why: Option<&str>) {
+    audit::login(&shared.trail, by, Err(audit::Refused { refusal, why, settings: None }));
 }
 
 /// A session about to be run.
@@ -482,7 +516,7 @@ struct Begun {
 }
 
 /// Finds the database, takes an upstream session and gives it the client's settings.
-async fn begin(shared: &Shared, entry: &mut Entry, peer: SocketAddr, secure: bool) -> Result<Begun, Refusal> {
+async fn begin(shared: &Shared, entry: &mut Entry, peer: SocketAddr, secure: bool) -> Result<Begun, Unbegun> {
     let unknown = || {
         let text = format!("database \"{}\" does not exist", entry.wish.database);
         Refusal::new(Family::Caller, SqlState::INVALID_CATALOG_NAME, text)
@@ -551,7 +585,9 @@ async fn begin(shared: &Shared, entry: &mut Entry, peer: SocketAddr, secure: boo
         let limit = limits.handshake_timeout;
         let sql = entry.wish.as_sql();
         let asked = ask(&mut engine, &sql, &mut side, first, &mut parameters);
-        timeout(limit, asked).await.unwrap_or_else(|_| Err(Refusal::upstream("the warehouse does not answer")))?;
+        let asked =
+            timeout(limit, asked).await.unwrap_or_else(|_| Err(Refusal::upstream("the warehouse does not answer")));
+        asked.map_err(|refusal| Unbegun { refusal, settings: Some(redact(&sql).text) })?;
     } else if moves {
         key.lead_nowhere().await;
         session.hand_on();
@@ -560,6 +596,8 @@ async fn begin(shared: &Shared, entry: &mut Entry, peer: SocketAddr, secure: boo
     }
 
     engine.begin_as(entry.wish.user.as_deref(), project)?;
+    engine.deciding.begun();
+    entry.who.beginning = false;
 
     let mut out = Outgoing::default();
     for (name, value) in &parameters {
@@ -601,8 +639,8 @@ fn set(parameters: &mut Vec<(String, String)>, name: &str, value: &str) {
     parameters.push((name.to_owned(), value.to_owned()));
 }
 
-/// Runs the settings of the startup packet as the caller's own SET statements, before the client sees anything. What the warehouse
-/// reports goes to `parameters`; an error ends the session before it began, as in PostgreSQL.
+/// Runs the settings of the startup packet as if they were the caller's SET statements, before the client sees anything. What the warehouse
+/// reports goes to `parameters`; an error ends the session before it began, as in PostgreSQL, and is told with the login.
 async fn ask(
     engine: &mut Engine<Live>,
     sql: &str,

@@ -335,6 +335,7 @@ pub fn engine() -> Engine<Fake> {
         client: None,
         session: 1,
         name: "s".into(),
+        beginning: false,
         trail: Default::default(),
         statements: Default::default(),
     };

@@ -35,6 +35,12 @@ impl<A: Surroundings> Deciding<A> {
         &self.speaking.insert(made).0
     }
 
+    /// The session is there: what is said from now on is recorded.
+    pub(super) fn begun(&mut self) {
+        self.who.beginning = false;
+        self.speaking = None;
+    }
+
     /// Counts a statement that is sent, and traces it where that is asked for.
     pub(super) fn allowed(&mut self, kind: Kind, sql: &str) {
         self.tally.allowed(kind);

@@ -192,6 +192,46 @@ async fn values_that_are_written_as_words_are_literals() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn settings_of_the_startup_packet_are_no_statements_of_the_caller() {
+    let mut running = stage("").await.start().await;
+    let mut config = running.client_config("ana");
+    config.application_name("a tool").options("-c datestyle=German");
+    let (client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    assert_eq!(client.query_one("SHOW application_name", &[]).await.unwrap().get::<_, &str>(0), "a tool");
+    assert_eq!(client.query_one("SHOW datestyle", &[]).await.unwrap().get::<_, &str>(0), "German, DMY");
+    drop(client);
+    // Refused by the warehouse, by the proxy, and for another reason.
+    for options in ["-c timezone=QZONEQ", "-c qunknownq.name=QVALUEQ", "-c standard_conforming_strings=off"] {
+        assert!(
+            running.client_config("ana").options(options).connect(tokio_postgres::NoTls).await.is_err(),
+            "{options}"
+        );
+    }
+    assert!(running.try_client("ana", crate::support::PASSWORD, "nowhere").await.is_err());
+    running.stop().await;
+    let all = records(&folder(running.folder()));
+    let said: Vec<&str> = all.iter().filter_map(|record| record["statement"].as_str()).collect();
+    assert_eq!(said, ["SHOW application_name", "SHOW datestyle"]);
+    let logins: Vec<&Value> = all.iter().filter(|record| record["kind"] == "login").collect();
+    let told: Vec<(&str, Option<&str>)> =
+        logins.iter().map(|r| (r["decision"].as_str().unwrap(), r["code"].as_str())).collect();
+    let refused = |code| ("login refused", Some(code));
+    assert_eq!(told, [("login", None), refused("22023"), refused("42501"), refused("0A000"), refused("3D000")]);
+    assert_eq!((&logins[0]["application"], logins[0]["number"].as_u64()), (&json!("a tool"), None));
+    assert!(logins[0]["session"].is_string() && logins[1].get("session").is_none());
+    assert_eq!(logins[1]["settings"], "SET \"timezone\" TO '?'");
+    assert_eq!(logins[2]["settings"], "SET \"qunknownq\".\"name\" TO '?'");
+    assert!(logins[3]["reason"].as_str().unwrap().contains("standard_conforming_strings"), "{}", logins[3]);
+    assert_eq!(
+        (&logins[4]["reason"], logins[4].get("settings")),
+        (&json!("database \"nowhere\" does not exist"), None)
+    );
+    let text = lines(&folder(running.folder())).join("\n");
+    assert!(!text.contains("QZONEQ") && !text.contains("QVALUEQ"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn records_tell_which_documents_were_in_force() {
     let mut running = stage("").await.start().await;
     let policy = std::fs::read_to_string(running.governance().join("policies/001.yaml")).unwrap();
