@@ -215,7 +215,7 @@ impl Context<'_> {
                 match read {
                     Ok(bytes) => without_newline(bytes),
                     Err(error) => {
-                        let message = format!("{} cannot be read: {}", path.display(), error.kind());
+                        let message = format!("{} cannot be read: {}", path.display(), error);
                         reader.error(&origin, message, "check the path and its permissions");
                         return None;
                     }

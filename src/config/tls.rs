@@ -93,7 +93,7 @@ pub fn verified(roots: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
 fn pem_words(error: &rustls::pki_types::pem::Error) -> String {
     use rustls::pki_types::pem::Error;
     match error {
-        Error::Io(io) => io.kind().to_string(),
+        Error::Io(io) => io.to_string(),
         Error::NoItemsFound => "no PEM section of the wanted kind".into(),
         _ => "not valid PEM".into(),
     }

@@ -104,7 +104,7 @@ impl Keyring {
         if fetching.failing && fetching.bad == now {
             return held;
         }
-        let read = tokio::fs::read(path).await.map_err(|error| error.kind().to_string());
+        let read = tokio::fs::read(path).await.map_err(|error| error.to_string());
         match read.and_then(|bytes| KeySet::parse(&bytes).map_err(|error| error.to_string())) {
             Ok(keys) => {
                 *fetching = Fetching::default();

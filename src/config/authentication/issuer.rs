@@ -350,7 +350,7 @@ fn key_file(context: &Context<'_>, reader: &mut Reader, node: &Node) -> Option<K
             Ok(_) => return Some(KeysFrom::File(path)),
             Err(why) => why.to_string(),
         },
-        Err(error) => error.kind().to_string(),
+        Err(error) => error.to_string(),
     };
     let message = format!("{} cannot be used as a key set: {why}", path.display());
     reader.error(&origin, message, "name a JSON file {\"keys\": [...]} (RFC 7517) with public keys");

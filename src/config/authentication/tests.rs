@@ -195,7 +195,12 @@ fn what_cannot_be_meant_is_an_error_at_its_line() {
         ("", rule("{method: scram-sha-256, channel_binding: require}"), 8, "there is no `tls`"),
         (TLS, issuer("issuer: i"), 8, "missing key `audience`"),
         (TLS, issuer("audience: []\n    issuer: i\n    keys: {file: jwks.json}"), 8, "no audience"),
-        (TLS, issuer("keys: {file: nowhere.json}\n    issuer: i\n    audience: a"), 8, "cannot be used as a key set"),
+        (
+            TLS,
+            issuer("keys: {file: nowhere.json}\n    issuer: i\n    audience: a"),
+            8,
+            "nowhere.json cannot be used as a key set: No such file or directory",
+        ),
         (TLS, issuer("keys: {file: secret.json}\n    issuer: i\n    audience: a"), 8, "no public key"),
         (
             TLS,

@@ -170,7 +170,7 @@ fn single_mistakes() {
     for (from, to, expected) in [
         ("secret: {env: MASTER}", "secret: {file: short}", "fewer than 16 bytes"),
         ("secret: {env: MASTER}", "secret: {file: empty}", "empty"),
-        ("secret: {env: MASTER}", "secret: {file: missing}", "cannot be read"),
+        ("secret: {env: MASTER}", "secret: {file: missing}", "missing cannot be read: No such file or directory"),
         ("secret: {env: MASTER}", "secret: {env: MASTER, file: short}", "one of `env` and `file`"),
         ("secret: {env: MASTER}", "secret: {}", "one of `env` and `file`"),
         ("secret: {env: MASTER}", "secret: {env: MASTER}\nsecret: {env: MASTER}", "given twice"),

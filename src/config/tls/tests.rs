@@ -161,7 +161,7 @@ fn unusable_files_are_told() {
     std::fs::write(files.path("garbage"), "hello").unwrap();
     let (crt, key) = (files.path("crt"), files.path("key"));
     for (certificate, key, words) in [
-        (files.path("missing"), key.clone(), "cannot read certificates"),
+        (files.path("missing"), key.clone(), "No such file or directory"),
         (files.path("garbage"), key.clone(), "no certificate"),
         (crt.clone(), files.path("missing"), "cannot read the private key"),
         (crt.clone(), crt.clone(), "cannot read the private key"),
