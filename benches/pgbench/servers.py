@@ -13,7 +13,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from wire import verifier
@@ -273,12 +275,46 @@ circumstances: [{type: columnTags, columnTag: Bank.Memo}]
 }
 
 
+class Collector:
+    """What traces are sent to: takes whatever comes (OTLP over HTTP answers with an empty object), and counts the requests."""
+
+    def __init__(self):
+        collector = self
+        self.requests = 0
+
+        class Taking(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self):
+                self.rfile.read(int(self.headers["Content-Length"]))
+                collector.requests += 1
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", "2")
+                self.end_headers()
+                self.wfile.write(b"{}")
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Taking)
+        self.server.daemon_threads = True
+        self.port = self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def stop(self):
+        self.server.shutdown()
+        self.server.server_close()
+        if not self.requests:
+            fail("no trace came to the collector")
+
+
 class Sqlveil(Program):
     """sqlveil with a configuration of its own: `open`, whom no policy binds, and `held`, whom they bind as they do the demo's analyst, but that
     every branch is his: what the warehouse does is the same for all ways."""
 
-    def __init__(self, folder, tls, warehouse, binary, scale, log, threads, mode="session", pool=300, audited=False):
-        name = "sqlveil-audited" if audited else f"sqlveil-{mode}"
+    def __init__(self, folder, tls, warehouse, binary, scale, log, threads, mode="session", pool=300, audited=False, collector=None):
+        name = "sqlveil-audited" if audited else "sqlveil-traced" if collector else f"sqlveil-{mode}"
         home, port = folder / name, free_port()
         self.password = secrets.token_hex(12)
         known = verifier(self.password)
@@ -306,7 +342,8 @@ class Sqlveil(Program):
             f"connections:\n  bench: {{host: 127.0.0.1, port: {warehouse.port}, database: {DATABASE}, user: {LOGIN}, "
             f"password: {{file: secrets/warehouse}}, sslmode: disable, pool: {{mode: {mode}, max: {pool}}}}}\n"
             "limits: {sessions: 2000, sessions_per_user: 1000}\n" + (f"threads: {threads}\n" if threads else "")
-            + ("audit: {folder: trail, mode: required}\n" if audited else ""),
+            + ("audit: {folder: trail, mode: required}\n" if audited else "")
+            + (f'telemetry: {{otlp: {{endpoint: "http://127.0.0.1:{collector.port}/v1/traces"}}}}\n' if collector else ""),
         }
         for path, text in documents.items():
             (home / path).parent.mkdir(parents=True, exist_ok=True)
