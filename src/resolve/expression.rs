@@ -1,9 +1,8 @@
 //! Expressions: every node is walked, every function and type checked, and what the barrier decision needs is worked out: the type,
 //! whether evaluation can raise, and whose rows it looks at.
 
-use super::alias::{OID, is_alias, no_alias_array, no_alias_mix, no_alias_operands};
+use super::alias::{OID, no_alias_array, no_alias_mix};
 use super::calls::value_function_type;
-use super::names::string_constant;
 use super::near::{self, Near};
 use super::scope::{Found, Item, Scope};
 use super::{Replacement, Resolver};
@@ -430,152 +429,8 @@ impl Resolver<'_, '_> {
         (own && (keyed || outer.is_none())).then_some((decision.oid, outer))
     }
 
-    /// Operators in all their grammar forms.
-    fn operation(&mut self, e: &mut pb::AExpr, scope: &Scope<'_>) -> Result<Facts, Refusal> {
-        use pb::AExprKind as K;
-        let parts = names::parts(&e.name).unwrap_or_default();
-        let name = match parts.as_slice() {
-            [one] | ["pg_catalog", one] => (*one).to_owned(),
-            _ => {
-                return Err(Refusal::new(
-                    Family::Denied,
-                    SqlState::UNDEFINED_FUNCTION,
-                    format!("operator does not exist: {}", parts.join(".")),
-                )
-                .at(e.location));
-            }
-        };
-        let pattern = e.rexpr.as_deref().and_then(string_constant).map(str::to_owned);
-        let matched =
-            e.rexpr.as_deref().and_then(|right| string_constant(of_default_collation(right))).map(str::to_owned);
-        if let (Some(l), Some(r)) = (e.lexpr.as_deref(), e.rexpr.as_deref()) {
-            let collations = (self.collation_at(l, scope), self.collation_at(r, scope));
-            no_conflict(collations.0, collations.1, e.location)?;
-        }
-        if let Some(facts) = self.rows_compared(&name, e, scope)? {
-            return Ok(facts);
-        }
-        // Two objects, or an object and an OID, are compared as OIDs. What is beside an object is looked at first.
-        let object = |n: Option<&pb::Node>| n.is_some_and(Self::is_reg_cast);
-        let objects = (object(e.lexpr.as_deref()), object(e.rexpr.as_deref()));
-        let compared = matches!(name.as_str(), "=" | "<>" | "!=");
-        let list = matches!(e.rexpr.as_deref(), Some(pb::Node { node: Some(NodeEnum::List(_)) }));
-        let early = match objects {
-            (true, false) if compared && !list => self.optional(&mut e.rexpr, scope)?,
-            _ => None,
-        };
-        let oid = |facts: &Option<Facts>| facts.as_ref().is_some_and(|f| f.type_oid == Type::Known(OID));
-        self.wants_oid = compared && objects.0 && (objects.1 || oid(&early));
-        let left = self.optional(&mut e.lexpr, scope)?;
-        self.wants_oid = compared && objects.1 && (objects.0 || oid(&left));
-        let in_list = match e.rexpr.as_deref_mut() {
-            Some(pb::Node { node: Some(NodeEnum::List(list)) }) => Some(self.each(&mut list.items, scope)?),
-            _ => None,
-        };
-        let right = match in_list {
-            Some(_) => None,
-            None if early.is_some() => early,
-            None => self.optional(&mut e.rexpr, scope)?,
-        };
-        let operands: Vec<Facts> = left.iter().chain(&right).chain(in_list.iter().flatten()).cloned().collect();
-        let kind = K::try_from(e.kind).unwrap_or_default();
-        no_alias_operands(&operands, kind, e.location)?;
-        let boolean = Type::Known(oid::BOOL);
-        let pair = |op: &str, l: &Facts, r: &Facts| self.operator_total(op, l.type_oid, r.type_oid);
-        Ok(match (kind, left, right, in_list) {
-            (K::AexprOp, Some(left), Some(_), None)
-                if matched.as_deref().is_some_and(|pattern| match left.type_oid {
-                    Type::Known(text) => self.sight.catalog.match_is_total(&name, text, pattern),
-                    Type::Literal | Type::Unclear => false,
-                }) =>
-            {
-                Facts { pushable: false, ..Facts::of_parts(&[left], boolean) }
-            }
-            (K::AexprOp, left, Some(right), None) => {
-                let left_type = left.as_ref().map_or(Type::Known(Oid(0)), |l| l.type_oid);
-                let total = self.operator_total(&name, left_type, right.type_oid);
-                let result = self.operator_result(&name, left_type, right.type_oid);
-                // What is computed of constants and the clock alone stays in range.
-                if let Some(near) = near::operate(&name, left.as_ref(), &right, result)
-                    && result != Type::Unclear
-                {
-                    let parts: Vec<_> = left.into_iter().chain([right]).collect();
-                    return Ok(Facts { near, ..Facts::of_parts(&parts, result) });
-                }
-                let parts: Vec<_> = left.into_iter().chain([right]).collect();
-                Facts::of_parts(&parts, result).but(total)
-            }
-            (K::AexprIn, Some(left), None, Some(items)) => {
-                // Elements are brought to a common type; only lists of one type or plain literals are followed.
-                let total =
-                    items.iter().all(|item| pair("=", &left, item) && needs_no_cast(&left, item)) && uniform(&items);
-                let parts: Vec<_> = std::iter::once(left).chain(items).collect();
-                Facts::of_parts(&parts, boolean).but(total)
-            }
-            (K::AexprBetween | K::AexprNotBetween, Some(left), None, Some(bounds)) => {
-                let total = bounds.iter().all(|b| pair("<=", &left, b) && pair(">=", &left, b));
-                let parts: Vec<_> = std::iter::once(left).chain(bounds).collect();
-                Facts::of_parts(&parts, boolean).but(total)
-            }
-            (K::AexprDistinct | K::AexprNotDistinct, Some(left), Some(right), None) => {
-                let total = pair("=", &left, &right);
-                Facts::of_parts(&[left, right], boolean).but(total)
-            }
-            (K::AexprLike | K::AexprIlike, Some(left), Some(right), None) => {
-                let total = match (left.type_oid, &pattern) {
-                    (Type::Known(text), Some(pattern)) => self.sight.catalog.like_is_total(&name, text, pattern),
-                    _ => false,
-                };
-                Facts::of_parts(&[left, right], boolean).but(total)
-            }
-            (K::AexprOpAny | K::AexprOpAll, Some(left), Some(right), None) => {
-                let element = match right.type_oid {
-                    Type::Known(array) => self.element_of(array).map_or(Type::Unclear, Type::Known),
-                    Type::Literal => Type::Literal,
-                    Type::Unclear => Type::Unclear,
-                };
-                // There is no operator between "char" and text: it is the one of texts (manual, 10.2).
-                let letters = left.type_oid == Type::Known(CHAR) && element == Type::Known(oid::TEXT);
-                let total = if letters {
-                    self.operator_total(&name, element, element)
-                } else {
-                    self.operator_total(&name, left.type_oid, element)
-                };
-                Facts::of_parts(&[left, right], boolean).but(total)
-            }
-            (_, left, right, items) => {
-                let parts: Vec<_> = left.into_iter().chain(right).chain(items.into_iter().flatten()).collect();
-                Facts::of_parts(&parts, Type::Unclear).but(false)
-            }
-        })
-    }
-
-    /// `(a, b) < (c, d)`, column by column (PostgreSQL manual, 9.25.5); `None` for anything else.
-    fn rows_compared(&mut self, name: &str, e: &mut pb::AExpr, scope: &Scope<'_>) -> Result<Option<Facts>, Refusal> {
-        let location = e.location;
-        let (Some(left), Some(right)) = (e.lexpr.as_deref_mut(), e.rexpr.as_deref_mut()) else { return Ok(None) };
-        let (Some(NodeEnum::RowExpr(left)), Some(NodeEnum::RowExpr(right))) = (&mut left.node, &mut right.node) else {
-            return Ok(None);
-        };
-        if left.args.len() != right.args.len() || e.kind != pb::AExprKind::AexprOp as i32 {
-            return Ok(None);
-        }
-        let (mut parts, mut total) = (Vec::new(), true);
-        for (l, r) in left.args.iter_mut().zip(&mut right.args) {
-            no_conflict(self.collation_at(l, scope), self.collation_at(r, scope), location)?;
-            let pair = [self.expression(l, scope)?, self.expression(r, scope)?];
-            no_alias_mix(&pair, location)?;
-            let [l, r] = &pair;
-            // One of them decides, and that by all the operators of its kind.
-            total &= ["=", "<>", "<", "<=", ">", ">="].iter().all(|op| self.operator_total(op, l.type_oid, r.type_oid));
-            parts.extend(pair);
-        }
-        let compared = matches!(name, "=" | "<>" | "<" | "<=" | ">" | ">=");
-        Ok(Some(Facts::of_parts(&parts, Type::Known(oid::BOOL)).but(total && compared)))
-    }
-
     /// The collation of a plain column reference; none for anything else.
-    fn collation_at(&self, node: &pb::Node, scope: &Scope<'_>) -> Oid {
+    pub(super) fn collation_at(&self, node: &pb::Node, scope: &Scope<'_>) -> Oid {
         let Some(NodeEnum::ColumnRef(c)) = &node.node else { return Oid(0) };
         let parts = names::parts(&c.fields).unwrap_or_default();
         let found = match parts.as_slice() {
@@ -597,42 +452,6 @@ impl Resolver<'_, '_> {
             self.resolved.relations.get(use_).and_then(|r| r.permitted.decision().relation(self.sight.catalog));
         let found = relation.and_then(|r| r.columns.iter().find(|c| c.name == column.name));
         found.map_or(Oid(0), |c| c.collation)
-    }
-
-    fn element_of(&self, array: Oid) -> Option<Oid> {
-        let info = self.sight.catalog.types.get(&array)?;
-        (info.category == 'A' && info.element.0 != 0).then_some(info.element)
-    }
-
-    /// Whether the operator PostgreSQL would choose for these operands never raises.
-    pub(super) fn operator_total(&self, name: &str, left: Type, right: Type) -> bool {
-        let (left, right) = match (left, right) {
-            (Type::Known(l), Type::Known(r)) => (l, r),
-            // A literal takes the other operand's type and is read when the statement is analyzed.
-            (Type::Known(l), Type::Literal) if l.0 != 0 => (l, l),
-            (Type::Literal, Type::Known(r)) => (r, r),
-            _ => return false,
-        };
-        self.sight.catalog.operator_is_total(name, left, right)
-    }
-
-    fn operator_result(&self, name: &str, left: Type, right: Type) -> Type {
-        let (left, right) = match (left, right) {
-            (Type::Known(l), Type::Known(r)) => (l, r),
-            (Type::Known(l), Type::Literal) => (l, l),
-            (Type::Literal, Type::Known(r)) => (r, r),
-            _ => return Type::Unclear,
-        };
-        let exact = self
-            .sight
-            .catalog
-            .operators
-            .get(name)
-            .and_then(|overloads| overloads.iter().find(|o| o.left == left && o.right == right).map(|o| o.result));
-        match exact {
-            Some(result) => Type::Known(result),
-            None => Type::Unclear,
-        }
     }
 
     /// Casts: a literal is read when the statement is analyzed; others run on every row.
@@ -699,129 +518,7 @@ impl Resolver<'_, '_> {
     fn is_domain(&self, oid: Oid) -> bool {
         self.sight.catalog.types.get(&oid).is_none_or(|t| t.kind == 'd' || t.kind == 'c')
     }
-
-    /// Sub-selects in expressions.
-    fn sublink(&mut self, link: &mut pb::SubLink, scope: &Scope<'_>) -> Result<Facts, Refusal> {
-        use pb::SubLinkType as S;
-        let test = self.optional(&mut link.testexpr, scope)?;
-        let operator = names::parts(&link.oper_name).unwrap_or_default();
-        let operator = match operator.as_slice() {
-            [] => "=",
-            [one] | ["pg_catalog", one] => *one,
-            _ => return Err(Refusal::unsupported("operators outside pg_catalog are not supported").at(link.location)),
-        };
-        let Some(NodeEnum::SelectStmt(select)) = link.subselect.as_deref_mut().and_then(|n| n.node.as_mut()) else {
-            return Err(Refusal::unsupported("only SELECT may stand in a sub-query").at(link.location));
-        };
-        let tested = link.testexpr.as_deref().map_or(Oid(0), |t| self.collation_at(t, scope));
-        let aggregate = aggregates_all(select);
-        let before = std::mem::take(&mut self.raises);
-        let output = self.select(select, Some(scope), None)?;
-        // An aggregate of columns around the query is of a level around it (PostgreSQL manual, 4.2.7).
-        let inside = |c: &super::scope::Column| c.uses.iter().any(|u| output.uses.contains(u));
-        let one_row = match aggregate {
-            Aggregate::OfRows => true,
-            Aggregate::OfColumns => output.columns.as_ref().is_some_and(|columns| columns.iter().all(inside)),
-            Aggregate::Nothing => false,
-        };
-        let computes = output.uses.iter().any(|u| self.resolved.relations.get(u).is_some_and(|r| self.may_raise(r)));
-        let raised = std::mem::replace(&mut self.raises, before) || computes;
-        self.raises |= raised;
-        if let Some([one]) = output.columns.as_deref() {
-            no_conflict(tested, self.collation_of(one), link.location)?;
-        }
-        let mut touches = output.outer_touches;
-        let kind = S::try_from(link.sub_link_type).unwrap_or_default();
-        let (total, type_oid) = match (kind, &test) {
-            (S::ExistsSublink, _) => (output.tame, Type::Known(oid::BOOL)),
-            (S::AnySublink, Some(test)) => {
-                let column = output.columns.as_ref().and_then(|c| match c.as_slice() {
-                    [one] => Some(one),
-                    _ => None,
-                });
-                let total = column.is_some_and(|c| {
-                    c.total
-                        && self.operator_total(operator, test.type_oid, c.type_oid.map_or(Type::Unclear, Type::Known))
-                });
-                // Turned into a semi-join, the comparison also meets the rows of the sub-query.
-                touches.extend(output.uses.iter().copied());
-                (output.tame && total, Type::Known(oid::BOOL))
-            }
-            (S::AllSublink, _) => (false, Type::Known(oid::BOOL)),
-            (S::ArraySublink, _) => {
-                let mut kinds = output.columns.iter().flatten().filter_map(|c| c.type_oid);
-                if kinds.any(is_alias) {
-                    return Err(Refusal::unsupported("arrays of object identifiers are not supported")
-                        .with_hint("Cast the elements to oid or text.")
-                        .at(link.location));
-                }
-                (false, Type::Unclear)
-            }
-            (S::ExprSublink, _) => {
-                let column = output.columns.as_ref().and_then(|c| c.first()).and_then(|c| c.type_oid);
-                (false, column.map_or(Type::Unclear, Type::Known))
-            }
-            _ => (false, Type::Unclear),
-        };
-        let shown = kind != S::ExistsSublink
-            && match &output.columns {
-                Some(columns) => columns.iter().any(|c| c.masked),
-                None => self.masks_any(&output.uses),
-            };
-        // Whether there is a row, or the value of one, of a query that raises nothing and gives no second one.
-        let value = !raised && (kind == S::ExistsSublink || kind == S::ExprSublink && one_row);
-        if let Some(test) = &test {
-            touches.extend(test.touches.iter().copied());
-        }
-        Ok(Facts {
-            type_oid,
-            total: total && test.as_ref().is_none_or(|t| t.total),
-            touches,
-            aggregates: test.as_ref().is_some_and(|t| t.aggregates),
-            masked: shown || test.as_ref().is_some_and(|t| t.masked),
-            loose: !(total || value) || test.is_some_and(|t| t.loose),
-            pushable: false,
-            near: None,
-        })
-    }
 }
-
-/// What a query makes one row of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Aggregate {
-    /// `count(*)`.
-    OfRows,
-    /// An aggregate of an expression.
-    OfColumns,
-    /// It may give several.
-    Nothing,
-}
-
-/// Whether a query is one aggregate, without GROUP BY and what makes sets of rows.
-fn aggregates_all(select: &pb::SelectStmt) -> Aggregate {
-    let plain = select.group_clause.is_empty()
-        && select.having_clause.is_none()
-        && select.larg.is_none()
-        && select.values_lists.is_empty();
-    let [target] = select.target_list.as_slice() else { return Aggregate::Nothing };
-    let Some(NodeEnum::ResTarget(target)) = &target.node else { return Aggregate::Nothing };
-    let Some(NodeEnum::FuncCall(call)) = target.val.as_deref().and_then(|v| v.node.as_ref()) else {
-        return Aggregate::Nothing;
-    };
-    let name = names::parts(&call.funcname).and_then(|p| p.last().copied()).unwrap_or_default();
-    if !plain || call.over.is_some() || !ONE_ROW.contains(&name) {
-        return Aggregate::Nothing;
-    }
-    // A filter may be of another level than what it filters.
-    match (call.agg_star, call.agg_filter.is_some()) {
-        (_, true) => Aggregate::Nothing,
-        (true, false) => Aggregate::OfRows,
-        (false, false) => Aggregate::OfColumns,
-    }
-}
-
-/// Aggregates that [`aggregates_all`] knows.
-const ONE_ROW: [&str; 5] = ["count", "min", "max", "sum", "avg"];
 
 fn constant_type(c: &pb::AConst) -> Type {
     use pb::a_const::Val;
@@ -834,21 +531,6 @@ fn constant_type(c: &pb::AConst) -> Type {
         Some(Val::Bsval(_)) => Type::Unclear,
     }
 }
-
-/// What `COLLATE pg_catalog.default` is said of, as psql says it of its patterns; that collation is deterministic. Anything else is itself.
-fn of_default_collation(node: &pb::Node) -> &pb::Node {
-    match &node.node {
-        Some(NodeEnum::CollateClause(clause))
-            if names::parts(&clause.collname).as_deref() == Some(&["pg_catalog", "default"]) =>
-        {
-            clause.arg.as_deref().unwrap_or(node)
-        }
-        _ => node,
-    }
-}
-
-/// `"char"` (pg_type.dat).
-const CHAR: Oid = Oid(18);
 
 /// Whether an expression has the same value each time it is evaluated on a row, and costs nothing: a column, a parameter, a constant.
 pub(super) fn is_steady(node: &pb::Node) -> bool {
@@ -881,7 +563,7 @@ pub(super) fn no_conflict(left: Oid, right: Oid, location: i32) -> Result<(), Re
 }
 
 /// The one type all parts have, literals aside.
-fn common_type(parts: &[Facts]) -> Type {
+pub(super) fn common_type(parts: &[Facts]) -> Type {
     let mut common = Type::Literal;
     for part in parts {
         match (part.type_oid, common) {
@@ -893,21 +575,4 @@ fn common_type(parts: &[Facts]) -> Type {
         }
     }
     if common == Type::Literal { Type::Known(oid::TEXT) } else { common }
-}
-
-/// Whether an element of IN meets the left side without a conversion that could raise: of its type, a literal, or a smaller number.
-fn needs_no_cast(left: &Facts, item: &Facts) -> bool {
-    let whole = |t: Type| matches!(t, Type::Known(Oid(20 | 21 | 23)));
-    item.type_oid == Type::Literal
-        || item.type_oid == left.type_oid
-        || (whole(item.type_oid) && (whole(left.type_oid) || left.type_oid == Type::Known(oid::NUMERIC)))
-        // Its bits are taken as they are (pg_cast.dat).
-        || (left.type_oid == Type::Known(OID) && item.type_oid == Type::Known(oid::INT4))
-}
-
-/// All of one type, or all literals.
-fn uniform(parts: &[Facts]) -> bool {
-    let mut types = parts.iter().map(|p| p.type_oid);
-    let first = types.next();
-    types.all(|t| Some(t) == first)
 }

@@ -3,28 +3,27 @@
 //! In: a statement's text. Out: plans with what they change, or a refusal. Must never: send anything, or use a decision whose inputs
 //! have changed.
 
+use super::checks::bad_search_path;
 use super::instead::Instead;
 use super::moving::Moving;
 use super::names::{Basis, Book, Change, Decided, Made};
 use super::renewal::Renewals;
 use super::scratch::Scratching;
-use super::settings::{Name, Settings, Values, split_search_path};
+use super::settings::{Settings, Values, split_search_path};
 use super::speaking::Speaking;
 use crate::audit::{Record, Speaker, Who};
 use crate::catalog::scratch::Scratch;
 use crate::error::{Family, Refusal, Routine, SqlState};
-use crate::identity::impersonation::SIGNED_NAME;
 use crate::identity::{Actor, Caller, Signed};
 use crate::plan::explain::outline_of;
 use crate::plan::settings::{ACKNOWLEDGE, USER};
-use crate::plan::{Acts, Effect, ErrorPolicy, Plan, PlanInputs, Progress, SessionView, Shown};
+use crate::plan::{Acts, ErrorPolicy, Plan, PlanInputs, Progress, SessionView, Shown};
 use crate::sql::NodeEnum;
 use crate::sql::pb::{DiscardMode, VariableSetKind};
 use crate::telemetry::traces::Traced;
 use crate::telemetry::{Stages, Tally};
 use crate::types::Oid;
 use crate::upstream::Held;
-use crate::upstream::message::OWN_NAMES;
 use crate::wire::TransactionStatus;
 use crate::world::World;
 use std::sync::Arc;
@@ -164,7 +163,7 @@ pub struct Deciding<A> {
     /// Whose things the warehouse's session may hold.
     pub(super) holder: Arc<str>,
     backend_pid: i32,
-    holding: Holding,
+    pub(super) holding: Holding,
     /// Settings, supposing that everything sent succeeds.
     pub settings: Settings,
     /// Prepared statements of both kinds.
@@ -499,144 +498,6 @@ impl<A: Surroundings> Deciding<A> {
         Ok(Recheck::Changed(again))
     }
 
-    /// Whether a statement with this effect may be sent now; gives what it executes or fetches from.
-    pub fn check(&mut self, effect: &Effect) -> Result<Option<Arc<Decided>>, Refusal> {
-        match effect {
-            Effect::Set { name, value, local } => self.check_set(name, value.as_deref(), *local).map(|()| None),
-            Effect::Acting { signed: Some(text), .. } => self.check_signed(text).map(|_| None),
-            Effect::Execute { name } => {
-                let found = self.find(&self.statements, name);
-                let hint = "DEALLOCATE it and prepare it again";
-                self.check_named(found, hint, SqlState::INVALID_SQL_STATEMENT_NAME, "prepared statement", name)
-                    .map(Some)
-            }
-            Effect::Fetch { name } => {
-                let found = match self.find(&self.cursors, name) {
-                    Found::Missing => self.find(&self.portals, name),
-                    found => found,
-                };
-                let hint = "close it and declare it again";
-                self.check_named(found, hint, SqlState::INVALID_CURSOR_NAME, "cursor", name).map(Some)
-            }
-            Effect::Deallocate(Some(name)) if name.starts_with(OWN_NAMES) => {
-                let text = format!("prepared statement \"{name}\" does not exist");
-                Err(Refusal::new(Family::Caller, SqlState::INVALID_SQL_STATEMENT_NAME, text))
-            }
-            Effect::Prepare { name, .. } if name.starts_with(OWN_NAMES) => {
-                let text = format!("names that begin with \"{OWN_NAMES}\" are reserved");
-                Err(Refusal::new(Family::Unsupported, SqlState::RESERVED_NAME, text).with_hint("Choose another name."))
-            }
-            Effect::Prepare { name, .. } if self.statements.get(name).is_none() => {
-                bounded(self.statements.len(), self.holding.statements, "prepared statements").map(|()| None)
-            }
-            Effect::Declare { name, .. } if self.cursors.get(name).is_none() => {
-                bounded(self.cursors.len(), self.holding.portals, "cursors").map(|()| None)
-            }
-            Effect::None
-            | Effect::Forwarded { .. }
-            | Effect::Configured { .. }
-            | Effect::Acting { signed: None, .. }
-            | Effect::ResetAll
-            | Effect::DiscardAll
-            | Effect::Begin
-            | Effect::Commit
-            | Effect::Rollback
-            | Effect::Savepoint(_)
-            | Effect::RollbackTo(_)
-            | Effect::Release(_)
-            | Effect::Prepare { .. }
-            | Effect::Deallocate(_)
-            | Effect::Declare { .. }
-            | Effect::CloseCursor(_)
-            | Effect::Scratch(_) => Ok(None),
-        }
-    }
-
-    fn check_set(&mut self, name: &str, value: Option<&str>, local: bool) -> Result<(), Refusal> {
-        if name == ACKNOWLEDGE {
-            let Some(key) = value.filter(|key| !key.is_empty()) else {
-                let text = format!("invalid value for parameter \"{ACKNOWLEDGE}\"");
-                return Err(Refusal::new(Family::Caller, SqlState::INVALID_PARAMETER_VALUE, text)
-                    .with_hint("Set it to the key of a project to accept what the project asks for."));
-            };
-            let world = self.around.world();
-            self.caller = None;
-            let user = Arc::clone(self.acting());
-            return self.around.acknowledge(&world, &user, key);
-        }
-        match Name::of(name) {
-            Some(Name::SearchPath) => match value.map(|v| split_search_path(v, self.acting())) {
-                Some(None) => Err(bad_search_path()),
-                Some(Some(_)) | None => Ok(()),
-            },
-            Some(Name::Project) => match value {
-                Some(key) if !key.is_empty() => {
-                    let world = self.around.world();
-                    let user = Arc::clone(self.acting());
-                    self.around.caller(&world, &user, Some(key)).map(drop)
-                }
-                Some(_) | None => self.around.may_leave(),
-            },
-            Some(Name::User) => self.check_turn(value, local),
-            None => Err(Refusal::internal("a setting the proxy does not hold")),
-        }
-    }
-
-    fn check_named(
-        &mut self,
-        found: Found,
-        hint: &str,
-        code: SqlState,
-        kind: &str,
-        name: &str,
-    ) -> Result<Arc<Decided>, Refusal> {
-        let held = match found {
-            // A cursor is its user's own.
-            Found::Held(held) if !(kind == "cursor" && self.is_anothers(&held)) => held,
-            Found::Held(_) | Found::Missing => {
-                return Err(Refusal::new(Family::Caller, code, format!("{kind} \"{name}\" does not exist")));
-            }
-            Found::Unsettled => {
-                self.unsettled = true;
-                return Err(Refusal::internal("not settled"));
-            }
-        };
-        // A statement with effects of its own is only followed through Bind and Execute.
-        // So is one whose rows are not the warehouse's.
-        let plain = held.plan.as_ref().is_none_or(|plan| match plan.effect {
-            Effect::None | Effect::Forwarded { .. } => plan.instead.is_none(),
-            Effect::Prepare { .. } => held.made == Made::Prepare,
-            Effect::Declare { .. } => held.made == Made::Declare,
-            _ => false,
-        });
-        if !plain {
-            return Err(Refusal::unsupported(format!("{kind} \"{name}\" cannot be used in this way")));
-        }
-        let executed = kind != "cursor" && held.made == Made::Prepare;
-        if kind != "cursor" && !executed && self.moving.shares() {
-            let text = format!("EXECUTE of \"{name}\", which was not made by PREPARE, is not supported");
-            return Err(Refusal::unsupported(text).with_hint("Clients take turns in the warehouse's sessions here."));
-        }
-        match self.recheck(&held)? {
-            Recheck::Same => {
-                if executed {
-                    self.used(name)?;
-                }
-                Ok(held)
-            }
-            Recheck::Renewed(again) => {
-                if executed {
-                    self.used(name)?;
-                }
-                Ok(Arc::new(again))
-            }
-            Recheck::Changed(again) if executed => self.renew(name, again),
-            Recheck::Changed(_) => {
-                Err(Refusal::unsupported(format!("the policy of {kind} \"{name}\" has changed")).with_hint(hint))
-            }
-        }
-    }
-
     /// Rows that a statement with this plan answers with in place of the warehouse's.
     pub fn instead(&self, plan: &Plan, inner: Option<&Arc<Decided>>) -> Result<Option<Arc<[String]>>, Refusal> {
         Ok(match &plan.instead {
@@ -647,197 +508,6 @@ impl<A: Surroundings> Deciding<A> {
                 Some(outline_of(&inner.sql, &self.around.world().catalog, *form)?)
             }
         })
-    }
-
-    /// Room for one more prepared statement.
-    pub fn room_for_statement(&self, name: &str) -> Result<(), Refusal> {
-        match self.statements.get(name) {
-            Some(_) => Ok(()),
-            None => bounded(self.statements.len(), self.holding.statements, "prepared statements"),
-        }
-    }
-
-    /// Room for one more portal.
-    pub fn room_for_portal(&self, name: &str) -> Result<(), Refusal> {
-        match self.portals.get(name) {
-            Some(_) => Ok(()),
-            None => bounded(self.portals.len(), self.holding.portals, "portals"),
-        }
-    }
-
-    /// Takes a statement's consequences for granted; gives how to undo them.
-    pub fn apply(&mut self, plan: &Arc<Plan>, params: &Arc<[Oid]>, basis: &Basis) -> Vec<Undo> {
-        let batch = self.batch;
-        let mut undo = Vec::new();
-        let named = |sql: &str, made| {
-            Some(Arc::new(Decided {
-                sql: sql.into(),
-                params: Arc::clone(params),
-                plan: Some(Arc::clone(plan)),
-                basis: basis.clone(),
-                made,
-                present: true,
-                signed: None,
-            }))
-        };
-        if self.moving.shares() && self.spare(&plan.effect) {
-            undo.push(Undo::Spoiled);
-        }
-        let failed = self.status == TransactionStatus::Failed;
-        if let Some(scratch) = self.scratch.after(&plan.effect, failed) {
-            undo.push(Undo::Scratch(Box::new(std::mem::replace(&mut self.scratch, scratch))));
-        }
-        if let Effect::None | Effect::Execute { .. } | Effect::Fetch { .. } | Effect::Scratch(_) = &plan.effect {
-            return undo;
-        }
-        let before = self.settings.clone();
-        match &plan.effect {
-            Effect::None | Effect::Execute { .. } | Effect::Fetch { .. } | Effect::Scratch(_) => return undo,
-            Effect::Prepare { name, sql } => {
-                undo.push(Undo::Statement(self.statements.put(name, named(sql, Made::Prepare), batch)));
-                return undo;
-            }
-            Effect::Declare { name, sql } => {
-                undo.push(Undo::Cursor(self.cursors.put(name, named(sql, Made::Declare), batch)));
-                return undo;
-            }
-            Effect::Deallocate(Some(name)) => {
-                undo.push(Undo::Statement(self.statements.put(name, None, batch)));
-                return undo;
-            }
-            Effect::Deallocate(None) => {
-                self.moving.forget_all();
-                undo.push(Undo::Spoiled);
-                undo.extend(self.statements.close_all(batch).into_iter().map(Undo::Statement));
-                return undo;
-            }
-            Effect::CloseCursor(Some(name)) => {
-                undo.push(Undo::Cursor(self.cursors.put(name, None, batch)));
-                undo.push(Undo::Portal(self.portals.put(name, None, batch)));
-                return undo;
-            }
-            Effect::CloseCursor(None) => {
-                undo.extend(self.cursors.close_all(batch).into_iter().map(Undo::Cursor));
-                undo.extend(self.portals.close_all(batch).into_iter().map(Undo::Portal));
-                return undo;
-            }
-            Effect::Set { name, value, local } => {
-                if let Some(name) = Name::of(name) {
-                    // To act for oneself is to act for nobody.
-                    let oneself = name == Name::User && value.as_deref() == Some(&*self.who.user);
-                    self.settings.set(name, value.as_deref().filter(|_| !oneself), *local);
-                }
-            }
-            Effect::Forwarded { name, back, local } => {
-                self.settings.forward(name, (!back).then_some(&plan.sealed), *local);
-            }
-            Effect::Configured { name, statement, local } => {
-                self.settings.forward(name, statement.as_ref(), *local);
-            }
-            Effect::Acting { signed, local } => {
-                let name = signed.as_ref().map(|text| format!("{SIGNED_NAME}{text}"));
-                self.settings.name_signed(name.as_deref(), *local);
-                let signed = signed.as_deref().zip(self.around.actor());
-                let signed = signed.and_then(|(text, actor)| actor.signed(text, jiff::Timestamp::now()).ok());
-                let signed = signed.filter(|signed| signed.user != self.who.user);
-                match signed {
-                    Some(Signed { user, project, until }) => {
-                        self.settings.act_for(&user, &project, Some(until), *local);
-                    }
-                    None => {
-                        self.settings.act_for(&"".into(), &"".into(), None, *local);
-                        // An unsigned name is a setting of the login's own.
-                        self.settings.forward("application_name", Some(&plan.sealed), *local);
-                    }
-                }
-            }
-            Effect::ResetAll => self.settings.reset_all(),
-            Effect::DiscardAll => {
-                self.settings.discard_all();
-                self.moving.forget_all();
-                undo.push(Undo::Spoiled);
-                undo.extend(self.statements.close_all(batch).into_iter().map(Undo::Statement));
-                undo.extend(self.cursors.close_all(batch).into_iter().map(Undo::Cursor));
-                undo.extend(self.portals.close_all(batch).into_iter().map(Undo::Portal));
-            }
-            Effect::Begin => self.settings.begin(),
-            // COMMIT of a failed transaction is a ROLLBACK.
-            Effect::Commit if self.status == TransactionStatus::Failed => self.settings.rollback(),
-            Effect::Commit => self.settings.commit(),
-            Effect::Rollback => self.settings.rollback(),
-            Effect::Savepoint(name) => self.settings.savepoint(name),
-            Effect::RollbackTo(name) => self.settings.rollback_to(name),
-            Effect::Release(name) => self.settings.release(name),
-        }
-        self.revived |= failed && matches!(plan.effect, Effect::Commit | Effect::Rollback | Effect::RollbackTo(_));
-        undo.push(Undo::Settings(Box::new(before)));
-        undo
-    }
-
-    /// The COMMIT that `undo` belongs to was a ROLLBACK: the warehouse said so in its tag.
-    pub fn commit_was_rollback(&mut self, undo: &mut Vec<Undo>) {
-        if let Some(Undo::Settings(before)) = undo.pop() {
-            self.settings = *before;
-            self.settings.rollback();
-        }
-    }
-
-    /// Undoes what did not happen; `waiting` are the undo lists of what is still under way.
-    pub fn undo(&mut self, undo: Vec<Undo>, waiting: &mut dyn Iterator<Item = &mut Undo>) {
-        let mut waiting: Vec<&mut Undo> = waiting.collect();
-        for one in undo.into_iter().rev() {
-            let later = waiting.iter_mut();
-            match one {
-                Undo::Settings(before) => self.settings = *before,
-                Undo::Scratch(before) => self.scratch = *before,
-                Undo::Held(held) => {
-                    if let Some(kept) = &mut self.moving.kept {
-                        kept.forget(&held);
-                    }
-                }
-                Undo::Unnamed => self.moving.unnamed = 0,
-                Undo::Spoiled => self.moving.spoiled(),
-                Undo::Statement(change) | Undo::Dropped(change) => {
-                    let later = later.filter_map(|u| match &mut **u {
-                        Undo::Statement(later) | Undo::Dropped(later) => Some(later),
-                        _ => None,
-                    });
-                    self.statements.undo(change, later);
-                }
-                Undo::Portal(change) => self
-                    .portals
-                    .undo(change, later.filter_map(|u| if let Undo::Portal(c) = &mut **u { Some(c) } else { None })),
-                Undo::Cursor(change) => self
-                    .cursors
-                    .undo(change, later.filter_map(|u| if let Undo::Cursor(c) = &mut **u { Some(c) } else { None })),
-            }
-        }
-    }
-
-    /// A batch has been answered by ReadyForQuery. `effects`: it held statements that change settings or names.
-    pub fn settle(&mut self, batch: u64, status: TransactionStatus, failed: bool, effects: bool) {
-        self.settled = batch;
-        self.status = status;
-        self.moving.settled(batch);
-        self.revived = false;
-        if status == TransactionStatus::Idle {
-            self.scratch.settled();
-            if effects && failed {
-                self.settings.rollback();
-            } else if effects {
-                self.settings.commit();
-            }
-            // Portals end with their transaction, cursors too unless declared WITH HOLD.
-            if !self.portals.is_empty() {
-                self.portals.retain(batch, |_| false);
-            }
-            if !self.cursors.is_empty() {
-                self.cursors.retain(batch, |d| d.sql.to_ascii_lowercase().contains("hold"));
-            }
-        }
-        if self.settled + 1 == self.batch && effects {
-            self.statements.retain(batch, |_| true);
-        }
     }
 }
 
@@ -859,21 +529,6 @@ fn leaves_a_project(sql: &str, by_name: bool) -> bool {
     };
     sql.len() <= LONGEST
         && crate::sql::parse_apart(sql).is_ok_and(|parsed| parsed.statements.iter().all(|s| leaves(&s.node)))
-}
-
-fn bad_search_path() -> Refusal {
-    Refusal::new(Family::Caller, SqlState::INVALID_PARAMETER_VALUE, "invalid value for parameter \"search_path\"")
-}
-
-fn bounded(held: usize, most: usize, what: &str) -> Result<(), Refusal> {
-    if held < most {
-        return Ok(());
-    }
-    Err(Refusal::new(
-        Family::Unsupported,
-        SqlState::PROGRAM_LIMIT_EXCEEDED,
-        format!("a session may hold at most {most} {what}"),
-    ))
 }
 
 /// The session as a string of statements unfolds. With `parts`, each statement's consequences are taken for granted for those behind
