@@ -2,6 +2,7 @@
 //!
 //! In: a request and the connection it came by. Out: the request, or 401, 403. Must never: compare a token in a time that tells of it.
 
+use super::places::Place;
 use super::problem::Problem;
 use crate::config::Admin;
 use axum::extract::{Request, State};
@@ -25,6 +26,9 @@ pub struct Peer {
 /// Lets a request pass whose sender may ask it.
 pub async fn check(State(admin): State<Arc<Admin>>, request: Request, next: Next) -> Response {
     let known = is_known(&admin, &request);
+    if let Some(place) = request.extensions().get::<Arc<Place>>().filter(|_| known) {
+        place.known();
+    }
     let mut response = if request.headers().contains_key(header::ORIGIN) {
         // Only browsers send it. One that holds an administrator's certificate may be led here by any page.
         Problem::new(StatusCode::FORBIDDEN, "requests of browsers are not taken").into_response()

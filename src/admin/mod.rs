@@ -7,6 +7,7 @@
 mod access;
 pub mod explained;
 mod listing;
+mod places;
 mod problem;
 mod routes;
 mod server;

@@ -1,13 +1,21 @@
 //! Connections to the interface: accepted, under TLS if so configured, each within bounds of time and size.
 //!
 //! In: the configuration and a [`Handle`]. Out: a running [`Server`]. Must never: let slow or greedy clients take what the proxy's own
-//! clients need: there are few connections at once, and each has little time and little room.
+//! clients need: there are few connections at once, and each has little time and little room; nor let those who hold them without a need
+//! keep others waiting ([`super::places`]).
 
 use super::access::Peer;
+use super::places::{Answer, Place, Places, Watched};
+use super::problem::Problem as Refused;
 use super::routes::routes;
 use crate::config::Admin;
 use crate::governance::problem::Problem;
 use crate::session::Handle;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -17,12 +25,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-/// Connections at once. Whoever comes beyond waits in the system's queue.
+/// Connections at once. Whoever comes beyond gets the place of one that is idle, and waits where all are being answered.
 const CONNECTIONS: usize = 128;
 /// Longest time for a TLS handshake, and for the head of each request; so long a connection may be idle.
 const HEAD: Duration = Duration::from_secs(5);
@@ -68,19 +75,23 @@ impl Drop for Server {
 }
 
 async fn accept(listener: TcpListener, admin: Arc<Admin>, router: Router) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Places::new(CONNECTIONS);
     let mut connections = JoinSet::new();
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         while connections.try_join_next().is_some() {}
         match listener.accept().await {
             Ok((socket, peer)) => {
+                let place = places.take().await;
                 let (admin, router) = (Arc::clone(&admin), router.clone());
                 connections.spawn(async move {
-                    if timeout(LIFETIME, serve(socket, peer, admin, router)).await.is_err() {
-                        tracing::debug!(%peer, "an administrator's connection was ended");
+                    tokio::select! {
+                        served = timeout(LIFETIME, serve(socket, peer, admin, router, Arc::clone(&place))) => {
+                            if served.is_err() {
+                                tracing::debug!(%peer, "an administrator's connection was ended");
+                            }
+                        }
+                        () = place.gone() => tracing::debug!(%peer, "an idle connection made room for another"),
                     }
-                    drop(place);
                 });
             }
             Err(error) => {
@@ -91,24 +102,36 @@ async fn accept(listener: TcpListener, admin: Arc<Admin>, router: Router) {
     }
 }
 
-async fn serve(socket: TcpStream, address: SocketAddr, admin: Arc<Admin>, router: Router) {
+async fn serve(socket: TcpStream, address: SocketAddr, admin: Arc<Admin>, router: Router, place: Arc<Place>) {
+    let certificates = admin.certificates;
     let Ok(tls) = tokio::task::spawn_blocking(move || admin.tls_now()).await else { return };
     let Some(tls) = tls else {
-        return talk(socket, router, Peer { certified: false, address }).await;
+        return talk(socket, router, Peer { certified: false, address }, place).await;
     };
     match timeout(HEAD, TlsAcceptor::from(tls).accept(socket)).await {
         Ok(Ok(stream)) => {
             // One that is shown is verified by the handshake.
             let certified = stream.get_ref().1.peer_certificates().is_some_and(|shown| !shown.is_empty());
-            talk(stream, router, Peer { certified, address }).await;
+            if certified && certificates {
+                place.known();
+            }
+            talk(stream, router, Peer { certified, address }, place).await;
         }
         Ok(Err(error)) => tracing::debug!(%error, "an administrator's handshake failed"),
         Err(_) => tracing::debug!("an administrator's handshake took too long"),
     }
 }
 
-async fn talk(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router, peer: Peer) {
-    let service = TowerToHyperService::new(router.layer(Extension(peer)));
+async fn talk(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    router: Router,
+    peer: Peer,
+    place: Arc<Place>,
+) {
+    let router = router.layer(Extension(peer)).layer(Extension(Arc::clone(&place)));
+    let router = router.layer(middleware::from_fn_with_state(Arc::clone(&place), answered));
+    let service = TowerToHyperService::new(router);
+    let stream = Watched::new(stream, place);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
@@ -117,4 +140,14 @@ async fn talk(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, rout
     if let Err(error) = connection.await {
         tracing::debug!(%error, "an administrator's connection failed");
     }
+}
+
+/// Keeps the connection's place until the answer has been taken.
+async fn answered(State(place): State<Arc<Place>>, request: Request, next: Next) -> Response {
+    let Some(answering) = place.answer() else {
+        // It ends before this is read.
+        return Refused::new(StatusCode::SERVICE_UNAVAILABLE, "the connection has made room for another")
+            .into_response();
+    };
+    next.run(request).await.map(|body| Body::new(Answer::new(body, answering)))
 }

@@ -5,6 +5,7 @@ use crate::metrics::stage;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 
 async fn administered() -> Administered {
     start(with_token(stage().await, "")).await
@@ -72,12 +73,67 @@ async fn who_is_slow_is_not_waited_for_and_keeps_nobody_out() {
     }
 }
 
-#[tokio::test]
-async fn beyond_the_bound_of_connections_one_waits_and_is_served() {
+/// Strangers until dropped: each comes again as soon as it is sent away, idle or to ask whether the proxy lives.
+fn strangers(address: std::net::SocketAddr, count: usize) -> JoinSet<()> {
+    let mut strangers = JoinSet::new();
+    for n in 0..count {
+        strangers.spawn(async move {
+            loop {
+                if let Ok(mut socket) = TcpStream::connect(address).await {
+                    if n % 2 == 0 {
+                        let _ = socket.write_all(b"GET /live HTTP/1.1\r\nhost: x\r\n\r\n").await;
+                    }
+                    let mut answer = Vec::new();
+                    let _ = socket.read_to_end(&mut answer).await;
+                    if n % 2 == 0 {
+                        tokio::time::sleep(Duration::from_secs(1)).await;
+                    }
+                }
+            }
+        });
+    }
+    strangers
+}
+
+/// A probe that waits longer takes the proxy for dead. Before idle connections end by themselves.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_is_answered_however_many_strangers_there_are() {
     let administered = administered().await;
+    // A place is kept for nobody: more of them than there are places.
+    let _strangers = strangers(administered.address(), 300);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    for path in ["/live", "/ready", "/live", "/ready", "/live"] {
+        let answer = tokio::time::timeout(PATIENCE, administered.ask_unknown("GET", path)).await;
+        assert_eq!(answer.expect("it is answered at once").status, 200, "{path}");
+        let known = tokio::time::timeout(PATIENCE, administered.ask("GET", "/version", None)).await;
+        assert_eq!(known.expect("it is answered at once").status, 200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_being_answered_keeps_his_place() {
+    let administered = administered().await;
+    let mut asking = TcpStream::connect(administered.address()).await.unwrap();
+    let body = br#"{"user": "ana", "statement": "SELECT id FROM emp"}"#;
+    let head = format!(
+        "POST /explain HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nconnection: close\r\nauthorization: Bearer {TOKEN}\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    asking.write_all(&[head.as_bytes(), &body[..7]].concat()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
     let mut idle = Vec::new();
-    for _ in 0..150 {
+    for _ in 0..300 {
         idle.push(TcpStream::connect(administered.address()).await.unwrap());
     }
     assert_eq!(administered.ask_unknown("GET", "/live").await.status, 200);
+    // The first of the strangers had to go: nothing is said to it.
+    let mut answer = Vec::new();
+    let ended = tokio::time::timeout(PATIENCE, idle[0].read_to_end(&mut answer)).await.expect("it has made room");
+    assert!(ended.is_err() || answer.is_empty());
+    asking.write_all(&body[7..]).await.unwrap();
+    asking.read_to_end(&mut answer).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"sent\":["), "{answer}");
 }
