@@ -3,7 +3,7 @@
 //! In: a [`Config`]. Out: JSON in the words of the configuration file. Must never: show a secret: where one is set it says `***`.
 
 use super::audit::{Audit, Mode, Otlp};
-use super::authentication::{Rules, Transport};
+use super::authentication::{Network, Rules, Transport};
 use super::directories::{Kind, Register};
 use super::log::{Format, Log};
 use super::{
@@ -42,6 +42,7 @@ impl Config {
             file,
             listen,
             reuse_port,
+            proxy_protocol,
             threads,
             tls,
             authentication,
@@ -72,6 +73,7 @@ impl Config {
             "file": file,
             "listen": listen,
             "reuse_port": reuse_port,
+            "proxy_protocol": announced(proxy_protocol),
             "threads": threads,
             "tls": tls.as_deref().map(|tls| server_tls(&tls.now())),
             "authentication": authentication.as_ref().map(rules),
@@ -96,6 +98,11 @@ impl Config {
             "warnings": warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
         })
     }
+}
+
+fn announced(from: &[Network]) -> Value {
+    let from: Vec<String> = from.iter().map(ToString::to_string).collect();
+    if from.is_empty() { Value::Null } else { json!({"from": from}) }
 }
 
 fn server_tls(tls: &tls::ServerTls) -> Value {

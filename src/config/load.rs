@@ -51,6 +51,7 @@ impl Context<'_> {
     fn config(&self, reader: &mut Reader, top: &mut Entries<'_>, file: &Path) -> Option<Config> {
         let listen = self.listen(reader, top);
         let reuse_port = reader.optional(top, "reuse_port").and_then(|node| reader.boolean(node)).unwrap_or(false);
+        let proxy_protocol = super::proxy_protocol::read(reader, top);
         let threads = reader.optional(top, "threads").and_then(|node| reader.count(node, 1, 1024));
         let tls_node = reader.optional(top, "tls");
         let tls = tls_node.and_then(|node| self.server_tls(reader, node));
@@ -83,6 +84,7 @@ impl Context<'_> {
             file: file.to_path_buf(),
             listen,
             reuse_port,
+            proxy_protocol,
             threads,
             tls: tls.map(Arc::new),
             authentication,

@@ -13,6 +13,7 @@ mod impersonation;
 mod load;
 pub mod log;
 pub mod places;
+mod proxy_protocol;
 pub(crate) mod reader;
 mod replica;
 pub(crate) mod secret;
@@ -47,6 +48,8 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// Other processes of the same account may listen on the same addresses (`SO_REUSEPORT`).
     pub reuse_port: bool,
+    /// Networks of balancers: each connection from there begins with a header of the PROXY protocol, and no other does.
+    pub proxy_protocol: Vec<authentication::Network>,
     /// Threads that serve sessions; `None` = as many as there are processors.
     pub threads: Option<usize>,
     /// TLS towards clients; `None` answers SSLRequest with `N`.

@@ -15,6 +15,7 @@ use super::eviction::{About, Eviction, Stay, Word};
 use super::handshake::{Broken, Greeted, Hello, greet};
 use super::login::Wish;
 use super::moving::Moving;
+use super::origin::{self, Unknown};
 use super::overrun::{Most, Overrun};
 use super::peers::Peers;
 use super::proof::{Demand, Failed, Proof};
@@ -48,7 +49,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::runtime::RuntimeFlavor;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// Texts from this length on are planned away from the threads that serve other sessions.
 const LONG_TEXT: usize = 1024;
@@ -308,15 +309,24 @@ impl Drop for Seat {
 }
 
 /// Serves a connection until it ends.
-pub async fn serve(shared: Arc<Shared>, socket: TcpStream, peer: SocketAddr, phases: watch::Receiver<Phase>) {
+pub async fn serve(shared: Arc<Shared>, mut socket: TcpStream, peer: SocketAddr, phases: watch::Receiver<Phase>) {
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%peer, %error, "connection lost");
         return;
     }
-    let limit = shared.config.limits.handshake_timeout;
+    let deadline = Instant::now() + shared.config.limits.handshake_timeout;
     let mut over = phases.clone();
+    let found = tokio::select! {
+        found = timeout_at(deadline, client_of(&shared, &mut socket, peer)) => found,
+        () = drain::newcomers_over(&mut over) => return,
+    };
+    let peer = match found {
+        Ok(Ok(peer)) => peer,
+        Ok(Err(unknown)) => return unannounced(&shared, socket, peer, &unknown).await,
+        Err(_) => return too_slow(&shared, peer),
+    };
     let entered = tokio::select! {
-        entered = timeout(limit, enter(&shared, socket, peer)) => entered,
+        entered = timeout_at(deadline, enter(&shared, socket, peer)) => entered,
         // Who takes his time to log in is not waited for.
         () = drain::newcomers_over(&mut over) => return,
     };
@@ -332,11 +342,7 @@ pub async fn serve(shared: Arc<Shared>, socket: TcpStream, peer: SocketAddr, pha
             tracing::debug!(%peer, %error, "connection lost before login");
             return;
         }
-        Err(_) => {
-            shared.telemetry.refusals.count("too_slow");
-            tracing::info!(%peer, "a client did not finish its login in time");
-            return;
-        }
+        Err(_) => return too_slow(&shared, peer),
     };
     let secure = matches!(client, Client::Tls(_));
     let begun = tokio::select! {
@@ -366,6 +372,31 @@ pub async fn serve(shared: Arc<Shared>, socket: TcpStream, peer: SocketAddr, pha
     let (word, traffic) = (session.word.clone(), Arc::clone(&session.stay.traffic));
     let control = Control { phases, word, traffic, idle: shared.config.limits.idle_timeout };
     run(entry, session, &mut client, control).await;
+}
+
+/// The address of the client: the connection's own, or what a balancer says of it.
+async fn client_of(shared: &Shared, socket: &mut TcpStream, peer: SocketAddr) -> Result<SocketAddr, Unknown> {
+    if !origin::is_announced(&shared.config.proxy_protocol, peer.ip()) {
+        return Ok(peer);
+    }
+    Ok(origin::announced(socket).await?.unwrap_or(peer))
+}
+
+/// Ends a connection of which it is not known from where it comes.
+async fn unannounced(shared: &Shared, socket: TcpStream, peer: SocketAddr, unknown: &Unknown) {
+    let Some(refusal) = unknown.refusal() else {
+        // Balancers look whether somebody listens here.
+        shared.telemetry.refusals.count("gone");
+        return tracing::debug!(%peer, error = %unknown, "connection lost before login");
+    };
+    shared.telemetry.refusals.count(reason(&refusal));
+    tracing::warn!(%peer, error = %unknown, "a connection from a network of `proxy_protocol` was refused");
+    dismiss(Client::Tcp(socket), &refusal).await;
+}
+
+fn too_slow(shared: &Shared, peer: SocketAddr) {
+    shared.telemetry.refusals.count("too_slow");
+    tracing::info!(%peer, "a client did not finish its login in time");
 }
 
 async fn dismiss(mut client: Client, refusal: &Refusal) {

@@ -10,6 +10,7 @@ mod support;
 mod process;
 
 mod commands;
+mod origins;
 mod records;
 mod sinks;
 mod trouble;

@@ -17,6 +17,7 @@ mod slapd;
 #[allow(dead_code)]
 mod raw;
 
+mod announced;
 mod attempts;
 mod bearer;
 mod certificates;

@@ -6,8 +6,9 @@ use super::raw::{Raw, query};
 use super::stage;
 use super::support::{Stage, server};
 use sqlveil::cli::demo::private_postgres::free_port;
+use std::collections::BTreeSet;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -23,7 +24,9 @@ struct Cluster {
     balancer: Child,
     port: u16,
     database: String,
-    _folder: tempfile::TempDir,
+    _balancing: tempfile::TempDir,
+    /// Of the stage's documents, and of the trail that all share.
+    folder: PathBuf,
     _stage: Stage,
 }
 
@@ -45,7 +48,7 @@ defaults
     option redispatch 1
 listen postgresql
     balance roundrobin
-    default-server check inter 500ms fall 3 rise 1 on-marked-down shutdown-sessions
+    default-server check send-proxy-v2 check-send-proxy inter 500ms fall 3 rise 1 on-marked-down shutdown-sessions
 ";
 
 fn haproxy(folder: &Path, port: u16, servers: &[u16]) -> Child {
@@ -77,7 +80,7 @@ impl Cluster {
         let peers: Vec<String> =
             private.iter().enumerate().map(|(at, port)| format!("{}: \"127.0.0.1:{port}\"", at + 1)).collect();
         let lines = format!(
-            "replica: {{id: 1, listen: \"127.0.0.1:{}\", peers: {{{}}}, timeout: 2s}}\nlimits: {{sessions_per_user: 200}}",
+            "proxy_protocol: {{from: [127.0.0.1]}}\naudit: {{folder: trail}}\nreplica: {{id: 1, listen: \"127.0.0.1:{}\", peers: {{{}}}, timeout: 2s}}\nlimits: {{sessions_per_user: 200}}",
             private[0],
             peers.join(", ")
         );
@@ -91,12 +94,13 @@ impl Cluster {
                 Process::run(command)
             })
             .collect();
-        let folder = tempfile::tempdir().unwrap();
+        let balancing = tempfile::tempdir().unwrap();
         let port = free_port().unwrap();
         let ports: Vec<u16> = replicas.iter().map(|replica| replica.port).collect();
-        let balancer = haproxy(folder.path(), port, &ports);
+        let balancer = haproxy(balancing.path(), port, &ports);
         let database = stage.database.clone();
-        Self { replicas, private, balancer, port, database, _folder: folder, _stage: stage }
+        let folder = config.parent().unwrap().to_owned();
+        Self { replicas, private, balancer, port, database, _balancing: balancing, folder, _stage: stage }
     }
 
     async fn client(&self) -> Raw {
@@ -162,6 +166,37 @@ async fn a_cancel_request_finds_its_replica() {
         held.waited_for(1).await;
         cancel(cluster.port, pid, &secret).await;
         assert!(client.ready(1).await.iter().any(|m| m.line() == "E 57014"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn records_hold_the_addresses_of_clients_behind_the_balancer() {
+    let mut cluster = Cluster::start().await;
+    let mut addresses = BTreeSet::new();
+    for (_, mut client) in cluster.everywhere().await {
+        addresses.insert(client.stream.local_addr().unwrap().to_string());
+        assert_eq!(client.lines(&query("select count(*) from t"), 1).await[1], "D 100");
+    }
+    for replica in &mut cluster.replicas {
+        replica.signal("TERM");
+        assert!(replica.ended(Duration::from_secs(20)).is_some());
+    }
+    let mut told = BTreeSet::new();
+    for file in std::fs::read_dir(cluster.folder.join("trail")).unwrap() {
+        let file = file.unwrap().path();
+        if file.extension().is_none_or(|extension| extension != "jsonl") {
+            continue;
+        }
+        for line in std::fs::read_to_string(file).unwrap().lines() {
+            let record: serde_json::Value = serde_json::from_str(line).unwrap();
+            if matches!(record["kind"].as_str(), Some("login" | "statement")) {
+                told.insert(record["client"].as_str().unwrap().to_owned());
+            }
+        }
+    }
+    assert_eq!(told, addresses);
+    for replica in &cluster.replicas {
+        assert!(!replica.says(&["proxy_protocol"]), "checks of the balancer are nothing to tell");
     }
 }
 

@@ -204,7 +204,8 @@ fn transport(reader: &mut Reader, node: &Node) -> Option<Transport> {
     reader.word(node, &words, "unknown kind of connection", "one of any, local, tls, plain")
 }
 
-fn network(reader: &mut Reader, node: &Node) -> Option<Network> {
+/// An address or a network.
+pub(in crate::config) fn network(reader: &mut Reader, node: &Node) -> Option<Network> {
     let text = reader.string(node)?;
     let parsed = text.parse();
     if parsed.is_err() {

@@ -12,7 +12,7 @@ mod network;
 pub use issuer::{Algorithm, Claims, Iam, Issuer, KeysFrom, Path as ClaimPath, Remote, Requirement, Users};
 pub(super) use issuer::{authority, is_loopback};
 pub use ldap::{Find, LdapServer, USER as LDAP_USER};
-pub(super) use load::{LdapServers, read, servers};
+pub(super) use load::{LdapServers, network, read, servers};
 pub use mapping::{Mapping, Pattern};
 pub use network::Network;
 

@@ -3,6 +3,7 @@
 //! In: `10.0.0.0/8`. Out: whether an address is in it. Must never: take an address with bits beyond its prefix for a network, which would
 //! be somebody's typing error.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
@@ -30,6 +31,12 @@ fn masked(bits: u128, prefix: u32) -> u128 {
     bits & u128::MAX.checked_shl(128 - prefix.min(128)).unwrap_or(0)
 }
 
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
 impl FromStr for Network {
     type Err = NotANetwork;
 
@@ -55,6 +62,11 @@ impl FromStr for Network {
 }
 
 impl Network {
+    /// Whether every address of its family is in it.
+    pub fn is_everything(&self) -> bool {
+        self.prefix == 0
+    }
+
     /// Whether the address is in it.
     pub fn holds(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();

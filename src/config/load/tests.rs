@@ -170,6 +170,14 @@ fn single_mistakes() {
     for (from, to, expected) in [
         ("secret: {env: MASTER}", "secret: {file: short}", "fewer than 16 bytes"),
         ("secret: {env: MASTER}", "secret: {file: empty}", "empty"),
+        ("secret: {env: MASTER}", "secret: {env: MASTER}\nproxy_protocol: {from: []}", "no network"),
+        ("secret: {env: MASTER}", "secret: {env: MASTER}\nproxy_protocol: {from: [10.0.0.1/8]}", "not a network"),
+        ("secret: {env: MASTER}", "secret: {env: MASTER}\nproxy_protocol: {}", "missing key `from`"),
+        (
+            "secret: {env: MASTER}",
+            "secret: {env: MASTER}\nproxy_protocol: {from: [10.0.0.1], to: [10.0.0.2]}",
+            "unknown key `to`",
+        ),
         ("secret: {env: MASTER}", "secret: {file: missing}", "missing cannot be read: No such file or directory"),
         ("secret: {env: MASTER}", "secret: {env: MASTER, file: short}", "one of `env` and `file`"),
         ("secret: {env: MASTER}", "secret: {}", "one of `env` and `file`"),
