@@ -1,7 +1,9 @@
 //! Places for connections to the interface: there are few, and who comes when all are taken gets the place of who has been idle the longest.
 //!
 //! In: who comes, what he shows, when he is answered. Out: a place for each, and the word to go for whoever has to make room. Strangers go
-//! first: nobody is known who has shown neither a token nor a certificate. Must never: take the place of somebody who is being answered.
+//! first: nobody is known who has shown neither a token nor a certificate. Must never: take the place of somebody who is being answered, or
+//! of somebody who has just come, before he could ask: else strangers who come again at once would keep each other, and everybody, from
+//! asking anything.
 
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use std::collections::HashMap;
@@ -11,12 +13,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant, sleep_until};
 
 /// All places.
 #[derive(Debug)]
 pub(super) struct Places {
     most: usize,
+    /// So long everybody may be idle.
+    grace: Duration,
     taken: Mutex<Taken>,
     /// Somebody has left, or may leave now.
     room: Notify,
@@ -57,37 +61,48 @@ pub(super) struct Place {
 }
 
 impl Places {
-    /// So many places.
-    pub(super) fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { most, taken: Mutex::default(), room: Notify::new() })
+    /// So many places, whose holders may be idle for so long in any case.
+    pub(super) fn new(most: usize, grace: Duration) -> Arc<Self> {
+        Arc::new(Self { most, grace, taken: Mutex::default(), room: Notify::new() })
     }
 
-    /// A place for one who has come. Waits only while everybody is being answered. Cancel safe.
+    /// A place for one who has come. Waits only while everybody is being answered, or has come just now. Cancel safe.
     pub(super) async fn take(self: &Arc<Self>) -> Arc<Place> {
         loop {
-            if let Some(place) = self.try_take() {
-                return Arc::new(place);
+            match self.try_take() {
+                Ok(place) => return Arc::new(place),
+                Err(Some(again)) => tokio::select! {
+                    () = self.room.notified() => {}
+                    () = sleep_until(again) => {}
+                },
+                Err(None) => self.room.notified().await,
             }
-            self.room.notified().await;
         }
     }
 
-    fn try_take(self: &Arc<Self>) -> Option<Place> {
+    /// A place, or when there may be one if nobody leaves before.
+    fn try_take(self: &Arc<Self>) -> Result<Place, Option<Instant>> {
         let mut taken = self.taken();
         if taken.by.len() >= self.most {
             let idle = taken.by.iter().filter(|(_, holder)| holder.may_go());
-            let (number, _) = idle.min_by_key(|(number, holder)| (holder.known, holder.since, **number))?;
-            let number = *number;
+            let last = |holder: &Holder| holder.since + self.grace;
+            let now = Instant::now();
+            let (rested, others): (Vec<_>, Vec<_>) = idle.partition(|(_, holder)| last(holder) <= now);
+            let first = rested.into_iter().min_by_key(|(number, holder)| (holder.known, holder.since, **number));
+            let Some(number) = first.map(|(number, _)| *number) else {
+                return Err(others.into_iter().map(|(_, holder)| last(holder)).min());
+            };
             // From here on nothing of his is answered.
-            let holder = taken.by.remove(&number)?;
-            holder.go.notify_one();
+            if let Some(holder) = taken.by.remove(&number) {
+                holder.go.notify_one();
+            }
         }
         taken.next += 1;
         let (number, go) = (taken.next, Arc::<Notify>::default());
         let (since, told) = (Instant::now(), Arc::clone(&go));
         taken.by.insert(number, Holder { known: false, answered: false, stalled: false, since, go: told });
         drop(taken);
-        Some(Place { places: Arc::clone(self), number, go })
+        Ok(Place { places: Arc::clone(self), number, go })
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {
@@ -251,7 +266,7 @@ mod tests {
 
     #[test]
     fn strangers_go_first_then_who_is_idle_the_longest() {
-        let places = Places::new(4);
+        let places = Places::new(4, Duration::ZERO);
         let mut all = taken(&places, 4);
         all[0].known();
         // It was idle the longest, and has just been answered.
@@ -269,8 +284,22 @@ mod tests {
     }
 
     #[test]
+    fn nobody_goes_who_has_just_come() {
+        let places = Places::new(2, Duration::from_secs(3600));
+        let all = taken(&places, 2);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let _inside = runtime.enter();
+        let mut waiting = Box::pin(places.take());
+        assert!((&mut waiting).now_or_never().is_none());
+        assert!(gone(&all).is_empty());
+        // One leaves by himself.
+        drop(all);
+        waiting.now_or_never().unwrap();
+    }
+
+    #[test]
     fn nobody_goes_who_is_being_answered() {
-        let places = Places::new(2);
+        let places = Places::new(2, Duration::ZERO);
         let all = taken(&places, 2);
         all[1].known();
         let (one, other) = (all[0].answer().unwrap(), all[1].answer().unwrap());
@@ -289,7 +318,7 @@ mod tests {
 
     #[test]
     fn who_does_not_read_has_his_place_only_if_he_is_known() {
-        let places = Places::new(2);
+        let places = Places::new(2, Duration::ZERO);
         let all = taken(&places, 2);
         all[1].known();
         let mut streams = Vec::new();

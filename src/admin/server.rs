@@ -6,31 +6,34 @@
 
 use super::access::Peer;
 use super::places::{Answer, Place, Places, Watched};
-use super::problem::Problem as Refused;
 use super::routes::routes;
 use crate::config::Admin;
 use crate::governance::problem::Problem;
 use crate::session::Handle;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
 use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 /// Connections at once. Whoever comes beyond gets the place of one that is idle, and waits where all are being answered.
 const CONNECTIONS: usize = 128;
+/// When all places are taken, whoever has come has so long to ask something before he has to make room.
+const GRACE: Duration = Duration::from_millis(250);
+/// Connections that wait to be accepted: beyond it the system drops first packets, and who comes tries again a second later.
+const BACKLOG: u32 = 1024;
 /// Longest time for a TLS handshake, and for the head of each request; so long a connection may be idle.
 const HEAD: Duration = Duration::from_secs(5);
 /// A connection older than this ends.
@@ -51,11 +54,11 @@ impl Server {
     /// When the address cannot be bound.
     pub async fn start(handle: Handle) -> Result<Option<Self>, Vec<Problem>> {
         let Some(admin) = handle.config().admin.clone() else { return Ok(None) };
-        let failed = |error: std::io::Error| {
+        let failed = |error: io::Error| {
             let message = format!("cannot listen on {} for administrators: {error}", admin.listen);
             vec![Problem::in_file(&handle.config().file, message, "choose an address that is free")]
         };
-        let listener = TcpListener::bind(admin.listen).await.map_err(failed)?;
+        let listener = bind(admin.listen).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         tracing::info!(%address, tls = admin.tls.is_some(), "listening for administrators");
         let router = routes(handle, &admin);
@@ -74,8 +77,15 @@ impl Drop for Server {
     }
 }
 
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
 async fn accept(listener: TcpListener, admin: Arc<Admin>, router: Router) {
-    let places = Places::new(CONNECTIONS);
+    let places = Places::new(CONNECTIONS, GRACE);
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
@@ -145,9 +155,8 @@ async fn talk(
 /// Keeps the connection's place until the answer has been taken.
 async fn answered(State(place): State<Arc<Place>>, request: Request, next: Next) -> Response {
     let Some(answering) = place.answer() else {
-        // It ends before this is read.
-        return Refused::new(StatusCode::SERVICE_UNAVAILABLE, "the connection has made room for another")
-            .into_response();
+        // The connection ends: its place is another's. No status would be true.
+        return std::future::pending().await;
     };
     next.run(request).await.map(|body| Body::new(Answer::new(body, answering)))
 }
