@@ -85,6 +85,32 @@ def label(cell):
     return f"{cell['mode']} {cell['clients']}" if "mode" in cell else str(cell["clients"])
 
 
+HELD = "sqlveil-held"
+
+
+def pairs(cell):
+    """Ratios of the ways beside `sqlveil-held` to it, round by round: what the machine does to both is left out. Median and quartiles."""
+    held = cell["ways"].get(HELD, {})
+    for name in ("sqlveil-again", "sqlveil-audited", "sqlveil-traced", "sqlveil-transaction"):
+        cells = []
+        for figure in ("tps", "cpu"):
+            mine = cell["ways"].get(name, {}).get(figure, {}).get("rounds", [])
+            ratios = [one / other for one, other in zip(mine, held.get(figure, {}).get("rounds", [])) if other]
+            if len(ratios) > 1:
+                low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
+                cells.append(f"{middle:.3f} ({low:.3f}–{high:.3f})")
+        if cells:
+            yield [label(cell), name, *cells]
+
+
+def beside(cells):
+    rows = [row for cell in cells if cell["kind"] == "pgbench" for row in pairs(cell)]
+    if rows:
+        head = ["", "way", "tps of sqlveil-held (quartiles)", "CPU of sqlveil-held (quartiles)"]
+        yield from ["", "### round by round", "", f"| {' | '.join(head)} |", "|---|---|---:|---:|"]
+        yield from (f"| {' | '.join(row)} |" for row in rows)
+
+
 def markdown(machine, cells):
     lines = ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in machine.items())]
     before = None
@@ -95,4 +121,5 @@ def markdown(machine, cells):
             lines += ["", f"### {before}", "", f"| {' | '.join(head)} |", "|---|---" + "|---:" * (len(head) - 2) + "|"]
         for name, way in cell["ways"].items():
             lines.append(f"| {label(cell)} | {' | '.join(row(cell['kind'], name, way))} |")
+    lines += beside(cells)
     return "\n".join(lines)

@@ -313,8 +313,8 @@ class Sqlveil(Program):
     """sqlveil with a configuration of its own: `open`, whom no policy binds, and `held`, whom they bind as they do the demo's analyst, but that
     every branch is his: what the warehouse does is the same for all ways."""
 
-    def __init__(self, folder, tls, warehouse, binary, scale, log, threads, mode="session", pool=300, audited=False, collector=None):
-        name = "sqlveil-audited" if audited else "sqlveil-traced" if collector else f"sqlveil-{mode}"
+    def __init__(self, folder, tls, warehouse, binary, scale, log, threads, mode="session", pool=300, audited=False, collector=None, name=None):
+        name = name or ("sqlveil-audited" if audited else "sqlveil-traced" if collector else f"sqlveil-{mode}")
         home, port = folder / name, free_port()
         self.password = secrets.token_hex(12)
         known = verifier(self.password)
