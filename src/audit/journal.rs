@@ -23,9 +23,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-/// How long records are gathered before they are written together: long enough that writing is no matter, short enough that what is gathered
-/// under load is still in the processor's cache.
-const GATHER: Duration = Duration::from_millis(4);
+/// How long records are gathered before they are written together: long enough that waking and writing are no matter, short enough that a proxy
+/// that is killed takes few with it.
+const GATHER: Duration = Duration::from_millis(10);
 /// How long a folder that cannot be written is left alone.
 const RETRY: Duration = Duration::from_millis(200);
 /// How long what was written is not sealed and not handed to the disk at most.
@@ -228,7 +228,7 @@ impl Journal {
             from = end + 1;
         }
         self.waiting.1 += records.len();
-        self.unsealed |= !records.is_empty();
+        self.unsealed = true;
     }
 
     /// Puts what is gathered into the file: all of it or nothing.
@@ -361,9 +361,11 @@ pub(super) fn run(mut journal: Journal, kept: &Kept) {
     let mut records = Vec::new();
     loop {
         let closing = kept.closing.load(Ordering::Acquire);
-        kept.take(&mut records);
-        journal.gather(&records);
-        let idle = records.is_empty();
+        let mut idle = true;
+        kept.take(&mut records, |records| {
+            journal.gather(records);
+            idle = false;
+        });
         if let Err(error) = turn(&mut journal, kept) {
             if !hold_on(&mut journal, kept, &error) {
                 return;

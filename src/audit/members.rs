@@ -38,30 +38,57 @@ fn cut_where_needed(value: &str, most: usize) -> &str {
 #[derive(Debug, Default, Clone)]
 pub struct Members {
     bytes: Vec<u8>,
+    /// Bytes in front of them that are somebody else's.
+    start: usize,
 }
 
 impl Members {
     /// None yet, with room for so many bytes.
     pub fn with_capacity(bytes: usize) -> Self {
-        Self { bytes: Vec::with_capacity(bytes) }
+        Self { bytes: Vec::with_capacity(bytes), start: 0 }
+    }
+
+    /// None yet, to be written behind what is there.
+    pub(super) fn behind(bytes: Vec<u8>) -> Self {
+        Self { start: bytes.len(), bytes }
+    }
+
+    /// What was there, and the members.
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
+    /// What was there, and behind it the members and a line feed.
+    pub(super) fn into_line(mut self) -> Vec<u8> {
+        self.bytes.push(b'\n');
+        self.bytes
+    }
+
+    fn is_empty(&self) -> bool {
+        self.bytes.len() == self.start
     }
 
     /// As `"time":…` begins every record: RFC 3339, UTC, microseconds.
     pub fn at(time: SystemTime, kind: &'static str, bytes: usize) -> Self {
         let mut members = Self::with_capacity(bytes);
-        members.name("time");
-        members.bytes.push(b'"');
-        push_time(time, &mut members.bytes);
-        members.bytes.push(b'"');
-        members.word("kind", kind);
+        members.begin(time, kind);
         members
+    }
+
+    /// Begins a record as [`Members::at`] does.
+    pub fn begin(&mut self, time: SystemTime, kind: &'static str) -> &mut Self {
+        self.name("time");
+        self.bytes.push(b'"');
+        push_time(time, &mut self.bytes);
+        self.bytes.push(b'"');
+        self.word("kind", kind)
     }
 
     /// A name of ours: nothing in it is escaped.
     #[inline]
     fn name(&mut self, name: &'static str) {
         debug_assert!(!name.bytes().any(is_escaped));
-        let separator: &[u8] = if self.bytes.is_empty() { b"\"" } else { b",\"" };
+        let separator: &[u8] = if self.is_empty() { b"\"" } else { b",\"" };
         self.bytes.extend_from_slice(separator);
         self.bytes.extend_from_slice(name.as_bytes());
         self.bytes.extend_from_slice(b"\":");
@@ -69,7 +96,7 @@ impl Members {
 
     /// A name that somebody else gave, as of a column.
     fn name_of(&mut self, name: &str) {
-        if !self.bytes.is_empty() {
+        if !self.is_empty() {
             self.bytes.push(b',');
         }
         push_text(cut(name, SHORT), &mut self.bytes);
@@ -146,7 +173,7 @@ impl Members {
 
     /// An object; an empty one: no member.
     pub fn object_if(&mut self, name: &'static str, value: &Self) -> &mut Self {
-        if !value.bytes.is_empty() {
+        if !value.is_empty() {
             self.object(name, value);
         }
         self
@@ -205,14 +232,14 @@ impl Members {
 
     fn braces(&mut self, value: &Self) {
         self.bytes.push(b'{');
-        self.bytes.extend_from_slice(&value.bytes);
+        self.bytes.extend_from_slice(value.bytes());
         self.bytes.push(b'}');
     }
 
     /// Members made before; none is fine.
     pub fn more(&mut self, members: &[u8]) -> &mut Self {
         if !members.is_empty() {
-            if !self.bytes.is_empty() {
+            if !self.is_empty() {
                 self.bytes.push(b',');
             }
             self.bytes.extend_from_slice(members);
@@ -222,12 +249,12 @@ impl Members {
 
     /// The bytes between the braces.
     pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+        self.bytes.get(self.start..).unwrap_or_default()
     }
 
     /// The same, to be kept.
     pub fn into_boxed(self) -> Box<[u8]> {
-        self.bytes.into()
+        self.bytes().into()
     }
 }
 

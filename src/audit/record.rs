@@ -17,6 +17,9 @@ use sha2::Sha256;
 use std::sync::{Arc, LazyLock};
 use std::time::{Instant, SystemTime};
 
+/// Bytes that a record usually takes.
+const USUAL: usize = 1024;
+
 /// The record of a statement on its way. Dropped before its end was told, it says `abandoned`.
 #[derive(Debug)]
 pub struct Record(Option<Box<Open>>);
@@ -168,17 +171,25 @@ impl Open {
 
     fn put(&self, outcome: &'static str, rows: Option<u64>, bytes: u64, code: Option<&str>) {
         let trail = &self.speaker.who.trail;
+        trail.write(USUAL, |members| self.say(members, outcome, rows, bytes, code));
+    }
+
+    fn say(&self, members: &mut Members, outcome: &'static str, rows: Option<u64>, bytes: u64, code: Option<&str>) {
+        let trail = &self.speaker.who.trail;
         let text = || self.text.as_deref().unwrap_or_default();
-        let mut members = Members::at(self.time, "statement", 1024);
-        members.more(&self.speaker.members).number("batch", self.batch).number("number", self.number);
+        members
+            .begin(self.time, "statement")
+            .more(&self.speaker.members)
+            .number("batch", self.batch)
+            .number("number", self.number);
         match &self.plan {
-            Some(plan) => about::of_plan(plan, text, &mut members),
+            Some(plan) => about::of_plan(plan, text, members),
             None => {
                 members.more(about::of_text(&redact(text())).bytes());
             }
         }
         if trail.keeps_literals() {
-            about::push_text(text(), self.plan.as_deref(), &mut members);
+            about::push_text(text(), self.plan.as_deref(), members);
         }
         if let Some(inner) = &self.inner {
             let mut of = Members::default();
@@ -194,7 +205,6 @@ impl Open {
             members.number("rows", rows);
         }
         members.number("bytes", bytes).number("elapsedUs", self.elapsed_us());
-        trail.put(&members);
     }
 
     fn log(&self, outcome: &str, rows: Option<u64>, code: Option<&str>) {

@@ -144,8 +144,15 @@ impl Trail {
 
     /// Takes a finished record. What was admitted is always taken.
     pub fn put(&self, record: &Members) {
+        self.write(record.bytes().len(), |members| {
+            members.more(record.bytes());
+        });
+    }
+
+    /// The same of a record that is written by `make`, of some `bytes`, where it waits. `make` must not put another.
+    pub fn write(&self, bytes: usize, make: impl FnOnce(&mut Members)) {
         if let Some(kept) = &self.0 {
-            kept.put(record.bytes());
+            kept.write(bytes, make);
         }
     }
 
@@ -215,35 +222,31 @@ impl Kept {
         }
     }
 
-    fn put(&self, members: &[u8]) {
-        let bytes = members.len() + 1;
-        let full = self.queued.load(Ordering::Relaxed) + bytes > self.most;
+    fn write(&self, bytes: usize, make: impl FnOnce(&mut Members)) {
+        let full = self.queued.load(Ordering::Relaxed) + bytes >= self.most;
         if !self.required && full && !self.makes_room() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             self.dropped_ever.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        self.queued.fetch_add(bytes, Ordering::Relaxed);
         let Some(buffer) = self.buffers.get(buffer_of_thread()) else { return };
-        let mut buffer = buffer.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = buffer.is_empty();
-        buffer.extend_from_slice(members);
-        buffer.push(b'\n');
-        drop(buffer);
-        if first {
+        let mut lent = Lent::of(buffer);
+        make(&mut lent.members);
+        // Counted before the writer can have it.
+        self.queued.fetch_add(lent.members.bytes().len() + 1, Ordering::Relaxed);
+        if lent.give_back() {
             self.wake();
         }
     }
 
-    /// All records that wait, in the order of each thread; `into` holds those of the call before and is emptied.
-    pub(super) fn take(&self, into: &mut Vec<u8>) {
-        into.clear();
+    /// All records that wait, in the order of each thread, one thread's after the other. `records` is emptied.
+    pub(super) fn take(&self, records: &mut Vec<u8>, mut each: impl FnMut(&[u8])) {
         for buffer in &self.buffers {
-            let mut buffer = buffer.lock().unwrap_or_else(PoisonError::into_inner);
-            if into.is_empty() {
-                std::mem::swap(&mut *buffer, into);
-            } else {
-                into.append(&mut buffer);
+            records.clear();
+            records.shrink_to(1 << 20);
+            std::mem::swap(&mut *buffer.lock().unwrap_or_else(PoisonError::into_inner), records);
+            if !records.is_empty() {
+                each(records);
             }
         }
     }
@@ -257,5 +260,58 @@ impl Kept {
     /// How many records were dropped since the last call.
     pub(super) fn take_dropped(&self) -> u64 {
         self.dropped.swap(0, Ordering::Relaxed)
+    }
+}
+
+/// A buffer while a record is written to it. What is not finished is taken out again.
+struct Lent<'k> {
+    buffer: MutexGuard<'k, Vec<u8>>,
+    members: Members,
+    before: usize,
+}
+
+impl<'k> Lent<'k> {
+    fn of(buffer: &'k Mutex<Vec<u8>>) -> Self {
+        let mut buffer = buffer.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = std::mem::take(&mut *buffer);
+        Self { before: bytes.len(), members: Members::behind(bytes), buffer }
+    }
+
+    /// Ends the record; whether it is the first.
+    fn give_back(mut self) -> bool {
+        let bytes = std::mem::take(&mut self.members).into_line();
+        let first = self.before == 0;
+        self.before = bytes.len();
+        self.members = Members::behind(bytes);
+        first
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        let mut bytes = std::mem::take(&mut self.members).into_bytes();
+        bytes.truncate(self.before);
+        *self.buffer = bytes;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_there_whole_or_not_at_all() {
+        let buffer = Mutex::new(Vec::new());
+        let mut lent = Lent::of(&buffer);
+        lent.members.number("a", 1);
+        assert!(lent.give_back(), "the first");
+        let mut lent = Lent::of(&buffer);
+        lent.members.number("b", 2).word("c", "d");
+        assert!(!lent.give_back());
+        // Its writer does not come to its end.
+        let mut lent = Lent::of(&buffer);
+        lent.members.number("e", 3);
+        drop(lent);
+        assert_eq!(buffer.into_inner().unwrap(), b"\"a\":1\n\"b\":2,\"c\":\"d\"\n");
     }
 }
