@@ -10,6 +10,13 @@ fn of<'r>(records: &'r [Value], part: &str) -> &'r Value {
     records.iter().find(holds).unwrap_or_else(|| panic!("{part}: {records:#?}"))
 }
 
+/// The logins, one after the other: those of two lanes may stand in the trail in either order.
+fn logins(all: &[Value]) -> Vec<&Value> {
+    let mut found: Vec<&Value> = all.iter().filter(|record| record["kind"] == "login").collect();
+    found.sort_by_key(|record| record["time"].as_str().unwrap());
+    found
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_statement_is_told_with_what_it_touched_and_why() {
     let mut running = stage("").await.start().await;
@@ -154,7 +161,7 @@ async fn logins_are_recorded_and_refused_ones_say_why() {
     assert!(running.try_client("nobody", "x", &database).await.is_err());
     running.stop().await;
     let all = records(&folder(running.folder()));
-    let logins: Vec<&Value> = all.iter().filter(|record| record["kind"] == "login").collect();
+    let logins = logins(&all);
     let told: Vec<(&str, &str)> =
         logins.iter().map(|r| (r["user"].as_str().unwrap(), r["decision"].as_str().unwrap())).collect();
     assert_eq!(told, [("ana", "login"), ("ana", "login refused"), ("nobody", "login refused")]);
@@ -213,7 +220,7 @@ async fn settings_of_the_startup_packet_are_no_statements_of_the_caller() {
     let all = records(&folder(running.folder()));
     let said: Vec<&str> = all.iter().filter_map(|record| record["statement"].as_str()).collect();
     assert_eq!(said, ["SHOW application_name", "SHOW datestyle"]);
-    let logins: Vec<&Value> = all.iter().filter(|record| record["kind"] == "login").collect();
+    let logins = logins(&all);
     let told: Vec<(&str, Option<&str>)> =
         logins.iter().map(|r| (r["decision"].as_str().unwrap(), r["code"].as_str())).collect();
     let refused = |code| ("login refused", Some(code));
