@@ -53,14 +53,17 @@ impl Members {
         Self { start: bytes.len(), bytes }
     }
 
-    /// What was there, and the members.
-    pub(super) fn into_bytes(self) -> Vec<u8> {
-        self.bytes
+    /// Ends them with a line feed: from here on they are of what was there. Whether they are the first.
+    pub(super) fn end_line(&mut self) -> bool {
+        let first = self.start == 0;
+        self.bytes.push(b'\n');
+        self.start = self.bytes.len();
+        first
     }
 
-    /// What was there, and behind it the members and a line feed.
-    pub(super) fn into_line(mut self) -> Vec<u8> {
-        self.bytes.push(b'\n');
+    /// What was there, without what is not ended.
+    pub(super) fn into_lines(mut self) -> Vec<u8> {
+        self.bytes.truncate(self.start);
         self.bytes
     }
 

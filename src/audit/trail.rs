@@ -234,7 +234,9 @@ impl Kept {
         make(&mut lent.members);
         // Counted before the writer can have it.
         self.queued.fetch_add(lent.members.bytes().len() + 1, Ordering::Relaxed);
-        if lent.give_back() {
+        let first = lent.members.end_line();
+        drop(lent);
+        if first {
             self.wake();
         }
     }
@@ -263,35 +265,22 @@ impl Kept {
     }
 }
 
-/// A buffer while a record is written to it. What is not finished is taken out again.
+/// A buffer while a record is written to it. What is not ended is taken out again.
 struct Lent<'k> {
     buffer: MutexGuard<'k, Vec<u8>>,
     members: Members,
-    before: usize,
 }
 
 impl<'k> Lent<'k> {
     fn of(buffer: &'k Mutex<Vec<u8>>) -> Self {
         let mut buffer = buffer.lock().unwrap_or_else(PoisonError::into_inner);
-        let bytes = std::mem::take(&mut *buffer);
-        Self { before: bytes.len(), members: Members::behind(bytes), buffer }
-    }
-
-    /// Ends the record; whether it is the first.
-    fn give_back(mut self) -> bool {
-        let bytes = std::mem::take(&mut self.members).into_line();
-        let first = self.before == 0;
-        self.before = bytes.len();
-        self.members = Members::behind(bytes);
-        first
+        Self { members: Members::behind(std::mem::take(&mut *buffer)), buffer }
     }
 }
 
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
-        let mut bytes = std::mem::take(&mut self.members).into_bytes();
-        bytes.truncate(self.before);
-        *self.buffer = bytes;
+        *self.buffer = std::mem::take(&mut self.members).into_lines();
     }
 }
 
@@ -304,10 +293,12 @@ mod tests {
         let buffer = Mutex::new(Vec::new());
         let mut lent = Lent::of(&buffer);
         lent.members.number("a", 1);
-        assert!(lent.give_back(), "the first");
+        assert!(lent.members.end_line(), "the first");
+        drop(lent);
         let mut lent = Lent::of(&buffer);
         lent.members.number("b", 2).word("c", "d");
-        assert!(!lent.give_back());
+        assert!(!lent.members.end_line());
+        drop(lent);
         // Its writer does not come to its end.
         let mut lent = Lent::of(&buffer);
         lent.members.number("e", 3);

@@ -134,12 +134,7 @@ impl Resolver<'_, '_> {
     }
 
     /// `(a, b) < (c, d)`, column by column (PostgreSQL manual, 9.25.5); `None` for anything else.
-    pub(super) fn rows_compared(
-        &mut self,
-        name: &str,
-        e: &mut pb::AExpr,
-        scope: &Scope<'_>,
-    ) -> Result<Option<Facts>, Refusal> {
+    fn rows_compared(&mut self, name: &str, e: &mut pb::AExpr, scope: &Scope<'_>) -> Result<Option<Facts>, Refusal> {
         let location = e.location;
         let (Some(left), Some(right)) = (e.lexpr.as_deref_mut(), e.rexpr.as_deref_mut()) else { return Ok(None) };
         let (Some(NodeEnum::RowExpr(left)), Some(NodeEnum::RowExpr(right))) = (&mut left.node, &mut right.node) else {
@@ -162,7 +157,7 @@ impl Resolver<'_, '_> {
         Ok(Some(Facts::of_parts(&parts, Type::Known(oid::BOOL)).but(total && compared)))
     }
 
-    pub(super) fn element_of(&self, array: Oid) -> Option<Oid> {
+    fn element_of(&self, array: Oid) -> Option<Oid> {
         let info = self.sight.catalog.types.get(&array)?;
         (info.category == 'A' && info.element.0 != 0).then_some(info.element)
     }
@@ -179,7 +174,7 @@ impl Resolver<'_, '_> {
         self.sight.catalog.operator_is_total(name, left, right)
     }
 
-    pub(super) fn operator_result(&self, name: &str, left: Type, right: Type) -> Type {
+    fn operator_result(&self, name: &str, left: Type, right: Type) -> Type {
         let (left, right) = match (left, right) {
             (Type::Known(l), Type::Known(r)) => (l, r),
             (Type::Known(l), Type::Literal) => (l, l),

@@ -66,7 +66,7 @@ impl<A: Surroundings> Deciding<A> {
         }
     }
 
-    pub(super) fn check_set(&mut self, name: &str, value: Option<&str>, local: bool) -> Result<(), Refusal> {
+    fn check_set(&mut self, name: &str, value: Option<&str>, local: bool) -> Result<(), Refusal> {
         if name == ACKNOWLEDGE {
             let Some(key) = value.filter(|key| !key.is_empty()) else {
                 let text = format!("invalid value for parameter \"{ACKNOWLEDGE}\"");
@@ -96,7 +96,7 @@ impl<A: Surroundings> Deciding<A> {
         }
     }
 
-    pub(super) fn check_named(
+    fn check_named(
         &mut self,
         found: Found,
         hint: &str,

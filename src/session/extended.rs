@@ -51,7 +51,7 @@ impl<A: Surroundings> Engine<A> {
     }
 
     /// The statement of that name under today's decision; sent again under its name when the decision has changed.
-    pub(super) fn statement(&mut self, name: &str, out: &mut Outgoing) -> Result<Arc<Decided>, Refused> {
+    fn statement(&mut self, name: &str, out: &mut Outgoing) -> Result<Arc<Decided>, Refused> {
         let held = match self.deciding.find(&self.deciding.statements, name) {
             Found::Held(held) => held,
             Found::Unsettled => return Err(Refused::Later(Wait::Settled)),
@@ -117,7 +117,7 @@ impl<A: Surroundings> Engine<A> {
     }
 
     /// The portal (or cursor) of that name, if the decision it was bound under would still send the same text.
-    pub(super) fn portal(&mut self, name: &str) -> Result<Arc<Decided>, Refused> {
+    fn portal(&mut self, name: &str) -> Result<Arc<Decided>, Refused> {
         let found = match self.deciding.find(&self.deciding.portals, name) {
             Found::Missing => self.deciding.find(&self.deciding.cursors, name),
             found => found,
@@ -234,7 +234,7 @@ impl<A: Surroundings> Engine<A> {
     }
 
     /// The rows of one Execute of a portal, and where the next one begins. The warehouse runs such a portal to its end at once.
-    pub(super) fn share(&mut self, portal: &str, rows: Arc<[String]>, max_rows: i32) -> Instead {
+    fn share(&mut self, portal: &str, rows: Arc<[String]>, max_rows: i32) -> Instead {
         let share = Instead::some(rows, self.read.get(portal).copied().unwrap_or(0), max_rows);
         self.read.insert(portal.into(), share.next());
         share

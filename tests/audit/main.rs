@@ -20,6 +20,13 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use support::{ANYONE, Running, Stage};
 
+/// Records of a kind, one after the other: those of sessions on two lanes may stand in the trail in either order.
+fn in_time<'r>(all: &'r [Value], kind: &str) -> Vec<&'r Value> {
+    let mut found: Vec<&Value> = all.iter().filter(|record| record["kind"] == kind).collect();
+    found.sort_by_key(|record| record["time"].as_str().unwrap());
+    found
+}
+
 /// People with a number that is masked, rows of Ulm hidden from those without a purpose, and a table for everybody.
 async fn stage(audit: &str) -> Stage {
     Stage::new()

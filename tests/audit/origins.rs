@@ -1,7 +1,7 @@
 //! From where clients come behind a balancer that speaks the PROXY protocol, and behind somebody who only says he is one.
 
 use crate::support::{PASSWORD, Running};
-use crate::{folder, records, stage};
+use crate::{folder, in_time, records, stage};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -59,11 +59,9 @@ fn from_v4(last: u8) -> Vec<u8> {
     v2(1, 0x11, &[192, 0, 2, last, 10, 0, 0, 1, 0x9c, 0x40, 0x19, 0x20])
 }
 
-/// Where those of a kind came from, one after the other: sessions of two lanes may stand in the trail in either order.
+/// Where those of a kind came from.
 fn clients<'r>(all: &'r [Value], kind: &str) -> Vec<&'r str> {
-    let mut found: Vec<&Value> = all.iter().filter(|record| record["kind"] == kind).collect();
-    found.sort_by_key(|record| record["time"].as_str().unwrap());
-    found.into_iter().map(|record| record["client"].as_str().unwrap()).collect()
+    in_time(all, kind).into_iter().map(|record| record["client"].as_str().unwrap()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

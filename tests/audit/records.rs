@@ -1,6 +1,6 @@
 //! What records hold, and what they never do.
 
-use crate::{folder, lines, records, stage, statements};
+use crate::{folder, in_time, lines, records, stage, statements};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use tokio_postgres::SimpleQueryMessage;
@@ -8,13 +8,6 @@ use tokio_postgres::SimpleQueryMessage;
 fn of<'r>(records: &'r [Value], part: &str) -> &'r Value {
     let holds = |record: &&Value| record["statement"].as_str().is_some_and(|text| text.contains(part));
     records.iter().find(holds).unwrap_or_else(|| panic!("{part}: {records:#?}"))
-}
-
-/// The logins, one after the other: those of two lanes may stand in the trail in either order.
-fn logins(all: &[Value]) -> Vec<&Value> {
-    let mut found: Vec<&Value> = all.iter().filter(|record| record["kind"] == "login").collect();
-    found.sort_by_key(|record| record["time"].as_str().unwrap());
-    found
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -161,7 +154,7 @@ async fn logins_are_recorded_and_refused_ones_say_why() {
     assert!(running.try_client("nobody", "x", &database).await.is_err());
     running.stop().await;
     let all = records(&folder(running.folder()));
-    let logins = logins(&all);
+    let logins = in_time(&all, "login");
     let told: Vec<(&str, &str)> =
         logins.iter().map(|r| (r["user"].as_str().unwrap(), r["decision"].as_str().unwrap())).collect();
     assert_eq!(told, [("ana", "login"), ("ana", "login refused"), ("nobody", "login refused")]);
@@ -220,7 +213,7 @@ async fn settings_of_the_startup_packet_are_no_statements_of_the_caller() {
     let all = records(&folder(running.folder()));
     let said: Vec<&str> = all.iter().filter_map(|record| record["statement"].as_str()).collect();
     assert_eq!(said, ["SHOW application_name", "SHOW datestyle"]);
-    let logins = logins(&all);
+    let logins = in_time(&all, "login");
     let told: Vec<(&str, Option<&str>)> =
         logins.iter().map(|r| (r["decision"].as_str().unwrap(), r["code"].as_str())).collect();
     let refused = |code| ("login refused", Some(code));
