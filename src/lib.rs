@@ -27,6 +27,7 @@ pub mod disarm;
 pub mod error;
 pub mod governance;
 pub mod identity;
+pub mod lane;
 pub mod plan;
 pub mod policy;
 pub mod relay;

@@ -2,20 +2,20 @@
 //!
 //! In: an accepted socket. Out: one byte stream. Must never: carry a byte received in the clear into TLS.
 
+use crate::lane::Socket;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 /// A client's byte stream.
 #[derive(Debug)]
 pub enum Client {
     /// In the clear.
-    Tcp(TcpStream),
+    Tcp(Socket),
     /// Under TLS.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Socket>>),
 }
 
 impl Client {

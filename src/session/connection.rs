@@ -28,6 +28,7 @@ use crate::config::{self, Config, PoolMode};
 use crate::error::{Family, Refusal, SqlState};
 use crate::identity::keyring::Keyring;
 use crate::identity::{Acknowledgements, Actor, Caller, Directory, Heard, Login};
+use crate::lane::{self, Socket};
 use crate::plan::settings::ACKNOWLEDGE;
 use crate::plan::{Plan, Planner, Progress, SessionView};
 use crate::sql::redact::redact;
@@ -46,8 +47,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::SystemTime;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
-use tokio::runtime::RuntimeFlavor;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -259,11 +258,9 @@ impl Surroundings for Live {
     }
 
     fn plan(&self, sql: &str, progress: &mut dyn Progress) -> Result<Vec<Arc<Plan>>, Refusal> {
-        // Long texts take their time: other sessions go on meanwhile on other threads.
-        let threads =
-            tokio::runtime::Handle::try_current().is_ok_and(|h| h.runtime_flavor() == RuntimeFlavor::MultiThread);
-        if sql.len() >= LONG_TEXT && threads {
-            return tokio::task::block_in_place(|| self.planner.plan_string(sql, progress));
+        // Long texts take their time: the other sessions of the lane go on meanwhile.
+        if sql.len() >= LONG_TEXT {
+            return lane::apart(|| self.planner.plan_string(sql, progress));
         }
         self.planner.plan_string(sql, progress)
     }
@@ -309,11 +306,7 @@ impl Drop for Seat {
 }
 
 /// Serves a connection until it ends.
-pub async fn serve(shared: Arc<Shared>, mut socket: TcpStream, peer: SocketAddr, phases: watch::Receiver<Phase>) {
-    if let Err(error) = socket.set_nodelay(true) {
-        tracing::debug!(%peer, %error, "connection lost");
-        return;
-    }
+pub async fn serve(shared: Arc<Shared>, mut socket: Socket, peer: SocketAddr, phases: watch::Receiver<Phase>) {
     let deadline = Instant::now() + shared.config.limits.handshake_timeout;
     let mut over = phases.clone();
     let found = tokio::select! {
@@ -375,7 +368,7 @@ pub async fn serve(shared: Arc<Shared>, mut socket: TcpStream, peer: SocketAddr,
 }
 
 /// The address of the client: the connection's own, or what a balancer says of it.
-async fn client_of(shared: &Shared, socket: &mut TcpStream, peer: SocketAddr) -> Result<SocketAddr, Unknown> {
+async fn client_of(shared: &Shared, socket: &mut Socket, peer: SocketAddr) -> Result<SocketAddr, Unknown> {
     if !origin::is_announced(&shared.config.proxy_protocol, peer.ip()) {
         return Ok(peer);
     }
@@ -383,7 +376,7 @@ async fn client_of(shared: &Shared, socket: &mut TcpStream, peer: SocketAddr) ->
 }
 
 /// Ends a connection of which it is not known from where it comes.
-async fn unannounced(shared: &Shared, socket: TcpStream, peer: SocketAddr, unknown: &Unknown) {
+async fn unannounced(shared: &Shared, socket: Socket, peer: SocketAddr, unknown: &Unknown) {
     let Some(refusal) = unknown.refusal() else {
         // Balancers look whether somebody listens here.
         shared.telemetry.refusals.count("gone");
@@ -436,7 +429,7 @@ impl From<Refusal> for Unbegun {
 }
 
 /// Handshake and login. `None`: it was a cancel request, which was dealt with.
-async fn enter(shared: &Shared, socket: TcpStream, peer: SocketAddr) -> Result<Option<(Client, Entry)>, Broken> {
+async fn enter(shared: &Shared, socket: Socket, peer: SocketAddr) -> Result<Option<(Client, Entry)>, Broken> {
     let tls = shared.config.tls.as_ref().map(|tls| tls.now());
     let tls = tls.as_deref();
     let (mut client, hello) = greet(socket, tls).await?;

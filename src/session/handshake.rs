@@ -6,11 +6,11 @@
 use super::client::Client;
 use crate::config::tls::{ALPN, ServerTls};
 use crate::error::{Family, Refusal, SqlState};
+use crate::lane::Socket;
 use crate::wire::startup::{NEWEST_MINOR, Startup, StartupMessage, packet_length};
 use bytes::BytesMut;
 use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 /// First byte of a TLS handshake record: direct TLS (55.2.10).
@@ -59,7 +59,7 @@ impl From<io::Error> for Broken {
 }
 
 /// Greets a connection. No time limit of its own.
-pub async fn greet(socket: TcpStream, tls: Option<&ServerTls>) -> Result<(Client, Hello), Broken> {
+pub async fn greet(socket: Socket, tls: Option<&ServerTls>) -> Result<(Client, Hello), Broken> {
     let mut first = [0; 1];
     if socket.peek(&mut first).await? == 0 {
         return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
@@ -169,6 +169,7 @@ async fn direct_tls(client: Client, tls: Option<&ServerTls>) -> Result<Client, B
 mod tests {
     use super::*;
     use crate::wire::startup;
+    use tokio::net::TcpStream;
 
     #[tokio::test]
     async fn packets_are_read_whole_however_they_arrive() {
@@ -195,10 +196,10 @@ mod tests {
         assert!(negotiate(unknown, BytesMut::new()).negotiate);
     }
 
-    async fn pair() -> (TcpStream, TcpStream) {
+    async fn pair() -> (Socket, TcpStream) {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let there = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        (listener.accept().await.unwrap().0, there)
+        (Socket::tcp(listener.accept().await.unwrap().0).unwrap(), there)
     }
 
     #[tokio::test]

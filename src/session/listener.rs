@@ -122,6 +122,9 @@ impl Listener {
             if sessions.len() > 2 * shared.config.limits.sessions + 64 {
                 return tracing::warn!(%peer, "too many connections");
             }
+            if let Err(error) = socket.set_nodelay(true) {
+                return tracing::debug!(%peer, %error, "connection lost");
+            }
             keep_alive(&socket);
             let (shared, phases) = (Arc::clone(&shared), phases.clone());
             lanes.spawn(sessions, socket, peer, move |socket| serve(shared, socket, peer, phases));

@@ -21,7 +21,8 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::watch;
@@ -230,6 +231,40 @@ struct Want {
     room: bool,
 }
 
+/// Wakes a session for what it listens to besides its two sides, and remembers that it did: most turns are for bytes, and to ask all the
+/// others each time would cost as much again.
+#[derive(Debug)]
+struct Aside {
+    woken: AtomicBool,
+    session: Waker,
+}
+
+impl Aside {
+    /// The one whose session polls; when there is none yet, one that has everything asked.
+    fn of<'a>(known: &'a mut Option<Arc<Self>>, cx: &Context<'_>) -> &'a Arc<Self> {
+        if !known.as_ref().is_some_and(|known| known.session.will_wake(cx.waker())) {
+            *known = None;
+        }
+        known.get_or_insert_with(|| Arc::new(Self { woken: AtomicBool::new(true), session: cx.waker().clone() }))
+    }
+
+    /// Whether something is to be asked; the asking has to follow.
+    fn take(&self) -> bool {
+        self.woken.load(Ordering::Relaxed) && self.woken.swap(false, Ordering::SeqCst)
+    }
+}
+
+impl Wake for Aside {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.woken.store(true, Ordering::SeqCst);
+        self.session.wake_by_ref();
+    }
+}
+
 /// When a client that sends nothing is sent away. One timer for all of its waits: it is set anew when it goes off too early, not at every
 /// statement.
 struct Idleness {
@@ -285,6 +320,7 @@ where
     let mut leave = pin!(drain::reached(&mut phases, Phase::Leaving));
     let mut later: Option<Later> = None;
     let mut told = Box::pin(another(control.word.clone()));
+    let mut aside = None;
     loop {
         let mut fatal = match step(engine, closing, client, upstream, out) {
             Ok(()) => None,
@@ -360,10 +396,18 @@ where
         if let Some(until) = left.filter(|_| gone.is_none()) {
             gone = Some(Box::pin(tokio::time::sleep_until(until)));
         }
+        // What may have changed since it was last polled, other than by what it waits for.
+        let unsettled = learning.is_some() || taking.is_some() || gone.is_some() || later.is_some();
         let turned = poll_fn(|cx| {
             if let Poll::Ready(moved) = poll_sides(want, client, upstream, out, cx) {
                 return Poll::Ready(Turned::Moved(moved));
             }
+            let aside = Aside::of(&mut aside, cx);
+            if !aside.take() && !unsettled {
+                return Poll::Pending;
+            }
+            let waker = Waker::from(Arc::clone(aside));
+            let cx = &mut Context::from_waker(&waker);
             // Once it has ended it is not asked again.
             if learning.as_mut().is_some_and(|learning| Pin::new(learning).poll(cx).is_ready()) {
                 return Poll::Ready(Turned::Learned);
@@ -396,6 +440,9 @@ where
             engine.put_learning(learning);
         }
         control.traffic.show(bytes(client, upstream));
+        if !matches!(turned, Turned::Moved(_)) {
+            aside = None;
+        }
         match turned {
             Turned::Moved(Ok(())) => {}
             Turned::Learned => engine.has_learned(),

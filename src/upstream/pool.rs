@@ -11,9 +11,10 @@ use super::failure::Failure;
 use super::kept::Kept;
 use super::login::{Leg, LoggedIn, login};
 use super::message::{self, Fixed};
-use super::stream::{ReadHalf, WriteHalf, dial, polled_here, poller};
+use super::stream::{ReadHalf, WriteHalf, dial, polled_here};
 use crate::config::{Connection, PoolLimits};
 use crate::error::{Family, Refusal, SqlState};
+use crate::lane;
 use crate::telemetry::{Histogram, Reading};
 use bytes::BytesMut;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -80,8 +81,6 @@ impl Drop for Waiting<'_> {
 struct Idle {
     session: Open,
     since: Instant,
-    /// What polls its socket.
-    poller: Option<tokio::runtime::Id>,
 }
 
 /// An open session, whoever holds it.
@@ -258,7 +257,7 @@ impl Pool {
                 return true;
             }
             match self.opened(Instant::now() + self.connection.connect_timeout).await {
-                Ok(open) => self.idle().push(Idle { session: open, since: Instant::now(), poller: poller() }),
+                Ok(open) => self.idle().push(Idle { session: open, since: Instant::now() }),
                 Err(failure) => {
                     drop(failure.logged(&self.connection.key));
                     return false;
@@ -298,21 +297,22 @@ impl Pool {
     }
 
     fn take_idle(&self, holder: u64) -> Option<Open> {
-        let here = poller();
+        let here = lane::here();
         loop {
-            let Idle { session, poller, .. } = {
+            let Idle { session, .. } = {
                 let mut idle = self.idle();
                 let of = |wanted: &dyn Fn(&Idle) -> bool| idle.iter().rposition(wanted);
                 // One that is polled here, rather the holder's own; or else any.
-                let own = if holder == 0 { None } else { of(&|i| i.poller == here && i.session.kept.holder == holder) };
-                let near = own.or_else(|| of(&|i| i.poller == here)).or_else(|| idle.len().checked_sub(1))?;
+                let is_near = |i: &Idle| i.session.read.place() == here;
+                let own = if holder == 0 { None } else { of(&|i| is_near(i) && i.session.kept.holder == holder) };
+                let near = own.or_else(|| of(&is_near)).or_else(|| idle.len().checked_sub(1))?;
                 idle.remove(near)
             };
             if self.too_old(&session.about) || !session.read.is_quiet() {
                 self.hang_up(session.write);
                 continue;
             }
-            if poller == here {
+            if session.read.place() == here {
                 return Some(session);
             }
             let Open { read, write, about, kept } = session;
@@ -369,7 +369,7 @@ impl Pool {
         if idle.len() >= self.connection.pool.idle {
             return Some(session);
         }
-        idle.push(Idle { session, since: Instant::now(), poller: poller() });
+        idle.push(Idle { session, since: Instant::now() });
         None
     }
 
@@ -527,9 +527,7 @@ impl Lease {
         let Some(permit) = self.permit.take() else { return };
         let kept = Box::new(Kept::new(&self.about.parameters));
         let open = Open { read, write, about: Arc::clone(&self.about), kept };
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(Arc::clone(&self.pool).take_back(open, permit));
-        }
+        lane::spawn(Arc::clone(&self.pool).take_back(open, permit));
     }
 
     /// Closes the session without a cancel.

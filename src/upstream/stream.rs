@@ -6,15 +6,17 @@
 use super::failure::Failure;
 use crate::config::tls::{SslMode, end_point};
 use crate::config::{Connection, Host};
+use crate::lane::{Place, Socket};
 use rustls::pki_types::ServerName;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::{TcpStream, UnixStream, tcp, unix};
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -24,30 +26,34 @@ const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 /// What comes from the warehouse.
 #[derive(Debug)]
 pub enum ReadHalf {
-    /// Plain TCP.
-    Tcp(tcp::OwnedReadHalf),
-    /// Unix socket.
-    Unix(unix::OwnedReadHalf),
-    /// TLS; beside it a duplicate of the socket, to look whether the peer has closed.
-    Tls(tokio::io::ReadHalf<TlsStream<TcpStream>>, socket2::Socket),
+    /// Plain TCP, or a Unix socket.
+    Plain(Arc<Socket>),
+    /// TLS; beside it what is known of the socket below.
+    Tls(tokio::io::ReadHalf<TlsStream<Socket>>, Below),
+}
+
+/// The socket below TLS.
+#[derive(Debug)]
+pub struct Below {
+    /// A duplicate, to look whether the peer has closed.
+    probe: socket2::Socket,
+    /// What polls it.
+    place: Option<Place>,
 }
 
 /// What goes to the warehouse.
 #[derive(Debug)]
 pub enum WriteHalf {
-    /// Plain TCP.
-    Tcp(tcp::OwnedWriteHalf),
-    /// Unix socket.
-    Unix(unix::OwnedWriteHalf),
+    /// Plain TCP, or a Unix socket.
+    Plain(Arc<Socket>),
     /// TLS.
-    Tls(tokio::io::WriteHalf<TlsStream<TcpStream>>),
+    Tls(tokio::io::WriteHalf<TlsStream<Socket>>),
 }
 
 impl AsyncRead for ReadHalf {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Tcp(half) => Pin::new(half).poll_read(cx, buf),
-            Self::Unix(half) => Pin::new(half).poll_read(cx, buf),
+            Self::Plain(socket) => socket.poll_receive(cx, buf),
             Self::Tls(half, _) => Pin::new(half).poll_read(cx, buf),
         }
     }
@@ -56,24 +62,21 @@ impl AsyncRead for ReadHalf {
 impl AsyncWrite for WriteHalf {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Tcp(half) => Pin::new(half).poll_write(cx, buf),
-            Self::Unix(half) => Pin::new(half).poll_write(cx, buf),
+            Self::Plain(socket) => socket.poll_send(cx, buf),
             Self::Tls(half) => Pin::new(half).poll_write(cx, buf),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Tcp(half) => Pin::new(half).poll_flush(cx),
-            Self::Unix(half) => Pin::new(half).poll_flush(cx),
+            Self::Plain(_) => Poll::Ready(Ok(())),
             Self::Tls(half) => Pin::new(half).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Tcp(half) => Pin::new(half).poll_shutdown(cx),
-            Self::Unix(half) => Pin::new(half).poll_shutdown(cx),
+            Self::Plain(socket) => Poll::Ready(socket.shut()),
             Self::Tls(half) => Pin::new(half).poll_shutdown(cx),
         }
     }
@@ -81,42 +84,55 @@ impl AsyncWrite for WriteHalf {
 
 impl ReadHalf {
     /// Whether nothing has come from the peer since the last read: neither its end nor a message. Asks the socket itself, so that an
-    /// end the runtime has not noticed yet is seen. For sessions nobody uses.
+    /// end that was not noticed yet is seen. For sessions nobody uses.
     pub(super) fn is_quiet(&self) -> bool {
-        use socket2::SockRef;
-        let mut byte = [std::mem::MaybeUninit::uninit(); 1];
-        // The sockets are non-blocking; `peek` reads without taking.
-        let peeked = match self {
-            Self::Tcp(half) => SockRef::from(half.as_ref()).peek(&mut byte),
-            Self::Unix(half) => SockRef::from(half.as_ref()).peek(&mut byte),
-            Self::Tls(_, socket) => socket.peek(&mut byte),
-        };
-        matches!(peeked, Err(e) if e.kind() == io::ErrorKind::WouldBlock)
+        match self {
+            Self::Plain(socket) => socket.is_quiet(),
+            // The socket is non-blocking; `peek` reads without taking.
+            Self::Tls(_, below) => {
+                let peeked = below.probe.peek(&mut [std::mem::MaybeUninit::uninit(); 1]);
+                matches!(peeked, Err(e) if e.kind() == io::ErrorKind::WouldBlock)
+            }
+        }
+    }
+
+    /// What polls it.
+    pub(super) fn place(&self) -> Option<Place> {
+        match self {
+            Self::Plain(socket) => socket.place(),
+            Self::Tls(_, below) => below.place,
+        }
     }
 }
 
-/// What polls the sockets that are opened here, by a number of its own.
-pub(super) fn poller() -> Option<tokio::runtime::Id> {
-    tokio::runtime::Handle::try_current().ok().map(|runtime| runtime.id())
-}
-
-/// Gives a stream that another runtime has polled to the one that runs this, which would else be woken by the other for every message. TLS
-/// stays where it is.
+/// Has a stream polled by who runs this; who polled it before would else wake him for every message.
+///
+/// # Errors
+/// When it cannot be polled here: then it is closed.
 pub(super) fn polled_here(read: ReadHalf, write: WriteHalf) -> io::Result<(ReadHalf, WriteHalf)> {
     let apart = || io::Error::other("two halves of different streams");
-    Ok(match (read, write) {
-        (ReadHalf::Tcp(read), WriteHalf::Tcp(write)) => {
-            let whole = read.reunite(write).map_err(|_| apart())?.into_std()?;
-            let (read, write) = TcpStream::from_std(whole)?.into_split();
-            (ReadHalf::Tcp(read), WriteHalf::Tcp(write))
+    match (read, write) {
+        (ReadHalf::Plain(read), WriteHalf::Plain(write)) => {
+            drop(write);
+            let mut socket = Arc::into_inner(read).ok_or_else(apart)?;
+            socket.come_here()?;
+            Ok(halves(socket))
         }
-        (ReadHalf::Unix(read), WriteHalf::Unix(write)) => {
-            let whole = read.reunite(write).map_err(|_| apart())?.into_std()?;
-            let (read, write) = UnixStream::from_std(whole)?.into_split();
-            (ReadHalf::Unix(read), WriteHalf::Unix(write))
+        (ReadHalf::Tls(read, Below { probe, .. }), WriteHalf::Tls(write)) if read.is_pair_of(&write) => {
+            let mut stream = read.unsplit(write);
+            let socket = stream.get_mut().0;
+            socket.come_here()?;
+            let place = socket.place();
+            let (read, write) = tokio::io::split(stream);
+            Ok((ReadHalf::Tls(read, Below { probe, place }), WriteHalf::Tls(write)))
         }
-        halves => halves,
-    })
+        _ => Err(apart()),
+    }
+}
+
+fn halves(socket: Socket) -> (ReadHalf, WriteHalf) {
+    let socket = Arc::new(socket);
+    (ReadHalf::Plain(Arc::clone(&socket)), WriteHalf::Plain(socket))
 }
 
 /// Where a session really went: the address a CancelRequest has to go to as well.
@@ -155,8 +171,7 @@ pub(super) async fn dial(connection: &Connection, peer: Option<&Peer>) -> Result
 
 async fn dial_unix(path: PathBuf) -> Result<Dialed, Failure> {
     let stream = UnixStream::connect(&path).await.map_err(Failure::Connect)?;
-    let (read, write) = stream.into_split();
-    let (read, write) = (ReadHalf::Unix(read), WriteHalf::Unix(write));
+    let (read, write) = halves(Socket::unix(stream).map_err(Failure::Connect)?);
     Ok(Dialed { read, write, peer: Peer::Unix(path), secure: false, end_point: None })
 }
 
@@ -176,13 +191,13 @@ async fn dial_tcp(connection: &Connection, addresses: &[SocketAddr]) -> Result<D
     }
 }
 
-async fn open(addresses: &[SocketAddr]) -> Result<(TcpStream, SocketAddr), Failure> {
+async fn open(addresses: &[SocketAddr]) -> Result<(Socket, SocketAddr), Failure> {
     let mut last = Failure::UnknownHost;
     for address in addresses {
         match TcpStream::connect(address).await {
             Ok(stream) => {
                 settle(&stream).map_err(Failure::Connect)?;
-                return Ok((stream, *address));
+                return Ok((Socket::tcp(stream).map_err(Failure::Connect)?, *address));
             }
             Err(error) => last = Failure::Connect(error),
         }
@@ -198,31 +213,31 @@ fn settle(stream: &TcpStream) -> io::Result<()> {
     socket2::SockRef::from(stream).set_tcp_keepalive(&keepalive)
 }
 
-fn plain(stream: TcpStream, address: SocketAddr) -> Dialed {
-    let (read, write) = stream.into_split();
-    let (read, write) = (ReadHalf::Tcp(read), WriteHalf::Tcp(write));
+fn plain(stream: Socket, address: SocketAddr) -> Dialed {
+    let (read, write) = halves(stream);
     Dialed { read, write, peer: Peer::Tcp(address), secure: false, end_point: None }
 }
 
-fn secured(stream: TlsStream<TcpStream>, address: SocketAddr) -> Result<Dialed, Failure> {
+fn secured(stream: TlsStream<Socket>, address: SocketAddr) -> Result<Dialed, Failure> {
     let (socket, session) = stream.get_ref();
-    let probe = socket2::SockRef::from(socket).try_clone().map_err(Failure::Connect)?;
+    let probe = socket.duplicate().map_err(Failure::Connect)?.into();
+    let below = Below { probe, place: socket.place() };
     let end_point = session.peer_certificates().and_then(<[_]>::first).and_then(|c| end_point(c));
     let (read, write) = tokio::io::split(stream);
-    let (read, write) = (ReadHalf::Tls(read, probe), WriteHalf::Tls(write));
+    let (read, write) = (ReadHalf::Tls(read, below), WriteHalf::Tls(write));
     Ok(Dialed { read, write, peer: Peer::Tcp(address), secure: true, end_point })
 }
 
 enum Begun {
-    Tls(Box<TlsStream<TcpStream>>),
-    NotOffered(TcpStream),
+    Tls(Box<TlsStream<Socket>>),
+    NotOffered(Socket),
 }
 
 /// SSLRequest and the handshake (PostgreSQL manual, 55.2.10).
 async fn begin_tls(
-    mut stream: TcpStream,
+    mut stream: Socket,
     connection: &Connection,
-    config: std::sync::Arc<rustls::ClientConfig>,
+    config: Arc<rustls::ClientConfig>,
 ) -> Result<Begun, Failure> {
     stream.write_all(&SSL_REQUEST).await.map_err(Failure::Lost)?;
     // One byte and no more: what stands behind it belongs to TLS.
