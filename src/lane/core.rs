@@ -28,6 +28,8 @@ use tokio::runtime::Handle;
 const EVENTS: usize = 256;
 /// The event of the bell, where sockets have their places.
 const BELL: u64 = u64::MAX;
+/// Most threads of a lane: one that serves it, and others that are busy apart. Beyond that, who is busy lets the lane wait.
+const THREADS: usize = 64;
 /// How long a thread that is not needed waits to be needed again.
 const SPARE: Duration = Duration::from_secs(10);
 /// How often a future may read and write sockets before others have their turn.
@@ -55,6 +57,7 @@ pub(super) struct Shared {
     /// Orders of other threads; `None` when the lane has ended.
     orders: Mutex<Option<Vec<Order>>>,
     places: Mutex<Places>,
+    threads: AtomicUsize,
     spares: Mutex<Vec<Spare>>,
 }
 
@@ -160,17 +163,30 @@ pub(super) fn serve(shared: &Arc<Shared>, mut core: Box<Core>) -> Result<(), (io
             Err(SendError(back)) => core = back,
         }
     }
+    let place = Running(Arc::clone(shared));
+    if shared.threads.fetch_add(1, Relaxed) >= THREADS {
+        return Err((io::ErrorKind::QuotaExceeded.into(), Some(core)));
+    }
     let (sender, receiver) = sync_channel(1);
-    let own = Arc::clone(shared);
-    let began = std::thread::Builder::new().name(shared.name.clone()).spawn(move || stand(&own, &receiver));
+    let began = std::thread::Builder::new().name(shared.name.clone()).spawn(move || stand(place, &receiver));
     if let Err(error) = began {
         return Err((error, Some(core)));
     }
     sender.send(core).map_err(|SendError(core)| (io::ErrorKind::BrokenPipe.into(), Some(core)))
 }
 
+/// A thread of a lane, as long as it runs.
+struct Running(Arc<Shared>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.threads.fetch_sub(1, Relaxed);
+    }
+}
+
 /// A thread of a lane: serves it when it has its core.
-fn stand(shared: &Arc<Shared>, first: &Receiver<Box<Core>>) {
+fn stand(place: Running, first: &Receiver<Box<Core>>) {
+    let shared = &place.0;
     LANE.set(Some(Arc::clone(shared)));
     (shared.begin)();
     let _context = shared.runtime.enter();
@@ -295,6 +311,7 @@ impl Shared {
             state: AtomicU8::new(AWAKE),
             orders: Mutex::new(Some(Vec::new())),
             places: Mutex::default(),
+            threads: AtomicUsize::new(0),
             spares: Mutex::default(),
         })
     }

@@ -120,6 +120,8 @@ impl Future for Running {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         Pin::new(&mut self.ended).poll(cx).map(|ended| {
+            // Nothing is left to be dropped.
+            self.wakeup.over.store(true, Ordering::Relaxed);
             if let Ok(Err(panic)) = ended {
                 resume_unwind(panic);
             }

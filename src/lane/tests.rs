@@ -150,6 +150,34 @@ async fn others_go_on_while_one_is_busy_apart() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_are_busy_apart_and_all_of_them_come_back() {
+    let lane = lane();
+    let (go, busy) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let mut all = JoinSet::new();
+    // More than there are threads for.
+    for _ in 0..100 {
+        let (go, busy) = (Arc::clone(&go), Arc::clone(&busy));
+        all.spawn(lane.spawn(async move {
+            apart(|| {
+                busy.fetch_add(1, SeqCst);
+                while !go.load(SeqCst) {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            });
+            sleep(Duration::from_millis(1)).await;
+        }));
+    }
+    while busy.load(SeqCst) < 60 {
+        sleep(Duration::from_millis(1)).await;
+    }
+    go.store(true, SeqCst);
+    while let Some(ended) = timeout(SOON, all.join_next()).await.expect("all of them end") {
+        ended.unwrap();
+    }
+    assert_eq!(busy.load(SeqCst), 100);
+}
+
 #[tokio::test]
 async fn who_always_has_something_to_read_leaves_others_their_turn() {
     let lane = lane();
