@@ -5,7 +5,7 @@
 //! let a panic end more than its future.
 //!
 //! Timers, tasks and whatever else those futures want of a runtime are tokio's: a lane stands in the context of the runtime that started it.
-//! A future that will not give way for long ([`apart`]) leaves the others of its lane to a thread that stands in.
+//! A future that will not give way for long ([`step_aside`]) leaves the others of its lane to a thread that stands in.
 
 mod core;
 mod socket;
@@ -81,10 +81,10 @@ pub fn spawn(work: impl Future<Output = ()> + Send + 'static) {
     }
 }
 
-/// Does what may take long, while a thread that stands in goes on with the other futures of this lane.
-pub fn apart<T>(work: impl FnOnce() -> T) -> T {
+/// Lets a thread that stands in go on with the other futures of this lane: what the one that runs does until it gives way may take long.
+/// Nothing happens elsewhere.
+pub fn step_aside() {
     core::step_aside();
-    work()
 }
 
 /// A future and who is told of its end.

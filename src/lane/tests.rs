@@ -1,4 +1,4 @@
-use super::{Lane, Place, Socket, apart, here, spawn};
+use super::{Lane, Place, Socket, here, spawn, step_aside};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -9,6 +9,12 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+
+/// Does what takes long.
+fn apart(work: impl FnOnce()) {
+    step_aside();
+    work();
+}
 
 const SOON: Duration = Duration::from_secs(20);
 

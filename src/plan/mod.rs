@@ -417,6 +417,8 @@ pub trait Progress {
     /// Takes note of a planned statement's effect on the statements after it; refuses what cannot be admitted
     /// (EXECUTE of an unknown or no longer valid statement).
     fn admit(&mut self, plan: &Arc<Plan>) -> Result<(), Refusal>;
+    /// Is told before a text is planned that takes its time; not called where a plan was kept.
+    fn takes_long(&self) {}
     /// Takes note of how long planning took; not called where a plan was kept.
     fn planned(&mut self, _stages: &Stages) {}
 }

@@ -28,6 +28,8 @@ const MAX_STATEMENTS: usize = 5_000;
 
 /// Strings from this length on are planned one at a time, so that a few callers cannot take all memory and all threads.
 const LARGE: usize = 32 * 1024;
+/// Texts from this length on take their time.
+const LONG: usize = 1024;
 
 /// Most relations in a statement, when nothing else is said.
 const MAX_RELATIONS: usize = 500;
@@ -182,6 +184,9 @@ impl Planner {
             return Ok(vec![plan]);
         }
         self.counters.planned.fetch_add(1, Relaxed);
+        if text.len() >= LONG {
+            progress.takes_long();
+        }
         let watch = stages::start();
         let _turn = if text.len() >= LARGE {
             sql::limits::check_tokens(text, MAX_TOKENS)?;

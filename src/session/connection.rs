@@ -28,7 +28,7 @@ use crate::config::{self, Config, PoolMode};
 use crate::error::{Family, Refusal, SqlState};
 use crate::identity::keyring::Keyring;
 use crate::identity::{Acknowledgements, Actor, Caller, Directory, Heard, Login};
-use crate::lane::{self, Socket};
+use crate::lane::Socket;
 use crate::plan::settings::ACKNOWLEDGE;
 use crate::plan::{Plan, Planner, Progress, SessionView};
 use crate::sql::redact::redact;
@@ -49,9 +49,6 @@ use std::time::SystemTime;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
-
-/// Texts from this length on are planned away from the threads that serve other sessions.
-const LONG_TEXT: usize = 1024;
 
 /// What all connections share.
 pub struct Shared {
@@ -258,10 +255,6 @@ impl Surroundings for Live {
     }
 
     fn plan(&self, sql: &str, progress: &mut dyn Progress) -> Result<Vec<Arc<Plan>>, Refusal> {
-        // Long texts take their time: the other sessions of the lane go on meanwhile.
-        if sql.len() >= LONG_TEXT {
-            return lane::apart(|| self.planner.plan_string(sql, progress));
-        }
         self.planner.plan_string(sql, progress)
     }
 }

@@ -15,6 +15,7 @@ use crate::audit::{Record, Speaker, Who};
 use crate::catalog::scratch::Scratch;
 use crate::error::{Family, Refusal, Routine, SqlState};
 use crate::identity::{Actor, Caller, Signed};
+use crate::lane;
 use crate::plan::explain::outline_of;
 use crate::plan::settings::{ACKNOWLEDGE, USER};
 use crate::plan::{Acts, ErrorPolicy, Plan, PlanInputs, Progress, SessionView, Shown};
@@ -547,6 +548,10 @@ impl<A: Surroundings> Progress for Outlook<'_, A> {
         let (Basis { caller, view, .. }, world) = self.under.clone();
         let backend_pid = self.deciding.backend_pid;
         Ok(PlanInputs { param_types: self.params.to_vec(), caller, world, session: view, backend_pid })
+    }
+
+    fn takes_long(&self) {
+        lane::step_aside();
     }
 
     fn planned(&mut self, stages: &Stages) {
