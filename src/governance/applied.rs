@@ -7,6 +7,7 @@ use crate::governance::model::{Applied, Circumstances, Declared};
 use crate::governance::problem::Problem;
 use crate::governance::reader::{Reader, Target, closest};
 use crate::governance::tree::Node;
+use std::collections::HashMap;
 
 /// Reads one `applied` document.
 pub fn read(reader: &mut Reader, node: &Node, declared: &mut Declared) {
@@ -33,8 +34,13 @@ pub fn read(reader: &mut Reader, node: &Node, declared: &mut Declared) {
 /// Each names a policy that waits to be applied, once for a data source.
 pub fn check(declared: &Declared) -> Vec<Problem> {
     let mut problems = Vec::new();
+    if declared.applied.is_empty() {
+        return problems;
+    }
+    let policies: HashMap<&str, &Circumstances> =
+        declared.policies.iter().rev().map(|p| (&*p.key, &p.circumstances)).collect();
     for applied in &declared.applied {
-        let Some(policy) = declared.policies.iter().find(|p| *p.key == *applied.policy) else {
+        let Some(circumstances) = policies.get(applied.policy.as_str()) else {
             let keys: Vec<&str> = declared.policies.iter().map(|p| &*p.key).collect();
             let help = match closest(&applied.policy, &keys) {
                 Some(near) => format!("did you mean `{near}`?"),
@@ -44,7 +50,7 @@ pub fn check(declared: &Declared) -> Vec<Problem> {
             problems.push(Problem::error(&applied.origin, message, help));
             continue;
         };
-        if !matches!(policy.circumstances, Circumstances::OwnerApplied) {
+        if !matches!(circumstances, Circumstances::OwnerApplied) {
             problems.push(Problem::error(
                 &applied.origin,
                 format!("the policy `{}` chooses its data sources by its circumstances", applied.policy),

@@ -6,6 +6,22 @@
 use crate::governance::model::Origin;
 use std::sync::Arc;
 
+/// A file's text, and where each of its lines begins: a file may hold thousands of scalars.
+#[derive(Debug)]
+pub struct Lined {
+    text: Arc<str>,
+    /// Bytes before each line, the first one included.
+    starts: Vec<usize>,
+}
+
+impl Lined {
+    /// Looks for the lines of a text.
+    pub fn new(text: &str) -> Self {
+        let starts = std::iter::once(0).chain(memchr::memchr_iter(b'\n', text.as_bytes()).map(|at| at + 1)).collect();
+        Self { text: text.into(), starts }
+    }
+}
+
 /// The places of one scalar's characters.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Places {
@@ -30,9 +46,10 @@ impl Places {
     }
 
     /// Follows a scalar through its file. `value` is what the YAML parser made of it.
-    pub fn follow(source: &str, origin: Origin, value: &str) -> Self {
+    pub fn follow(source: &Lined, origin: Origin, value: &str) -> Self {
         let mut cursor = Cursor::at(source, &origin);
-        let before = source.get(..source.len() - cursor.rest.as_str().len()).unwrap_or_default();
+        let text = &*source.text;
+        let before = text.get(..text.len() - cursor.rest.as_str().len()).unwrap_or_default();
         let block = is_block(before).then(|| origin.column.saturating_sub(1));
         let runs = cursor.align(value, block);
         let lines = value.chars().enumerate().filter(|(_, c)| *c == '\n').map(|(i, _)| i + 1).collect();
@@ -89,8 +106,10 @@ struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    fn at(source: &'a str, origin: &Origin) -> Self {
-        let mut cursor = Self { rest: source.chars(), line: 1, column: 1 };
+    fn at(source: &'a Lined, origin: &Origin) -> Self {
+        let line = origin.line.clamp(1, source.starts.len());
+        let start = source.starts.get(line - 1).copied().unwrap_or(0);
+        let mut cursor = Self { rest: source.text.get(start..).unwrap_or_default().chars(), line, column: 1 };
         while cursor.line < origin.line || (cursor.line == origin.line && cursor.column < origin.column) {
             if cursor.next().is_none() {
                 break;
@@ -242,7 +261,7 @@ mod tests {
         let Value::Map(entries) = node.value else { panic!() };
         let Node { line, column, value: Value::Scalar { text, .. } } = &entries[0].1 else { panic!() };
         let origin = Origin { file, line: *line, column: *column };
-        let places = Places::follow(source, origin, text);
+        let places = Places::follow(&Lined::new(source), origin, text);
         let mut found = Vec::new();
         let (mut l, mut c) = (1u64, 1u64);
         for ch in text.chars() {
@@ -290,7 +309,7 @@ mod tests {
     #[test]
     fn what_is_outside_stands_at_the_beginning_or_behind_the_end() {
         let origin = Origin { line: 1, column: 4, ..Origin::default() };
-        let places = Places::follow("x: ab\n", origin.clone(), "ab");
+        let places = Places::follow(&Lined::new("x: ab\n"), origin.clone(), "ab");
         assert_eq!(places.place(0, 0), origin);
         assert_eq!(places.place(7, 1), origin);
         assert_eq!(places.place(1, 3).column, 6, "the end of the text");

@@ -5,9 +5,10 @@
 
 use crate::governance::fill::has_template;
 use crate::governance::model::Origin;
-use crate::governance::places::Places;
+use crate::governance::places::{Lined, Places};
 use crate::governance::problem::Problem;
 use crate::governance::tree::{Key, Node, Value, is_null_text};
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -40,7 +41,7 @@ pub type Placed = (String, Origin);
 #[derive(Debug)]
 pub struct Reader {
     file: Arc<PathBuf>,
-    text: Arc<str>,
+    text: Lined,
     /// The directory that files named in documents must not leave.
     pub root: PathBuf,
     /// What is wrong so far.
@@ -83,7 +84,7 @@ impl Reader {
     /// A reader of one file with this text.
     pub fn new(file: Arc<PathBuf>, text: &str) -> Self {
         let root = file.parent().map(std::path::Path::to_path_buf).unwrap_or_default();
-        Self { file, text: text.into(), root, problems: Vec::new(), references: Vec::new() }
+        Self { file, text: Lined::new(text), root, problems: Vec::new(), references: Vec::new() }
     }
 
     /// Where each character of a scalar's text stands.
@@ -355,9 +356,10 @@ impl Reader {
     /// Distinct names; a repeated one is a warning and kept once.
     pub fn distinct_names(&mut self, items: &[Node]) -> Vec<Placed> {
         let mut out: Vec<Placed> = Vec::new();
+        let mut seen = HashSet::new();
         for item in items {
             let Some(placed) = self.name(item) else { continue };
-            if out.iter().any(|(name, _)| *name == placed.0) {
+            if !seen.insert(placed.0.clone()) {
                 self.warn(item, format!("`{}` is listed twice", placed.0), "remove one of them");
             } else {
                 out.push(placed);

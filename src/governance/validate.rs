@@ -12,6 +12,9 @@ use crate::governance::reader::{Reference, Target, closest};
 use crate::governance::tags;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Unknown names that a known one is sought for: each is compared with all that are known.
+const MOST_HINTS: usize = 100;
+
 /// Checks the whole set.
 pub fn check(declared: &Declared, references: &[Reference]) -> Vec<Problem> {
     let mut problems = Vec::new();
@@ -139,29 +142,34 @@ fn names(
     references: &[Reference],
     sources: Option<&BTreeSet<String>>,
 ) {
+    let mut hints = 0;
     for Reference { target, name, origin } in references {
-        let (known, what, candidates, remedy): (bool, _, Vec<&str>, _) = match target {
-            Target::Tag => (
-                tags::known(&declared.tags, name),
-                "tag",
-                declared.tags.iter().map(String::as_str).collect(),
-                "declare it in a document under tags/",
-            ),
+        let known = match target {
+            Target::Tag => tags::known(&declared.tags, name),
+            Target::Purpose => declared.purposes.iter().any(|p| p.name == *name || tag_matches(name, &p.name)),
+            Target::DataSource => sources.is_none_or(|names| names.contains(name)),
+        };
+        if known {
+            continue;
+        }
+        let (what, mut candidates, remedy): (_, Vec<&str>, _) = match target {
+            Target::Tag => {
+                ("tag", declared.tags.iter().map(String::as_str).collect(), "declare it in a document under tags/")
+            }
             Target::Purpose => (
-                declared.purposes.iter().any(|p| p.name == *name || tag_matches(name, &p.name)),
                 "purpose",
                 declared.purposes.iter().map(|p| p.name.as_str()).collect(),
                 "declare it in a document under purposes/",
             ),
             Target::DataSource => (
-                sources.is_none_or(|names| names.contains(name)),
                 "data source",
                 sources.into_iter().flatten().map(String::as_str).collect(),
                 "register it in a document under data/",
             ),
         };
-        if known {
-            continue;
+        hints += 1;
+        if hints > MOST_HINTS {
+            candidates.clear();
         }
         let help = match closest(name, &candidates) {
             Some(near) => format!("did you mean `{near}`? Otherwise {remedy}"),
