@@ -1,7 +1,8 @@
 //! Loading a large set of documents: how long each part takes and how much memory it needs at most.
 //!
 //! `cargo bench --bench scale` measures 10,000 policies, 5,000 data sources of 50 columns and 10,000 users against a private PostgreSQL
-//! with as many tables. `SQLVEIL_SCALE=policies,sources,columns,users` measures another size. Not a criterion bench: it runs once.
+//! with as many tables. `SQLVEIL_SCALE=policies,sources,columns,users` measures another size; a fifth number says how many policies are
+//! about one tag (5). Not a criterion bench: it runs once.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -20,8 +21,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use support::Stage;
 
-/// Policies that are about one tag; each column that carries any tag carries one.
-const POLICIES_OF_A_TAG: usize = 5;
 /// Tagged columns of a table.
 const TAGGED: usize = 10;
 /// Groups.
@@ -32,15 +31,19 @@ struct Size {
     sources: usize,
     columns: usize,
     users: usize,
+    /// Policies that are about one tag; each column that carries any tag carries one.
+    of_a_tag: usize,
 }
 
 fn size() -> Size {
     let text = std::env::var("SQLVEIL_SCALE").unwrap_or_else(|_| "10000,5000,50,10000".into());
     let numbers: Vec<usize> = text.split(',').map(|n| n.trim().parse().expect("a number")).collect();
-    let [policies, sources, columns, users] = numbers[..] else {
-        panic!("SQLVEIL_SCALE=policies,sources,columns,users")
+    let (policies, sources, columns, users, of_a_tag) = match numbers[..] {
+        [policies, sources, columns, users] => (policies, sources, columns, users, 5),
+        [policies, sources, columns, users, of_a_tag] => (policies, sources, columns, users, of_a_tag),
+        _ => panic!("SQLVEIL_SCALE=policies,sources,columns,users[,policies of a tag]"),
     };
-    Size { policies, sources, columns, users }
+    Size { policies, sources, columns, users, of_a_tag }
 }
 
 fn column_type(at: usize) -> &'static str {
@@ -49,7 +52,7 @@ fn column_type(at: usize) -> &'static str {
 
 async fn stage(size: &Size) -> Stage {
     let mut stage = Stage::new().await;
-    let tags = (size.policies / POLICIES_OF_A_TAG).max(50);
+    let tags = (size.policies / size.of_a_tag).max(50);
     let names: Vec<String> = (0..tags).map(|n| format!("Area{}.Kind{n}", n % 50)).collect();
     stage = stage.tags(&names.iter().map(String::as_str).collect::<Vec<_>>());
     let columns: Vec<String> = (0..size.columns).map(|at| format!("c{at} {}", column_type(at))).collect();
@@ -108,11 +111,14 @@ fn timed<T>(what: &str, run: impl FnOnce() -> T) -> T {
     out
 }
 
+/// Tells how long a part took, and the most memory during it.
 fn told(what: &str, time: Duration) {
     println!("{what:<44} {:>9.2} s   at most {:>6} MB", time.as_secs_f64(), peak_megabytes());
+    // proc(5): 5 sets the peak back to what is in use.
+    std::fs::write("/proc/self/clear_refs", "5").ok();
 }
 
-/// `VmHWM` of proc(5): the most memory this process has had in use.
+/// `VmHWM` of proc(5): the most memory this process has had in use since it was last set back.
 fn peak_megabytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
@@ -125,10 +131,10 @@ async fn main() {
     let size = if std::env::args().any(|arg| arg == "--bench") {
         size()
     } else {
-        Size { policies: 30, sources: 5, columns: 12, users: 9 }
+        Size { policies: 30, sources: 5, columns: 12, users: 9, of_a_tag: 5 }
     };
-    let Size { policies, sources, columns, users } = size;
-    println!("{policies} policies, {sources} data sources of {columns} columns, {users} users");
+    let Size { policies, sources, columns, users, of_a_tag } = size;
+    println!("{policies} policies, {of_a_tag} to a tag, {sources} data sources of {columns} columns, {users} users");
     let begin = Instant::now();
     let stage = stage(&size).await;
     let config = Arc::new(Config::load(&stage.write()).expect("a configuration"));
@@ -155,6 +161,11 @@ async fn main() {
         let (ruleset, problems) =
             timed("binding", || Ruleset::bind(&declared, &stage.database, &catalog, &Salts::new(b"secret")));
         println!("    {} probes for the warehouse, {} problems", ruleset.probes().len(), problems.len());
+        let (ruleset, _) = timed("taking the answers, all good", || ruleset.settle(&[]));
+        drop(timed("binding, beside what is in force", || {
+            Ruleset::bind(&declared, &stage.database, &catalog, &Salts::new(b"secret"))
+        }));
+        drop(ruleset);
     }
     let begin = Instant::now();
     let (mut worlds, problems) = world::load(&config)

@@ -196,7 +196,7 @@ mod tests {
     use super::*;
     use crate::governance::model::{Declared, Mask, SubscriptionKind};
     use crate::identity::Directory;
-    use crate::policy::testing::{caller, catalog, data_policy, masking, person, rule, subscription};
+    use crate::policy::testing::{caller, catalog, data_policy, masking, person, rule, shared, subscription};
     use crate::policy::{Ruleset, Salts};
 
     fn world() -> Arc<World> {
@@ -204,7 +204,7 @@ mod tests {
             subscription("anyone", SubscriptionKind::Anyone),
             data_policy("hash", vec![rule(masking("Discovered", Mask::Hash))]),
         ];
-        let declared = Declared { data: vec![person()], policies, ..Declared::default() };
+        let declared = Declared { data: vec![person()], policies: shared(policies), ..Declared::default() };
         let catalog = catalog();
         let (ruleset, _) = Ruleset::bind(&declared, "main", &catalog, &Salts::new(b"secret"));
         Arc::new(World {

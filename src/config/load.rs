@@ -625,6 +625,7 @@ fn limits(reader: &mut Reader, top: &mut Entries<'_>) -> Limits {
     set!(reader, entries, limits.failed_logins, "failed_logins", |r: &mut Reader, n| r.count(n, 0, 1_000_000));
     set!(reader, entries, limits.directory_users, "directory_users", |r: &mut Reader, n| r.count(n, 1, 1_000_000));
     set!(reader, entries, limits.relations, "relations", |r: &mut Reader, n| r.count(n, 1, 10_000));
+    set!(reader, entries, limits.bindings, "bindings", |r: &mut Reader, n| r.count(n, 1, 2_000_000_000));
     set!(reader, entries, limits.result_rows, "result_rows", |r: &mut Reader, n| r.integer(n, 0, i64::MAX as u64));
     set!(reader, entries, limits.result_bytes, "result_bytes", |r: &mut Reader, n| r
         .bytes(n, 0, 1 << 40)

@@ -242,6 +242,8 @@ pub struct Limits {
     pub directory_users: usize,
     /// Relations that one statement may mention.
     pub relations: usize,
+    /// How often policies may apply to data sources of one connection, all together.
+    pub bindings: usize,
     /// Rows of one answer; 0 = any number.
     pub result_rows: u64,
     /// Bytes of one answer; 0 = any number.
@@ -266,6 +268,7 @@ impl Default for Limits {
             failed_logins: 10,
             directory_users: 10_000,
             relations: 500,
+            bindings: 20_000_000,
             result_rows: 0,
             result_bytes: 0,
             prepared_statements: 1000,

@@ -71,7 +71,7 @@ fn push(reader: &mut Reader, source: &Placed, entry: Entry, declared: &mut Decla
         return;
     }
     let key = format!("local {} {}", source.0, entry.key);
-    declared.policies.push(Policy {
+    declared.policies.push(Arc::new(Policy {
         key: Arc::from(key.as_str()),
         name: key,
         staged: entry.staged,
@@ -81,7 +81,7 @@ fn push(reader: &mut Reader, source: &Placed, entry: Entry, declared: &mut Decla
         body: PolicyBody::Data(actions),
         certification: None,
         origin: reader.origin(&entry.node),
-    });
+    }));
 }
 
 fn of_policies(reader: &mut Reader, node: &Node) -> Vec<Entry> {

@@ -27,7 +27,7 @@ pub struct Declared {
     /// ancestor of a declared one; `Discovered` and `New` are built in.
     pub tags: BTreeSet<String>,
     /// Policies in order of `policyKey`.
-    pub policies: Vec<Policy>,
+    pub policies: Vec<Arc<Policy>>,
     /// Purposes and sub-purposes, by dotted name.
     pub purposes: Vec<Purpose>,
     /// Projects.

@@ -69,7 +69,7 @@ fn read_v2(reader: &mut Reader, node: &Node, declared: &mut Declared) {
     let (Some((key, _)), Some((name, _)), Some(circumstances), Some(body)) = (key, name, circumstances, body) else {
         return;
     };
-    declared.policies.push(Policy {
+    declared.policies.push(Arc::new(Policy {
         key: Arc::from(key),
         name,
         staged,
@@ -79,7 +79,7 @@ fn read_v2(reader: &mut Reader, node: &Node, declared: &mut Declared) {
         body,
         certification,
         origin,
-    });
+    }));
 }
 
 /// `operator: any | all` in any letter case; left out = any.

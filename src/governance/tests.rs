@@ -66,7 +66,7 @@ fn mask(config: &str) -> String {
 
 fn only_rule(text: &str) -> Rule {
     let mut declared = clean("policies/p.yaml", text);
-    let PolicyBody::Data(mut actions) = declared.policies.remove(0).body else { panic!("a data policy") };
+    let PolicyBody::Data(mut actions) = declared.policies.remove(0).body.clone() else { panic!("a data policy") };
     actions.remove(0).rules.remove(0)
 }
 
@@ -151,7 +151,9 @@ fn a_list_at_the_top_is_several_documents() {
 fn subscriptions() {
     let subscription = |actions: &str| {
         let text = policy(&format!("type: subscription\nactions: {actions}\n"));
-        let PolicyBody::Subscription(found) = clean("policies/p.yaml", &text).policies.remove(0).body else { panic!() };
+        let PolicyBody::Subscription(found) = clean("policies/p.yaml", &text).policies.remove(0).body.clone() else {
+            panic!()
+        };
         found
     };
     let anyone = subscription("{type: anyone}");
@@ -227,7 +229,7 @@ fn mistakes_in_subscriptions() {
 fn circumstances_absent_null_and_listed_are_three_things() {
     let read = |text: &str| {
         let text = policy(&format!("type: subscription\nactions: {{type: manual}}\n{text}"));
-        clean("policies/p.yaml", &text).policies.remove(0).circumstances
+        clean("policies/p.yaml", &text).policies.remove(0).circumstances.clone()
     };
     assert!(matches!(read(""), Circumstances::Everywhere));
     assert!(matches!(read("circumstances: null\n"), Circumstances::OwnerApplied));

@@ -4,8 +4,9 @@
 //! considered rule out of the trace.
 
 use super::audience::touches;
-use super::bind::{Bound, BoundRule, Chain, Effect, companion, rule_kind};
+use super::bind::{Bound, companion, rule_kind};
 use super::decision::{Access, ColumnDecision, Companion, MaskDecision, RelationDecision, RowPredicate, RuleTrace};
+use super::effect::{BoundRule, Chain, Effect};
 use super::mask::{MaskSql, column_sql, conditional};
 use super::predicate::Compiled;
 use super::salt::Salt;
@@ -98,19 +99,44 @@ impl Candidate<'_> {
     }
 }
 
+/// The columns on which a rule gives way to others: so many are named, the others are counted.
+#[derive(Default)]
+struct Losses {
+    named: Vec<String>,
+    more: usize,
+}
+
+/// Most columns named on which a rule gives way.
+const MOST_NAMED: usize = 50;
+
+impl Losses {
+    fn push(&mut self, name: impl FnOnce() -> String) {
+        if self.named.len() < MOST_NAMED {
+            self.named.push(name());
+        } else {
+            self.more += 1;
+        }
+    }
+
+    fn told(&self) -> Option<String> {
+        let more = if self.more > 0 { format!(", and {} more columns", self.more) } else { String::new() };
+        (!self.named.is_empty()).then(|| format!("{}{more}", self.named.join(", ")))
+    }
+}
+
 impl<'a> Deciding<'a> {
     /// The first rule whose audience holds the caller is applied and ends the chain.
     fn chain(&mut self, chain: &'a Chain) {
         let mut done = None;
-        for (number, rule) in chain.rules.iter().enumerate() {
-            let (touched, why) = touches(&rule.rule, self.caller);
+        for (number, rule) in chain.rules().enumerate() {
+            let (touched, why) = touches(rule.rule, self.caller);
             let (applied, why) = match done {
                 Some(earlier) => (false, format!("rule {earlier} of the chain was applied before it")),
                 None => (touched, why),
             };
             let entry = self.trace.len();
             self.trace.push(RuleTrace {
-                policy: chain.policy.clone(),
+                policy: chain.policy.key.clone(),
                 rule: Some((chain.action, number)),
                 kind: rule_kind(&rule.rule.kind),
                 columns: self.columns_of(rule),
@@ -125,8 +151,8 @@ impl<'a> Deciding<'a> {
         }
     }
 
-    fn columns_of(&self, rule: &BoundRule) -> Vec<String> {
-        match &rule.effect {
+    fn columns_of(&self, rule: BoundRule<'_>) -> Vec<String> {
+        match rule.effect {
             Effect::Masks { masks, .. } => masks.iter().filter_map(|(i, _)| self.column_name(*i)).collect(),
             Effect::Rows(rows) => rows.columns.clone(),
             Effect::Purpose { .. } => Vec::new(),
@@ -137,9 +163,9 @@ impl<'a> Deciding<'a> {
         self.bound.source.columns.get(index).map(|c| c.name.clone())
     }
 
-    fn apply(&mut self, chain: &'a Chain, rule: &'a BoundRule, entry: usize) {
-        let policy = &chain.policy;
-        match &rule.effect {
+    fn apply(&mut self, chain: &'a Chain, rule: BoundRule<'a>, entry: usize) {
+        let policy = &chain.policy.key;
+        match rule.effect {
             Effect::Masks { masks, conditional } => {
                 if masks.is_empty() {
                     self.correct(entry, false, "no column of the data source matches".to_owned());
@@ -149,7 +175,7 @@ impl<'a> Deciding<'a> {
                     mask,
                     conditional: conditional.as_ref(),
                     policy,
-                    local: chain.local,
+                    local: chain.local(),
                     entry,
                 }));
             }
@@ -203,11 +229,17 @@ impl<'a> Deciding<'a> {
     fn finish(mut self, valid_until: Option<SystemTime>, write: bool) -> RelationDecision {
         let source = &self.bound.source;
         let mut wins = vec![0usize; self.trace.len()];
-        let mut losses: Vec<Vec<String>> = vec![Vec::new(); self.trace.len()];
+        let mut losses: Vec<Losses> = Vec::new();
+        losses.resize_with(self.trace.len(), Losses::default);
+        let mut of_columns: Vec<Vec<&Candidate<'_>>> = vec![Vec::new(); source.columns.len()];
+        for candidate in &self.candidates {
+            if let Some(candidates) = of_columns.get_mut(candidate.column) {
+                candidates.push(candidate);
+            }
+        }
         let mut columns = Vec::with_capacity(source.columns.len());
         let mut companions = Vec::new();
-        for (index, column) in source.columns.iter().enumerate() {
-            let mut candidates: Vec<&Candidate<'_>> = self.candidates.iter().filter(|c| c.column == index).collect();
+        for (column, mut candidates) in source.columns.iter().zip(of_columns) {
             // A local mask beats a global one that is not more restrictive: adding a policy, local ones included, never widens.
             candidates.sort_by_key(|c| {
                 (c.mask.rank, Reverse(c.mask.strength), c.is_conditional(), !c.local, c.policy, c.entry)
@@ -227,7 +259,7 @@ impl<'a> Deciding<'a> {
             if let Some(winner) = layers.last() {
                 for loser in losers {
                     if let Some(said) = losses.get_mut(loser.entry) {
-                        said.push(format!("{} is masked by {} ({})", column.name, winner.policy, winner.mask.kind));
+                        said.push(|| format!("{} is masked by {} ({})", column.name, winner.policy, winner.mask.kind));
                     }
                     if winner.local
                         && !loser.local
@@ -245,9 +277,9 @@ impl<'a> Deciding<'a> {
             });
         }
         for ((trace, wins), losses) in self.trace.iter_mut().zip(wins).zip(losses) {
-            if !losses.is_empty() {
+            if let Some(losses) = losses.told() {
                 trace.applied = wins > 0;
-                trace.why = format!("{}; {}", trace.why, losses.join(", "));
+                trace.why = format!("{}; {losses}", trace.why);
             }
         }
         RelationDecision {

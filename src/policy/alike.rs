@@ -4,7 +4,8 @@
 //! that is wrong only costs time.
 
 use super::Ruleset;
-use super::bind::{Bound, BoundRule, Effect};
+use super::bind::Bound;
+use super::effect::{BoundRule, Chain, Effect};
 use super::mask::MaskSql;
 use super::predicate::Compiled;
 use super::salt::Salt;
@@ -43,7 +44,7 @@ fn same(one: &Bound, two: &Bound) -> bool {
             a.grantee == b.grantee && a.state == b.state && a.write == b.write && a.expiration == b.expiration
         })
         && all(&one.chains, &two.chains, |a, b| {
-            a.policy == b.policy && a.local == b.local && all(&a.rules, &b.rules, same_rule)
+            a.policy.key == b.policy.key && a.local() == b.local() && same_rules(a, b)
         })
 }
 
@@ -56,10 +57,14 @@ fn text(value: &impl std::fmt::Debug) -> String {
     format!("{value:?}")
 }
 
-fn same_rule(a: &BoundRule, b: &BoundRule) -> bool {
+fn same_rules(a: &Chain, b: &Chain) -> bool {
+    a.rules().len() == b.rules().len() && a.rules().zip(b.rules()).all(|(a, b)| same_rule(a, b))
+}
+
+fn same_rule(a: BoundRule<'_>, b: BoundRule<'_>) -> bool {
     text(&a.rule.exceptions) == text(&b.rule.exceptions)
         && text(&a.rule.inclusions) == text(&b.rule.inclusions)
-        && match (&a.effect, &b.effect) {
+        && match (a.effect, b.effect) {
             (Effect::Masks { masks: one, conditional: p }, Effect::Masks { masks: two, conditional: q }) => {
                 all(one, two, |(i, a), (j, b)| i == j && same_mask(a, b)) && same_predicate(p.as_ref(), q.as_ref())
             }
@@ -94,7 +99,7 @@ mod tests {
     use crate::policy::testing::*;
 
     fn bound(policies: Vec<Policy>, secret: &[u8]) -> Ruleset {
-        let declared = Declared { data: vec![person()], policies, ..Declared::default() };
+        let declared = Declared { data: vec![person()], policies: shared(policies), ..Declared::default() };
         Ruleset::bind(&declared, "main", &catalog(), &Salts::new(secret)).0.settle(&[]).0
     }
 

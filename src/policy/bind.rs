@@ -5,6 +5,8 @@
 
 use super::circumstance::{Applies, applies};
 use super::decision::{Companion, ROW_ALIAS, RuleTrace};
+use super::effect::{self, Chain, Compilations, Effect, Effects, Site};
+use super::findings::Findings;
 use super::fingerprint;
 use super::index::PolicyIndex;
 use super::mask::{self, Around, Check, MaskSql, Shown};
@@ -17,8 +19,8 @@ use super::source::{DataSource, DictColumn, expand};
 use super::template::{Filling, Sql};
 use crate::catalog::Catalog;
 use crate::governance::model::{
-    Circumstances, Declared, FieldSelector, Grant, Mask, Origin, Policy, PolicyBody, Rule, RuleKind, Subscription,
-    SubscriptionKind, tag_matches,
+    Action, Circumstances, Declared, FieldSelector, Grant, Mask, Origin, Policy, PolicyBody, Rule, RuleKind,
+    Subscription, SubscriptionKind, tag_matches,
 };
 use crate::governance::places::Places;
 use crate::governance::problem::Problem;
@@ -48,47 +50,16 @@ pub(crate) struct Bound {
 #[derive(Clone)]
 pub(crate) struct BoundSubscription {
     pub(crate) policy: Arc<str>,
-    pub(crate) subscription: Subscription,
+    pub(crate) subscription: Arc<Subscription>,
     /// Whether the policy applies cannot be told: only a grant satisfies it.
     pub(crate) uncertain: bool,
 }
 
-/// One action: rules tried in order.
+/// What a probe confirms: these effects on this data source.
 #[derive(Clone)]
-pub(crate) struct Chain {
-    pub(crate) policy: Arc<str>,
-    /// Of a local policy of the data source.
-    pub(crate) local: bool,
-    pub(crate) action: usize,
-    pub(crate) rules: Vec<BoundRule>,
-}
-
-/// A rule with its compiled effect.
-#[derive(Clone)]
-pub(crate) struct BoundRule {
-    pub(crate) rule: Arc<Rule>,
-    pub(crate) effect: Effect,
-}
-
-/// What a rule does here.
-#[derive(Clone)]
-pub(crate) enum Effect {
-    /// Masks columns (by index into the dictionary); none when no column matches.
-    Masks { masks: Vec<(usize, MaskSql)>, conditional: Option<Compiled> },
-    /// Hides rows.
-    Rows(Rows),
-    /// Hides every row from callers who act under none (or not all) of these.
-    Purpose { all: bool, purposes: Vec<String> },
-}
-
-/// What a probe confirms.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(crate) source: usize,
-    pub(crate) chain: usize,
-    pub(crate) rule: usize,
-    /// The mask, for constants.
-    pub(crate) mask: Option<usize>,
+    pub(crate) effects: Effects,
 }
 
 /// A project whose salt replaces those of its data sources.
@@ -103,163 +74,174 @@ pub(crate) struct MaskedJoins {
 pub(crate) struct Binding {
     pub(crate) bound: Vec<Bound>,
     pub(crate) projects: BTreeMap<String, MaskedJoins>,
+    /// What the warehouse has to confirm, and what each of these confirms; nothing once it has.
     pub(crate) probes: Vec<Probe>,
     pub(crate) targets: Vec<Vec<Target>>,
     /// All policies, to say of each why it does not touch a data source.
-    pub(crate) policies: Vec<Policy>,
+    pub(crate) policies: Vec<Arc<Policy>>,
     /// Data sources by name and by logical name.
     pub(crate) by_name: HashMap<String, BTreeSet<usize>>,
 }
 
-/// Binds the documents of one connection.
+/// Binds the documents of one connection: at most so many times a policy to a data source.
 pub(crate) fn bind(
     declared: &Declared,
     connection_key: &str,
     catalog: &Catalog,
     salts: &Salts,
+    most: usize,
 ) -> (Binding, Vec<Problem>) {
     let mut problems = Vec::new();
     let mut sources = expand(declared, connection_key, catalog, salts, &mut problems);
     let only_one = declared.data.iter().all(|d| d.connection_key == connection_key);
     fingerprint::attach(&declared.fingerprints, &mut sources, catalog, only_one, &mut problems);
-    let mut index = PolicyIndex::new(declared.policies.iter());
+    let mut findings = Findings::default();
+    problems.into_iter().for_each(|problem| findings.push(problem));
+    let mut index = PolicyIndex::new(declared.policies.iter().map(AsRef::as_ref));
     let mut applied: HashMap<&str, Vec<Arc<str>>> = HashMap::new();
     for one in &declared.applied {
         applied.entry(&one.data_source).or_default().push(Arc::from(one.policy.as_str()));
     }
-    let shared = declared.policies.iter().map(shared_rules).map(Arc::new).collect();
-    let binding = Binding { policies: declared.policies.clone(), ..Binding::default() };
-    let mut binder = Binder { catalog, problems, binding, seen: HashMap::new(), shared, uncertain: BTreeMap::new() };
+    let mut binder = Binder {
+        catalog,
+        findings,
+        binding: Binding { policies: declared.policies.clone(), ..Binding::default() },
+        compilations: Compilations::default(),
+        asked: HashMap::new(),
+        subscriptions: HashMap::new(),
+        uncertain: BTreeMap::new(),
+        new_column: None,
+        tally: Tally { most, ..Tally::default() },
+    };
     for mut source in sources {
         for name in [source.name.to_string(), source.logical.to_string()] {
             source.applied.extend(applied.get(name.as_str()).into_iter().flatten().cloned());
         }
-        let touching = index.touching(&source);
-        binder.source(source, declared, &touching);
+        // Once there are too many, no other is looked at.
+        let touching = if binder.tally.left.is_none() { index.touching(&source) } else { Vec::new() };
+        binder.source(source, &touching);
     }
     binder.tell_uncertain();
+    binder.tell_too_many();
     binder.grants(declared, only_one);
     binder.projects(declared, salts, only_one);
-    (binder.binding, few(binder.problems))
+    (binder.binding, binder.findings.into_problems())
 }
 
-/// Most warnings told of one rule; it warns alike on every data source it touches.
-const MOST_WARNINGS: usize = 20;
-
-/// Each problem once, and of the warnings of one rule only so many.
-fn few(problems: Vec<Problem>) -> Vec<Problem> {
-    let mut said = HashSet::new();
-    let mut counts: HashMap<Origin, usize> = HashMap::new();
-    let mut kept = Vec::new();
-    for problem in problems {
-        if !said.insert((problem.origin.clone(), problem.message.clone())) {
-            continue;
-        }
-        let count = counts.entry(problem.origin.clone()).or_default();
-        *count += usize::from(!problem.is_error());
-        if problem.is_error() || *count <= MOST_WARNINGS {
-            kept.push(problem);
-        }
-    }
-    let more = counts.into_iter().filter(|(_, count)| *count > MOST_WARNINGS);
-    let mut more: Vec<Problem> = more
-        .map(|(origin, count)| {
-            let message = format!("{} more warnings of the same place", count - MOST_WARNINGS);
-            Problem::warning(&origin, message, "mend those that are told, then check again")
-        })
-        .collect();
-    more.sort_by_key(|p| p.origin.to_string());
-    kept.extend(more);
-    kept
-}
-
-/// The rules of a policy, action by action.
-type SharedRules = Vec<Vec<Arc<Rule>>>;
-
-/// The rules of a policy, to be shared by the data sources it touches.
-fn shared_rules(policy: &Policy) -> SharedRules {
-    match &policy.body {
-        PolicyBody::Subscription(_) => Vec::new(),
-        PolicyBody::Data(actions) => {
-            actions.iter().map(|action| action.rules.iter().cloned().map(Arc::new).collect()).collect()
-        }
-    }
+/// How often policies were bound to data sources.
+#[derive(Default)]
+struct Tally {
+    most: usize,
+    all: usize,
+    /// By policy.
+    each: HashMap<usize, usize>,
+    /// Data sources that were left unbound: the first, a policy that touches it, and how many they are.
+    left: Option<(Arc<str>, Arc<str>, usize)>,
 }
 
 struct Binder<'a> {
     catalog: &'a Catalog,
-    problems: Vec<Problem>,
+    findings: Findings,
     binding: Binding,
-    /// Probes by kind and text, to try each once.
-    seen: HashMap<(ProbeKind, String), usize>,
-    /// The rules of each policy.
-    shared: Vec<Arc<SharedRules>>,
+    compilations: Compilations,
+    /// Probes by the hash of what is asked, to ask each once.
+    asked: HashMap<u64, Vec<usize>>,
+    /// Subscriptions by the place of their policy, to be shared by the data sources.
+    subscriptions: HashMap<usize, Arc<Subscription>>,
     /// Policies by what decides whether they apply and is not declared: the first such data source, and how many more.
     uncertain: BTreeMap<(usize, String), (Arc<str>, usize)>,
+    /// The built-in policy, once it is needed.
+    new_column: Option<Arc<Policy>>,
+    tally: Tally,
+}
+
+/// What is found of a data source while policies are bound to it.
+#[derive(Default)]
+struct Found {
+    invalid: BTreeSet<Arc<str>>,
+    unconfirmed: bool,
+    subscriptions: Vec<BoundSubscription>,
+    chains: Vec<Chain>,
+    /// Addresses of the effects the warehouse is asked about: the chains hold them.
+    asked: HashSet<usize>,
+}
+
+/// What came of compiling a chain.
+struct Compiling {
+    effects: Effects,
+    /// Whether each rule is valid.
+    valid: Vec<bool>,
+    /// Whether nothing was said that is said of each data source anew.
+    quiet: bool,
 }
 
 impl Binder<'_> {
-    fn source(&mut self, source: DataSource, declared: &Declared, touching: &[usize]) {
+    fn source(&mut self, source: DataSource, touching: &[usize]) {
         let index = self.binding.bound.len();
-        let mut bound = Bound {
-            source,
-            invalid: BTreeSet::new(),
-            unconfirmed: false,
-            subscriptions: Vec::new(),
-            grants: Vec::new(),
-            chains: Vec::new(),
-        };
-        for place in touching {
-            if let Some(policy) = declared.policies.get(*place) {
-                self.policy(policy, *place, index, &mut bound);
+        let mut found = Found::default();
+        let site = self.compilations.site(&source, index);
+        let many = self.tally.all.saturating_add(touching.len()) > self.tally.most;
+        if many || self.tally.left.is_some() {
+            self.leave(&source, touching, &mut found);
+        } else {
+            for place in touching {
+                if let Some(policy) = self.binding.policies.get(*place).cloned() {
+                    self.policy(&policy, *place, &site, &mut found);
+                }
             }
         }
-        if bound.source.columns.iter().any(|c| c.tags.iter().any(|t| tag_matches("New", t))) {
-            let fields = vec![FieldSelector::ColumnTag("New".to_owned())];
-            let kind = RuleKind::Masking { fields, mask: Mask::Null, conditional: None };
-            let origin = Origin::default();
-            let rule = Rule {
-                kind,
-                exceptions: None,
-                inclusions: None,
-                predicate_places: Places::all_at(origin.clone()),
-                origin,
-            };
-            self.chain((NEW_COLUMN_ADDED.into(), false), 0, &[Arc::new(rule)], index, &mut bound);
+        if source.columns.iter().any(|c| c.tags.iter().any(|t| tag_matches("New", t))) {
+            let policy = Arc::clone(self.new_column.get_or_insert_with(new_column_added));
+            self.chain(&policy, usize::MAX, 0, &site, &mut found);
         }
-        for name in [bound.source.name.to_string(), bound.source.logical.to_string()] {
+        for name in [source.name.to_string(), source.logical.to_string()] {
             self.binding.by_name.entry(name).or_default().insert(index);
         }
-        self.binding.bound.push(bound);
+        drop(site);
+        let Found { invalid, unconfirmed, subscriptions, mut chains, asked: _ } = found;
+        chains.shrink_to_fit();
+        self.binding.bound.push(Bound { source, invalid, unconfirmed, subscriptions, grants: Vec::new(), chains });
     }
 
-    fn policy(&mut self, policy: &Policy, place: usize, index: usize, bound: &mut Bound) {
-        let uncertain = match applies(policy, &bound.source) {
+    /// Leaves a data source unbound: it refuses, as it does when a policy that touches it is invalid.
+    fn leave(&mut self, source: &DataSource, touching: &[usize], found: &mut Found) {
+        for place in touching {
+            *self.tally.each.entry(*place).or_default() += 1;
+        }
+        let first = touching.first().and_then(|place| self.binding.policies.get(*place));
+        let key = || first.map_or_else(|| Arc::from("limits.bindings"), |policy| policy.key.clone());
+        let left = self.tally.left.get_or_insert_with(|| (source.name.clone(), key(), 0));
+        left.2 += 1;
+        found.invalid.insert(left.1.clone());
+    }
+
+    fn policy(&mut self, policy: &Arc<Policy>, place: usize, site: &Site<'_>, found: &mut Found) {
+        let source = site.source;
+        let uncertain = match applies(policy, source) {
             _ if policy.set_aside().is_some() => return,
             Applies::Yes => false,
             Applies::No(_) => return,
             Applies::Unknown(what) => {
-                let entry = self.uncertain.entry((place, what)).or_insert_with(|| (bound.source.name.clone(), 0));
+                let entry = self.uncertain.entry((place, what)).or_insert_with(|| (source.name.clone(), 0));
                 entry.1 += 1;
                 true
             }
         };
+        self.tally.all += 1;
+        *self.tally.each.entry(place).or_default() += 1;
         match &policy.body {
-            PolicyBody::Subscription(subscription) => bound.subscriptions.push(BoundSubscription {
-                policy: policy.key.clone(),
-                subscription: subscription.clone(),
-                uncertain,
-            }),
-            PolicyBody::Data(_) => {
-                let actions = self.shared.get(place).cloned().unwrap_or_default();
+            PolicyBody::Subscription(subscription) => {
+                let shared = self.subscriptions.entry(place).or_insert_with(|| Arc::new(subscription.clone()));
+                let subscription = Arc::clone(shared);
+                found.subscriptions.push(BoundSubscription { policy: policy.key.clone(), subscription, uncertain });
+            }
+            PolicyBody::Data(actions) => {
                 let local = matches!(policy.circumstances, Circumstances::Only(_));
-                if local && actions.iter().flatten().any(|rule| !self.columns_exist(rule, &bound.source)) {
-                    bound.invalid.insert(policy.key.clone());
+                if local && actions.iter().flat_map(|a| &a.rules).any(|rule| !self.columns_exist(rule, source)) {
+                    found.invalid.insert(policy.key.clone());
                 }
-                for (number, rules) in actions.iter().enumerate() {
-                    if touch(rules, &bound.source) {
-                        self.chain((policy.key.clone(), local), number, rules, index, bound);
-                    }
+                for action in 0..actions.len() {
+                    self.chain(policy, place, action, site, found);
                 }
             }
         }
@@ -269,7 +251,7 @@ impl Binder<'_> {
         for ((place, what), (source, count)) in std::mem::take(&mut self.uncertain) {
             let Some(policy) = self.binding.policies.get(place) else { continue };
             let others = if count > 1 { format!(" (and {} more) do", count - 1) } else { " does".to_owned() };
-            self.problems.push(Problem::warning(
+            self.findings.push(Problem::warning(
                 &policy.origin,
                 format!("policy \"{}\" depends on {what}, which \"{source}\"{others} not declare", policy.key),
                 "declare it; until then the policy is enforced there",
@@ -277,35 +259,81 @@ impl Binder<'_> {
         }
     }
 
-    /// `policy`: its key, and whether it is local.
-    fn chain(&mut self, policy: (Arc<str>, bool), action: usize, rules: &[Arc<Rule>], index: usize, bound: &mut Bound) {
-        let (policy, local) = policy;
-        let chain = bound.chains.len();
-        let mut compiled = Vec::new();
-        for (number, rule) in rules.iter().enumerate() {
-            let target = Target { source: index, chain, rule: number, mask: None };
-            match self.rule(&policy, rule, target, bound) {
-                Some(effect) => compiled.push(BoundRule { rule: Arc::clone(rule), effect }),
-                None => {
-                    bound.invalid.insert(policy.clone());
-                    // Keeps the numbers of the rules behind it right; the source refuses anyway.
-                    compiled.push(BoundRule {
-                        rule: Arc::clone(rule),
-                        effect: Effect::Rows(Rows::none("the rule is invalid")),
-                    });
+    /// A set that would take memory without bounds is refused before it does.
+    fn tell_too_many(&mut self) {
+        let Some((source, _, count)) = self.tally.left.take() else { return };
+        let mut each: Vec<(usize, usize)> = self.tally.each.iter().map(|(place, count)| (*count, *place)).collect();
+        each.sort_unstable_by(|a, b| b.cmp(a));
+        let widest = each.iter().take(3).filter_map(|(count, place)| {
+            self.binding.policies.get(*place).map(|policy| format!("\"{}\" ({count})", policy.key))
+        });
+        let widest: Vec<String> = widest.collect();
+        let others = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
+        let message = format!(
+            "policies apply to data sources more than {} times (`limits.bindings`): \"{source}\"{others} would be over it; \
+             those that apply most often: {}",
+            self.tally.most,
+            widest.join(", ")
+        );
+        let help = "narrow their `circumstances` or put policies of the same rule together; or raise `limits.bindings`, \
+                    with some 100 bytes of memory for each";
+        let origin = each.first().and_then(|(_, place)| self.binding.policies.get(*place)).map(|p| p.origin.clone());
+        self.findings.push(Problem::error(&origin.unwrap_or_default(), message, help));
+    }
+
+    /// Binds an action, unless it does nothing here. `place` is that of the policy.
+    fn chain(&mut self, policy: &Arc<Policy>, place: usize, action: usize, site: &Site<'_>, found: &mut Found) {
+        let rules = effect::rules(policy, action);
+        let Some(masked) = site.touched(rules) else { return };
+        let doing = self.compilations.doing(place, action, rules);
+        let inputs = self.compilations.inputs(doing, site, &masked);
+        let (effects, valid) = match self.compilations.get(&inputs) {
+            Some(effects) => (effects, Vec::new()),
+            None => {
+                let Compiling { effects, valid, quiet } = self.compile(rules, &masked, site);
+                if quiet && valid.iter().all(|valid| *valid) {
+                    self.compilations.keep(inputs, &effects);
+                }
+                (effects, valid)
+            }
+        };
+        if valid.contains(&false) {
+            found.invalid.insert(policy.key.clone());
+        }
+        for (rule, effect) in rules.iter().zip(&*effects) {
+            self.tell_masks(rule, effect, site.source);
+        }
+        // Chains that do the same are confirmed together.
+        if found.asked.insert(effects.as_ptr() as usize) {
+            for (number, (rule, effect)) in rules.iter().zip(&*effects).enumerate() {
+                if valid.get(number) != Some(&false) {
+                    self.ask(policy, rule, effect, &effects, site, found);
                 }
             }
         }
-        bound.chains.push(Chain { policy, local, action, rules: compiled });
+        found.chains.push(Chain { policy: Arc::clone(policy), action, effects });
+    }
+
+    fn compile(&mut self, rules: &[Rule], masked: &[Vec<usize>], site: &Site<'_>) -> Compiling {
+        let mut quiet = true;
+        let mut effects = Vec::with_capacity(rules.len());
+        let mut valid = Vec::with_capacity(rules.len());
+        for (rule, masked) in rules.iter().zip(masked) {
+            let effect = self.rule(rule, masked, site, &mut quiet);
+            valid.push(effect.is_some());
+            // Keeps the numbers of the rules behind it right; the source refuses anyway.
+            effects.push(effect.unwrap_or_else(|| Effect::Rows(Rows::none("the rule is invalid"))));
+        }
+        Compiling { effects: effects.into(), valid, quiet }
     }
 
     /// Compiles a rule; `None`: invalid here, with a problem said.
-    fn rule(&mut self, policy: &Arc<str>, rule: &Rule, target: Target, bound: &mut Bound) -> Option<Effect> {
+    fn rule(&mut self, rule: &Rule, masked: &[usize], site: &Site<'_>, quiet: &mut bool) -> Option<Effect> {
         let mut notes = Vec::new();
-        let source = &bound.source;
+        let source = site.source;
         let effect = match &rule.kind {
-            RuleKind::Masking { fields, mask, conditional } => {
-                let masks = self.masks(rule, fields, mask, source)?;
+            RuleKind::Masking { fields: _, mask, conditional } => {
+                let masks = self.masks(rule, masked, mask, site)?;
                 // A rule that masks nothing here needs no predicate, and cannot be invalid for lack of a tag.
                 let conditional = match conditional.as_ref().filter(|_| !masks.is_empty()) {
                     None => None,
@@ -315,6 +343,7 @@ impl Binder<'_> {
             }
             RuleKind::RowByEntitlement { all, matches } => {
                 let rows = rows::by_entitlement(*all, matches, source, self.catalog, &mut notes);
+                *quiet &= notes.is_empty();
                 self.notes(rule, notes);
                 Effect::Rows(rows?)
             }
@@ -330,33 +359,30 @@ impl Binder<'_> {
             }
             RuleKind::Time { newer, seconds, column } => {
                 let rows = rows::by_time(*newer, *seconds, column.as_deref(), source, self.catalog, &mut notes);
+                *quiet &= notes.is_empty();
                 Effect::Rows(self.notes(rule, notes).then_some(rows)?)
             }
             RuleKind::Minimization { percent, column } => {
                 let rows = rows::by_sample(*percent, column.as_deref(), source, self.catalog, &mut notes);
+                *quiet &= notes.is_empty();
                 Effect::Rows(self.notes(rule, notes).then_some(rows)?)
             }
             RuleKind::Never => Effect::Rows(Rows::none("no row is ever shown")),
             RuleKind::Purpose { all, purposes } => Effect::Purpose { all: *all, purposes: purposes.clone() },
         };
-        self.probe_effect(policy, rule, &effect, target, bound);
         Some(effect)
     }
 
     fn masks(
         &mut self,
         rule: &Rule,
-        fields: &[FieldSelector],
+        masked: &[usize],
         mask: &Mask,
-        source: &DataSource,
-    ) -> Option<Vec<(usize, MaskSql)>> {
-        let mut masks = Vec::new();
-        let selected: Vec<(usize, &DictColumn)> = source
-            .columns
-            .iter()
-            .enumerate()
-            .filter(|(_, column)| fields.iter().any(|f| selects(f, &column.name, &column.tags)))
-            .collect();
+        site: &Site<'_>,
+    ) -> Option<Vec<(usize, Arc<MaskSql>)>> {
+        let source = site.source;
+        let selected: Vec<(usize, &DictColumn)> =
+            masked.iter().filter_map(|at| Some((*at, source.columns.get(*at)?))).collect();
         let together = match mask {
             Mask::KAnonymization(k) => {
                 let columns: Vec<&DictColumn> = selected.iter().map(|(_, column)| *column).collect();
@@ -365,19 +391,12 @@ impl Binder<'_> {
             _ => None,
         };
         let around = Around { source, catalog: self.catalog, together };
-        for (index, column) in selected {
-            match mask::compile(mask, column, &around) {
-                Ok(compiled) => {
-                    if compiled.mismatch {
-                        self.mismatch(&rule.origin, source, &column.name, compiled.kind);
-                    }
-                    if let Some(what) = compiled.lacks {
-                        self.problems.push(lacking_problem(&rule.origin, source, &column.name, compiled.kind, what));
-                    }
-                    masks.push((index, compiled));
-                }
+        let mut masks = Vec::with_capacity(selected.len());
+        for (at, column) in selected {
+            match self.compilations.mask(mask, site, at, || mask::compile(mask, column, &around)) {
+                Ok(compiled) => masks.push((at, compiled)),
                 Err(refused) => {
-                    self.problems.push(Problem::error(&rule.origin, refused.message, refused.help));
+                    self.findings.push(Problem::error(&rule.origin, refused.message, refused.help));
                     return None;
                 }
             }
@@ -385,8 +404,20 @@ impl Binder<'_> {
         Some(masks)
     }
 
-    fn mismatch(&mut self, origin: &Origin, source: &DataSource, column: &str, kind: &str) {
-        self.problems.push(mismatch_problem(origin, source, column, kind));
+    /// Says which masks of a rule are NULL, and why.
+    fn tell_masks(&mut self, rule: &Rule, effect: &Effect, source: &DataSource) {
+        let Effect::Masks { masks, .. } = effect else { return };
+        for (at, mask) in masks.iter().filter(|(_, mask)| mask.mismatch || mask.lacks.is_some()) {
+            let Some(column) = source.columns.get(*at) else { continue };
+            if mask.mismatch {
+                let make = || mismatch_problem(&rule.origin, source, &column.name, mask.kind);
+                self.findings.warn(&rule.origin, make);
+            }
+            if let Some(what) = mask.lacks {
+                let make = || lacking_problem(&rule.origin, source, &column.name, mask.kind, what);
+                self.findings.warn(&rule.origin, make);
+            }
+        }
     }
 
     fn predicate(&mut self, rule: &Rule, text: &str, source: &DataSource) -> Option<Compiled> {
@@ -394,7 +425,7 @@ impl Binder<'_> {
             Ok(compiled) => match checked(&compiled) {
                 Ok(()) => Some(compiled),
                 Err(message) => {
-                    self.problems.push(Problem::error(&rule.origin, message, "report this predicate as a defect"));
+                    self.findings.push(Problem::error(&rule.origin, message, "report this predicate as a defect"));
                     None
                 }
             },
@@ -402,7 +433,7 @@ impl Binder<'_> {
                 let help = if fault.help.is_empty() { "correct the predicate there".to_owned() } else { fault.help };
                 let message = format!("{} (data source {})", fault.message, source.name);
                 let place = rule.predicate_places.place(fault.line, fault.column);
-                self.problems.push(Problem::error(&place, message, help));
+                self.findings.push(Problem::error(&place, message, help));
                 None
             }
         }
@@ -419,7 +450,7 @@ impl Binder<'_> {
         let hint = did_you_mean(name, source.columns.iter().map(|c| c.name.as_str()));
         let help = if hint.is_empty() { "name a column of the data source".to_owned() } else { hint };
         let message = format!("\"{}\" has no column \"{name}\"", source.logical);
-        self.problems.push(Problem::error(&rule.origin, message, help));
+        self.findings.push(Problem::error(&rule.origin, message, help));
         false
     }
 
@@ -427,7 +458,7 @@ impl Binder<'_> {
     fn notes(&mut self, rule: &Rule, notes: Vec<Note>) -> bool {
         let mut valid = true;
         for note in notes {
-            self.problems.push(match note {
+            self.findings.push(match note {
                 Note::Warning(message, help) => Problem::warning(&rule.origin, message, help),
                 Note::Error(message, help) => {
                     valid = false;
@@ -439,55 +470,39 @@ impl Binder<'_> {
         valid
     }
 
-    fn probe_effect(&mut self, policy: &Arc<str>, rule: &Rule, effect: &Effect, target: Target, bound: &mut Bound) {
-        let relation = format!("{} AS {ROW_ALIAS}", bound.source.relation_sql());
-        let mut wanted: Vec<(ProbeKind, String, Option<usize>)> = Vec::new();
-        match effect {
-            Effect::Masks { masks, conditional } => {
-                for (number, (column, mask)) in masks.iter().enumerate() {
-                    match &mask.check {
-                        Some(Check::Constant { sql, .. }) => {
-                            wanted.push((ProbeKind::Constant, sql.clone(), Some(number)));
-                            continue;
-                        }
-                        Some(Check::Evaluate(sql)) => wanted.push((ProbeKind::Evaluate, sql.clone(), None)),
-                        None => {}
-                    }
-                    // What depends on no row is the same question for every table.
-                    let Some(column) = bound.source.columns.get(*column) else { continue };
-                    let sql = mask::whole(mask, column).fill(Filling::Probe);
-                    let from = match &mask.shown {
-                        Some(shown) => format!(" FROM {relation}{}", companion(shown).join_sql()),
-                        None if mask.constant => String::new(),
-                        None => format!(" FROM {relation}"),
-                    };
-                    wanted.push((ProbeKind::TypeCheck, format!("SELECT ({sql}){from}"), None));
-                }
-                if let Some(conditional) = conditional {
-                    wanted.push((ProbeKind::TypeCheck, where_probe(&relation, &conditional.sql), None));
-                }
-            }
-            Effect::Rows(rows) => wanted.push((ProbeKind::TypeCheck, where_probe(&relation, &rows.sql), None)),
-            Effect::Purpose { .. } => {}
-        }
-        for (kind, sql, mask) in wanted {
-            bound.unconfirmed = true;
-            let next = self.binding.probes.len();
-            let at = *self.seen.entry((kind, sql.clone())).or_insert(next);
-            if at == next {
-                self.binding.probes.push(Probe {
-                    kind,
-                    source: bound.source.name.clone(),
-                    policy: policy.clone(),
-                    origin: rule.origin.clone(),
-                    sql,
-                });
-                self.binding.targets.push(Vec::new());
-            }
+    /// Has the warehouse confirm what a rule of a chain does.
+    fn ask(
+        &mut self,
+        policy: &Arc<Policy>,
+        rule: &Rule,
+        effect: &Effect,
+        effects: &Effects,
+        site: &Site<'_>,
+        found: &mut Found,
+    ) {
+        let source = site.source;
+        for (kind, sql) in questions(effect, source) {
+            found.unconfirmed = true;
+            let at = self.probe(kind, sql, policy, rule, source);
             if let Some(targets) = self.binding.targets.get_mut(at) {
-                targets.push(Target { mask, ..target });
+                targets.push(Target { source: site.index, effects: Arc::clone(effects) });
             }
         }
+    }
+
+    /// The place of a probe, which is made now unless the same is asked already.
+    fn probe(&mut self, kind: ProbeKind, sql: String, policy: &Policy, rule: &Rule, source: &DataSource) -> usize {
+        let alike = self.asked.entry(hash(&(kind, &sql))).or_default();
+        let same = |at: &&usize| self.binding.probes.get(**at).is_some_and(|p| p.kind == kind && p.sql == sql);
+        if let Some(known) = alike.iter().find(same) {
+            return *known;
+        }
+        let at = self.binding.probes.len();
+        alike.push(at);
+        let origin = rule.origin.clone();
+        self.binding.probes.push(Probe { kind, source: source.name.clone(), policy: policy.key.clone(), origin, sql });
+        self.binding.targets.push(Vec::new());
+        at
     }
 
     fn grants(&mut self, declared: &Declared, only_one: bool) {
@@ -523,12 +538,75 @@ impl Binder<'_> {
 
     fn unknown_source(&mut self, origin: &Origin, name: &str) {
         let hint = did_you_mean(name, self.binding.bound.iter().map(|b| &*b.source.name));
-        self.problems.push(Problem::error(
+        self.findings.push(Problem::error(
             origin,
             format!("there is no data source \"{name}\""),
             if hint.is_empty() { "use the name of a data source, or schema.table".to_owned() } else { hint },
         ));
     }
+}
+
+/// What the warehouse has to confirm of an effect.
+fn questions(effect: &Effect, source: &DataSource) -> Vec<(ProbeKind, String)> {
+    let relation = format!("{} AS {ROW_ALIAS}", source.relation_sql());
+    let mut wanted = Vec::new();
+    match effect {
+        Effect::Masks { masks, conditional } => {
+            for (column, mask) in masks {
+                match &mask.check {
+                    Some(Check::Constant { sql, .. }) => {
+                        wanted.push((ProbeKind::Constant, sql.clone()));
+                        continue;
+                    }
+                    Some(Check::Evaluate(sql)) => wanted.push((ProbeKind::Evaluate, sql.clone())),
+                    None => {}
+                }
+                // What depends on no row is the same question for every table.
+                let Some(column) = source.columns.get(*column) else { continue };
+                let sql = mask::whole(mask, column).fill(Filling::Probe);
+                let from = match &mask.shown {
+                    Some(shown) => format!(" FROM {relation}{}", companion(shown).join_sql()),
+                    None if mask.constant => String::new(),
+                    None => format!(" FROM {relation}"),
+                };
+                wanted.push((ProbeKind::TypeCheck, format!("SELECT ({sql}){from}")));
+            }
+            if let Some(conditional) = conditional {
+                wanted.push((ProbeKind::TypeCheck, where_probe(&relation, &conditional.sql)));
+            }
+        }
+        Effect::Rows(rows) => wanted.push((ProbeKind::TypeCheck, where_probe(&relation, &rows.sql))),
+        Effect::Purpose { .. } => {}
+    }
+    wanted
+}
+
+fn hash(value: &impl std::hash::Hash) -> u64 {
+    std::hash::BuildHasher::hash_one(&std::hash::BuildHasherDefault::<std::hash::DefaultHasher>::default(), value)
+}
+
+/// The built-in policy that nulls columns tagged `New` (semantics 11).
+fn new_column_added() -> Arc<Policy> {
+    let fields = vec![FieldSelector::ColumnTag("New".to_owned())];
+    let origin = Origin::default();
+    let rule = Rule {
+        kind: RuleKind::Masking { fields, mask: Mask::Null, conditional: None },
+        exceptions: None,
+        inclusions: None,
+        predicate_places: Places::all_at(origin.clone()),
+        origin: origin.clone(),
+    };
+    Arc::new(Policy {
+        key: NEW_COLUMN_ADDED.into(),
+        name: NEW_COLUMN_ADDED.to_owned(),
+        staged: false,
+        inactive: None,
+        circumstances: Circumstances::Everywhere,
+        owner_restrictions: Vec::new(),
+        body: PolicyBody::Data(vec![Action { rules: vec![rule], description: None }]),
+        certification: None,
+        origin,
+    })
 }
 
 impl MaskedJoins {
@@ -540,24 +618,10 @@ impl MaskedJoins {
     }
 }
 
-/// Whether a chain does anything on a data source: one of nothing but masks does not where it masks no column.
-fn touch(rules: &[Arc<Rule>], source: &DataSource) -> bool {
-    rules.iter().any(|rule| match &rule.kind {
-        RuleKind::Masking { fields, .. } => {
-            source.columns.iter().any(|column| fields.iter().any(|f| selects(f, &column.name, &column.tags)))
-        }
-        RuleKind::RowByEntitlement { .. }
-        | RuleKind::RowByWhere(_)
-        | RuleKind::Time { .. }
-        | RuleKind::Minimization { .. }
-        | RuleKind::Never
-        | RuleKind::Purpose { .. } => true,
-    })
-}
-
 /// Why policies that are not bound to a data source do not touch it: for `explain`, made when asked for.
-pub(crate) fn elsewhere(policies: &[Policy], bound: &Bound) -> Vec<RuleTrace> {
+pub(crate) fn elsewhere(policies: &[Arc<Policy>], bound: &Bound) -> Vec<RuleTrace> {
     let mut trace = Vec::new();
+    let site = Compilations::default().site(&bound.source, 0);
     for policy in policies {
         let what = match &policy.body {
             PolicyBody::Subscription(s) => subscription_kind(&s.kind),
@@ -583,8 +647,8 @@ pub(crate) fn elsewhere(policies: &[Policy], bound: &Bound) -> Vec<RuleTrace> {
             (Applies::No(why), _) => trace.push(aside(None, what, why)),
             (Applies::Yes | Applies::Unknown(_), PolicyBody::Subscription(_)) => {}
             (Applies::Yes | Applies::Unknown(_), PolicyBody::Data(_)) => {
-                for (action, rules) in shared_rules(policy).iter().enumerate().filter(|(_, r)| !touch(r, &bound.source))
-                {
+                let actions = (0..effect::actions(policy)).map(|action| (action, effect::rules(policy, action)));
+                for (action, rules) in actions.filter(|(_, rules)| site.touched(rules).is_none()) {
                     trace.extend(rules.iter().enumerate().map(|(number, rule)| {
                         let why = "no column of the data source matches".to_owned();
                         aside(Some((action, number)), rule_kind(&rule.kind), why)
@@ -631,18 +695,6 @@ fn lacking_problem(origin: &Origin, source: &DataSource, column: &str, kind: &st
 /// What stands beside each row for a mask.
 pub(crate) fn companion(shown: &Shown) -> Companion {
     Companion { alias: Arc::clone(&shown.alias), sql: Arc::clone(&shown.companion) }
-}
-
-/// Whether a selector takes a column.
-fn selects(field: &FieldSelector, name: &str, tags: &[String]) -> bool {
-    match field {
-        FieldSelector::ColumnTag(tag) => tags.iter().any(|t| tag_matches(tag, t)),
-        FieldSelector::ColumnRegex(regex) => regex.is_match(name),
-        FieldSelector::AnyTag => !tags.is_empty(),
-        FieldSelector::NoTags => tags.is_empty(),
-        FieldSelector::AllColumns => true,
-        FieldSelector::Column(wanted) => wanted == name,
-    }
 }
 
 /// What a rule is called in traces.

@@ -258,7 +258,7 @@ mod tests {
         if open {
             policies.push(subscription("anyone", SubscriptionKind::Anyone));
         }
-        let declared = Declared { data: vec![person()], policies, ..Declared::default() };
+        let declared = Declared { data: vec![person()], policies: shared(policies), ..Declared::default() };
         let ruleset = Ruleset::bind(&declared, "main", &catalog(), &Salts::new(b"s")).0.settle(&[]).0;
         ruleset.access(&caller("ann"), &QualifiedName::new("hr", "person"), SystemTime::UNIX_EPOCH)
     }

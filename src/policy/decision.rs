@@ -115,6 +115,19 @@ impl RelationDecision {
         }
         self.texts().map(str::len).sum()
     }
+    /// Bytes of memory that the decision takes, about.
+    pub fn bytes(&self) -> u64 {
+        let columns = self.columns.iter().map(|c| size_of::<ColumnDecision>() + c.name.len());
+        let rows = self.rows.iter().map(|r| size_of::<RowPredicate>() + r.summary.len());
+        let rules = self.trace.iter().map(|rule| {
+            let columns = rule.columns.iter().chain(&rule.existing_masking);
+            let columns: usize = columns.map(|name| size_of::<String>() + name.len()).sum();
+            size_of::<RuleTrace>() + rule.kind.len() + rule.why.len() + columns
+        });
+        let texts = self.texts().map(str::len);
+        let all: usize = columns.chain(rows).chain(rules).chain(texts).sum();
+        (size_of::<Self>() + all).try_into().unwrap_or(u64::MAX)
+    }
     /// The expressions that stand for the relation.
     pub fn texts(&self) -> impl Iterator<Item = &str> {
         let masks = self.columns.iter().filter_map(|c| c.mask.as_ref()).map(|m| &*m.sql);

@@ -303,7 +303,7 @@ mod tests {
             data_policy("where", vec![rule(RuleKind::RowByWhere("country  =\n @username".into()))]),
             staged,
         ];
-        let declared = Declared { data: vec![person()], policies, ..Declared::default() };
+        let declared = Declared { data: vec![person()], policies: shared(policies), ..Declared::default() };
         Ruleset::bind(&declared, "main", &catalog(), &Salts::new(b"secret")).0.settle(&[]).0
     }
 

@@ -84,7 +84,7 @@ impl PolicyIndex {
 
     /// The places of the policies that may touch the data source, in order.
     pub(crate) fn touching(&mut self, source: &DataSource) -> Vec<usize> {
-        let mut found: HashSet<usize> = self.always.iter().copied().collect();
+        let mut found: Vec<usize> = self.always.clone();
         let mut add = |list: Option<&Vec<usize>>| found.extend(list.into_iter().flatten());
         for tag in &source.tags {
             ancestors(tag).for_each(|tag| add(self.tags.get(tag)));
@@ -122,14 +122,14 @@ impl PolicyIndex {
                 add(self.names.get(&column.name));
             }
         }
-        let mut found: Vec<usize> = found.into_iter().collect();
         found.sort_unstable();
+        found.dedup();
         found
     }
 }
 
 /// The tag and every tag it descends from: `A.B.C`, `A.B`, `A`.
-fn ancestors(tag: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn ancestors(tag: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(tag), |tag| tag.rsplit_once('.').map(|(parent, _)| parent))
 }
 

@@ -4,8 +4,9 @@
 //! In: a decision, and the bound rules that shaped it. Out: [`PolicyInfo`]. Must never: decide, or tell of rules that did not shape
 //! the decision. Holds the caller's values and policy text, no salt and no key: for administrators.
 
-use super::bind::{Bound, BoundRule, Effect};
+use super::bind::Bound;
 use super::decision::{ColumnDecision, RelationDecision};
+use super::effect::{BoundRule, Effect};
 use super::template::{CallerSet, caller_set};
 use crate::governance::model::{Held, Mask, RuleKind};
 use crate::identity::Caller;
@@ -143,17 +144,17 @@ pub(crate) fn policy_info(bound: &Bound, decision: &RelationDecision, caller: &C
 }
 
 /// The bound rules that shaped the decision, with their policies.
-fn applied<'a>(bound: &'a Bound, decision: &RelationDecision) -> Vec<(&'a str, &'a BoundRule)> {
+fn applied<'a>(bound: &'a Bound, decision: &RelationDecision) -> Vec<(&'a str, BoundRule<'a>)> {
     let rule = |policy: &str, (action, rule): (usize, usize)| {
-        let chain = bound.chains.iter().find(|c| *c.policy == *policy && c.action == action)?;
-        Some((&*chain.policy, chain.rules.get(rule)?))
+        let chain = bound.chains.iter().find(|c| *c.policy.key == *policy && c.action == action)?;
+        Some((&*chain.policy.key, chain.rules().nth(rule)?))
     };
     decision.trace.iter().filter(|t| t.applied).filter_map(|t| rule(&t.policy, t.rule?)).collect()
 }
 
-fn masked(at: usize, column: &ColumnDecision, applied: &[(&str, &BoundRule)]) -> Option<MaskedColumn> {
+fn masked(at: usize, column: &ColumnDecision, applied: &[(&str, BoundRule<'_>)]) -> Option<MaskedColumn> {
     let decided = column.mask.as_ref()?;
-    let of_column = |rule: &BoundRule| match &rule.effect {
+    let of_column = |rule: &BoundRule<'_>| match rule.effect {
         Effect::Masks { masks, .. } => masks.iter().any(|(index, mask)| *index == at && mask.kind == decided.kind),
         Effect::Rows(_) | Effect::Purpose { .. } => false,
     };

@@ -129,7 +129,27 @@ impl<V> std::fmt::Debug for ByDecision<V> {
 /// Decisions of one ruleset, by every other input of a decision: the caller and the data source. The instant enters through
 /// [`RelationDecision::valid_until`]; answers that time alone could widen are not kept.
 pub(super) struct Decisions {
-    kept: Cache<Input, Arc<RelationDecision>>,
+    kept: Cache<Input, Decision, Memory>,
+}
+
+/// Decisions that are kept, and bytes of memory that they take: with many rules to a relation each is large.
+const DECISIONS: usize = 16 * 1024;
+const DECISION_BYTES: u64 = 128 * 1024 * 1024;
+
+#[derive(Clone)]
+struct Decision {
+    made: Arc<RelationDecision>,
+    bytes: u64,
+}
+
+/// Weighs decisions by their memory.
+#[derive(Clone)]
+struct Memory;
+
+impl quick_cache::Weighter<Input, Decision> for Memory {
+    fn weight(&self, _: &Input, kept: &Decision) -> u64 {
+        kept.bytes
+    }
 }
 
 #[derive(PartialEq, Eq, Clone)]
@@ -165,21 +185,22 @@ impl Equivalent<Input> for Borrowed<'_> {
 
 impl Default for Decisions {
     fn default() -> Self {
-        Self { kept: Cache::new(16 * 1024) }
+        Self { kept: Cache::with_weighter(DECISIONS, DECISION_BYTES, Memory) }
     }
 }
 
 impl Decisions {
     /// The decision for a data source (by its index) and a caller, made now when none is kept or the kept one has run out.
     pub fn get(&self, source: usize, caller: &Caller, now: SystemTime, make: impl FnOnce() -> Access) -> Access {
-        if let Some(decision) = self.kept.get(&Borrowed { source, caller })
+        if let Some(Decision { made: decision, .. }) = self.kept.get(&Borrowed { source, caller })
             && decision.valid_until.is_none_or(|until| now < until)
         {
             return Access::Visible(decision);
         }
         let access = make();
         if let Access::Visible(decision) = &access {
-            self.kept.insert(Input { source, caller: caller.clone() }, Arc::clone(decision));
+            let kept = Decision { made: Arc::clone(decision), bytes: decision.bytes() };
+            self.kept.insert(Input { source, caller: caller.clone() }, kept);
         }
         access
     }

@@ -15,7 +15,9 @@ mod bytes;
 mod circumstance;
 pub mod compare;
 pub mod decision;
+mod effect;
 pub mod explain;
+mod findings;
 mod fingerprint;
 mod index;
 pub mod info;
@@ -44,14 +46,17 @@ use crate::governance::model::Declared;
 use crate::governance::problem::Problem;
 use crate::identity::Caller;
 use crate::types::QualifiedName;
-use bind::{Binding, Effect, Target, mismatch_problem};
+use bind::{Binding, mismatch_problem};
 use decision::{Access, RuleTrace};
+use effect::{Effect, Effects};
+use findings::Findings;
 pub use fingerprint::Measure;
 use mask::{Check, MaskSql};
 pub(crate) use predicate::advanced;
 pub use probe::{Probe, ProbeFailure, ProbeKind};
 pub use salt::Salts;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 /// The declared policies bound to one catalog: compiled predicates and masks per data source.
@@ -68,7 +73,19 @@ impl Ruleset {
     /// Binds the documents of one connection to a catalog snapshot. The ruleset is usable even with problems: data sources that an
     /// invalid policy touches answer [`Access::Invalid`].
     pub fn bind(declared: &Declared, connection_key: &str, catalog: &Catalog, salts: &Salts) -> (Self, Vec<Problem>) {
-        let (binding, problems) = bind::bind(declared, connection_key, catalog, salts);
+        Self::bind_within(declared, connection_key, catalog, salts, usize::MAX)
+    }
+
+    /// [`Ruleset::bind`] with policies applied to data sources at most so many times. Beyond that there is an error that says so, and
+    /// the data sources left out answer [`Access::Invalid`].
+    pub fn bind_within(
+        declared: &Declared,
+        connection_key: &str,
+        catalog: &Catalog,
+        salts: &Salts,
+        most: usize,
+    ) -> (Self, Vec<Problem>) {
+        let (binding, problems) = bind::bind(declared, connection_key, catalog, salts, most);
         let by_name = binding.bound.iter().enumerate().map(|(i, b)| (b.source.logical.clone(), i)).collect();
         (Self { binding, by_name, decisions: kept::Decisions::default() }, problems)
     }
@@ -79,52 +96,74 @@ impl Ruleset {
     }
 
     /// Takes the warehouse's answers: constants that cannot be cast become NULL with a type mismatch (a warning), any other failure
-    /// makes the data source refuse (an error).
+    /// makes the data source refuse (an error). What was asked is let go.
     pub fn settle(mut self, failures: &[ProbeFailure]) -> (Self, Vec<Problem>) {
-        let mut problems = Vec::new();
+        let mut findings = Findings::default();
         for bound in &mut self.binding.bound {
             bound.unconfirmed = false;
         }
-        for failure in failures {
-            let (Some(probe), Some(targets)) =
-                (self.binding.probes.get(failure.probe).cloned(), self.binding.targets.get(failure.probe).cloned())
-            else {
-                continue;
-            };
-            if probe.kind != ProbeKind::Constant {
-                problems.push(Problem::error(
-                    &probe.origin,
-                    format!(
-                        "the warehouse refuses policy \"{}\" on data source \"{}\": {}",
-                        probe.policy, probe.source, failure.message
-                    ),
-                    "correct the policy; until then the data sources it touches refuse",
-                ));
+        let probes = std::mem::take(&mut self.binding.probes);
+        let targets = std::mem::take(&mut self.binding.targets);
+        let failed = failures.iter().filter_map(|failure| Some((failure, probes.get(failure.probe)?)));
+        let (constants, others): (Vec<_>, Vec<_>) = failed.partition(|(_, probe)| probe.kind == ProbeKind::Constant);
+        // What constants change is told from what was asked by its address, so they come last.
+        for (failure, probe) in others {
+            findings.push(Problem::error(
+                &probe.origin,
+                format!(
+                    "the warehouse refuses policy \"{}\" on data source \"{}\": {}",
+                    probe.policy, probe.source, failure.message
+                ),
+                "correct the policy; until then the data sources it touches refuse",
+            ));
+            for target in targets.get(failure.probe).into_iter().flatten() {
+                self.refuse(target);
             }
-            for target in targets {
-                self.fail(&probe, target, &mut problems);
+        }
+        let wrong: HashSet<&str> = constants.iter().map(|(_, probe)| probe.sql.as_str()).collect();
+        let mut nulled = HashMap::new();
+        for (failure, _) in constants {
+            for target in targets.get(failure.probe).into_iter().flatten() {
+                self.null(target, &wrong, &mut nulled, &mut findings);
             }
         }
         self.decisions = kept::Decisions::default();
-        (self, problems)
+        (self, findings.into_problems())
     }
 
-    fn fail(&mut self, probe: &Probe, target: Target, problems: &mut Vec<Problem>) {
+    /// Makes the policies invalid whose rules do this on the data source.
+    fn refuse(&mut self, target: &bind::Target) {
         let Some(bound) = self.binding.bound.get_mut(target.source) else { return };
-        let Some(chain) = bound.chains.get_mut(target.chain) else { return };
-        let policy = chain.policy.clone();
-        if probe.kind == ProbeKind::Constant
-            && let Some(rule) = chain.rules.get_mut(target.rule)
-            && let Effect::Masks { masks, .. } = &mut rule.effect
-            && let Some((column, mask)) = target.mask.and_then(|m| masks.get_mut(m))
-            && let Some(Check::Constant { null, .. }) = &mask.check
-        {
-            let name = bound.source.columns.get(*column).map(|c| c.name.clone()).unwrap_or_default();
-            problems.push(mismatch_problem(&rule.rule.origin, &bound.source, &name, mask.kind));
-            *mask = MaskSql::mismatched(mask.kind, null.clone());
-            return;
+        let refused = bound.chains.iter().filter(|chain| Arc::ptr_eq(&chain.effects, &target.effects));
+        bound.invalid.extend(refused.map(|chain| chain.policy.key.clone()));
+    }
+
+    /// Puts NULL in the place of the constants that are wrong, wherever the data source's rules do this.
+    fn null(
+        &mut self,
+        target: &bind::Target,
+        wrong: &HashSet<&str>,
+        nulled: &mut HashMap<usize, Effects>,
+        findings: &mut Findings,
+    ) {
+        let Some(bound) = self.binding.bound.get_mut(target.source) else { return };
+        for chain in bound.chains.iter_mut().filter(|chain| Arc::ptr_eq(&chain.effects, &target.effects)) {
+            let address = target.effects.as_ptr() as usize;
+            let effects = nulled.entry(address).or_insert_with(|| without(&target.effects, wrong));
+            for (before, after) in chain.rules().zip(effects.iter()) {
+                let (Effect::Masks { masks: old, .. }, Effect::Masks { masks: new, .. }) = (before.effect, after)
+                else {
+                    continue;
+                };
+                let fallen = old.iter().zip(new).filter(|((_, old), (_, new))| new.mismatch && !old.mismatch);
+                for (_, (column, mask)) in fallen {
+                    let origin = &before.rule.origin;
+                    let name = bound.source.columns.get(*column).map(|c| c.name.as_str()).unwrap_or_default();
+                    findings.warn(origin, || mismatch_problem(origin, &bound.source, name, mask.kind));
+                }
+            }
+            chain.effects = Arc::clone(effects);
         }
-        bound.invalid.insert(policy);
     }
 
     /// Decides one relation, by the logical name callers write, for one caller at one instant.
@@ -189,6 +228,22 @@ impl Ruleset {
         let project = caller.project.as_ref().and_then(|key| self.binding.projects.get(&**key));
         project.filter(|p| p.holds(&bound.source)).map_or(&bound.source.salt, |p| &p.salt)
     }
+}
+
+/// The effects with NULL for the constants that are wrong.
+fn without(effects: &Effects, wrong: &HashSet<&str>) -> Effects {
+    let mut effects: Vec<Effect> = effects.to_vec();
+    for effect in &mut effects {
+        let Effect::Masks { masks, .. } = effect else { continue };
+        for (_, mask) in masks {
+            if let Some(Check::Constant { sql, null }) = &mask.check
+                && wrong.contains(sql.as_str())
+            {
+                *mask = Arc::new(MaskSql::mismatched(mask.kind, null.clone()));
+            }
+        }
+    }
+    effects.into()
 }
 
 /// Replaces every `\x` literal as long as a key by `\x<salt>`. Keys are derived a column and a use, so they are known by their shape.

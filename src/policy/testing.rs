@@ -34,6 +34,11 @@ fn type_info(oid: Oid, schema: &str, name: &str, kind: char, category: char, ele
     }
 }
 
+/// Policies as documents declare them.
+pub(crate) fn shared(policies: Vec<Policy>) -> Vec<Arc<Policy>> {
+    policies.into_iter().map(Arc::new).collect()
+}
+
 /// The catalog: `hr.person` (a column of every interesting type), `public.entitled`, `public.events`.
 pub(crate) fn catalog() -> Catalog {
     let mut catalog = Catalog { version: 1, server_version: 150_000, database: "tpc".into(), ..Catalog::default() };

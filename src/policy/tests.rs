@@ -14,7 +14,7 @@ fn person_name() -> QualifiedName {
 }
 
 fn declared(policies: Vec<Policy>) -> Declared {
-    Declared { data: vec![person()], policies, ..Declared::default() }
+    Declared { data: vec![person()], policies: shared(policies), ..Declared::default() }
 }
 
 /// Binds and takes the warehouse's word for everything.
@@ -106,7 +106,7 @@ fn grants_expire_and_deny() {
     assert_eq!(bound.access(&ann, &person_name(), at), Access::Hidden);
 
     // Where a policy lets the caller in anyway, the grant's end changes nothing.
-    declared.policies = vec![anyone()];
+    declared.policies = shared(vec![anyone()]);
     assert_eq!(visible(&declared, &ann).valid_until, None);
 
     // Denied wins over a policy and over other grants.
@@ -416,7 +416,7 @@ fn new_columns_are_nulled() {
     if let Some([Source::Table(table)]) = document.sources.as_deref_mut() {
         table.column_tags.push(("salary".into(), vec!["New".into()]));
     }
-    let declared = Declared { data: vec![document], policies: vec![anyone()], ..Declared::default() };
+    let declared = Declared { data: vec![document], policies: shared(vec![anyone()]), ..Declared::default() };
     let decision = visible(&declared, &caller("ann"));
     let mask = mask_of(&decision, "salary").unwrap();
     assert_eq!((mask.kind, &*mask.policy), ("Null", "New Column Added"));
@@ -455,7 +455,7 @@ fn what_cannot_be_told_is_enforced() {
     assert!(mask_of(&visible(&declared, &caller("ann")), "country").is_some());
     declared.data[0].server = None;
     assert_eq!(access(&declared, &caller("ann")), Access::Hidden, "an uncertain subscription policy lets nobody in");
-    declared.policies.push(subscription("x", SubscriptionKind::Anyone));
+    declared.policies.push(Arc::new(subscription("x", SubscriptionKind::Anyone)));
     assert_eq!(access(&declared, &caller("ann")), Access::Hidden, "nor does it fall away beside another");
     declared.grants = vec![grant("hr.person", "ann", GrantState::Subscribed)];
     assert!(mask_of(&visible(&declared, &caller("ann")), "country").is_some(), "an uncertain mask is enforced");

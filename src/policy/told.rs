@@ -5,8 +5,9 @@
 
 use super::Ruleset;
 use super::audience::{describe, is_empty, touches};
-use super::bind::{Bound, BoundRule, Chain, Effect, rule_kind};
+use super::bind::{Bound, rule_kind};
 use super::decision::{Access, RelationDecision};
+use super::effect::{BoundRule, Chain, Effect};
 use crate::governance::model::{Mask, RuleKind};
 use crate::identity::Caller;
 use crate::types::{QualifiedName, quote_literal};
@@ -158,17 +159,17 @@ impl<'a> Tell<'a> {
     }
 
     /// The rule of each chain that touches the caller.
-    fn rules(&self) -> impl Iterator<Item = (&'a Chain, &'a BoundRule)> + use<'a> {
+    fn rules(&self) -> impl Iterator<Item = (&'a Chain, BoundRule<'a>)> + use<'a> {
         let caller = self.caller;
         self.bound
             .chains
             .iter()
-            .filter_map(move |chain| chain.rules.iter().find(|r| touches(&r.rule, caller).0).map(|rule| (chain, rule)))
+            .filter_map(move |chain| chain.rules().find(|r| touches(r.rule, caller).0).map(|rule| (chain, rule)))
     }
 
     /// Whether a rule hides rows from this caller now.
-    fn hides_rows(&self, rule: &BoundRule) -> bool {
-        match &rule.effect {
+    fn hides_rows(&self, rule: &BoundRule<'_>) -> bool {
+        match rule.effect {
             Effect::Masks { .. } => false,
             Effect::Rows(_) => true,
             Effect::Purpose { all, purposes } => {
@@ -180,11 +181,11 @@ impl<'a> Tell<'a> {
     }
 
     /// The policies' names and the kinds of their rules.
-    fn why(&self, rules: &[(&Chain, &BoundRule)]) -> Option<String> {
+    fn why(&self, rules: &[(&Chain, BoundRule<'_>)]) -> Option<String> {
         let mut said: Vec<String> = Vec::new();
         for (chain, rule) in rules {
             let kind = rule_kind(&rule.rule.kind);
-            let name = self.names.get(&*chain.policy).copied().unwrap_or(&chain.policy);
+            let name = self.names.get(&*chain.policy.key).copied().unwrap_or(&chain.policy.key);
             let text = if self.telling.policies { format!("{name}: {kind}") } else { kind };
             if !said.contains(&text) {
                 said.push(text);
@@ -194,7 +195,7 @@ impl<'a> Tell<'a> {
     }
 
     /// What would except the caller from all of these rules; nothing when one of them has no exception.
-    fn conditions(&self, rules: &[(&Chain, &BoundRule)]) -> Option<String> {
+    fn conditions(&self, rules: &[(&Chain, BoundRule<'_>)]) -> Option<String> {
         if !self.telling.conditions || rules.is_empty() {
             return None;
         }
@@ -218,11 +219,11 @@ impl<'a> Tell<'a> {
     }
 }
 
-fn masks(rule: &BoundRule, column: usize) -> bool {
-    matches!(&rule.effect, Effect::Masks { masks, .. } if masks.iter().any(|(at, _)| *at == column))
+fn masks(rule: &BoundRule<'_>, column: usize) -> bool {
+    matches!(rule.effect, Effect::Masks { masks, .. } if masks.iter().any(|(at, _)| *at == column))
 }
 
-fn is_reversible(rule: &BoundRule) -> bool {
+fn is_reversible(rule: &BoundRule<'_>) -> bool {
     matches!(&rule.rule.kind, RuleKind::Masking { mask: Mask::Reversible, .. })
 }
 

@@ -90,6 +90,15 @@ pub async fn governed(config: &Arc<Config>) -> Result<Governed, Vec<Problem>> {
     }
 }
 
+/// When documents are bound to a warehouse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Binding {
+    /// In any case: the documents are new, or not confirmed yet.
+    Anew,
+    /// Only to a catalog that has changed: what was bound to the one before is in force.
+    IfChanged,
+}
+
 /// A warehouse after an attempt to bind documents to it.
 pub(super) struct Attempt {
     /// The warehouse, with its fresh catalog when it was reached.
@@ -107,8 +116,15 @@ pub(super) struct Attempt {
 }
 
 /// Reads the catalog, binds the documents and has the warehouse confirm them. Without documents only reaches for the warehouse. When
-/// it is out of reach the last catalog serves, and what needs its word is refused until it is back.
-pub(super) async fn attempt(mut warehouse: Warehouse, documents: Option<Arc<Documents>>, salts: Salts) -> Attempt {
+/// it is out of reach the last catalog serves, and what needs its word is refused until it is back. `most` = how often policies may
+/// apply to data sources.
+pub(super) async fn attempt(
+    mut warehouse: Warehouse,
+    documents: Option<Arc<Documents>>,
+    salts: Salts,
+    binding: Binding,
+    most: usize,
+) -> Attempt {
     let (mut changed, mut unreachable) = match warehouse.refresh().await {
         Ok(changed) => (changed, None),
         Err(problem) => (false, Some(problem)),
@@ -120,13 +136,14 @@ pub(super) async fn attempt(mut warehouse: Warehouse, documents: Option<Arc<Docu
             Err(problem) => unreachable = Some(problem),
         }
     }
+    let documents = documents.filter(|_| changed || binding == Binding::Anew);
     let (Some(documents), Some(catalog)) = (documents, warehouse.catalog.clone()) else {
         return Attempt { warehouse, changed, ruleset: None, settled: false, problems: Vec::new(), unreachable };
     };
     let key = Arc::clone(&warehouse.connection.key);
     // Compiling every policy against every table is work, not waiting.
-    let binding = tokio::task::spawn_blocking(move || Ruleset::bind(&documents.declared, &key, &catalog, &salts)).await;
-    let Ok((mut ruleset, mut problems)) = binding else {
+    let bind = move || Ruleset::bind_within(&documents.declared, &key, &catalog, &salts, most);
+    let Ok((mut ruleset, mut problems)) = tokio::task::spawn_blocking(bind).await else {
         let problems = vec![defect(&warehouse.connection.key)];
         return Attempt { warehouse, changed, ruleset: None, settled: false, problems, unreachable };
     };
@@ -153,16 +170,16 @@ fn defect(connection_key: &str) -> Problem {
 
 /// [`attempt`] on all warehouses at once, so that a slow one does not hold up the others. The order is kept.
 pub(super) async fn attempt_all(
-    warehouses: Vec<Warehouse>,
+    warehouses: Vec<(Warehouse, Binding)>,
     documents: Option<Arc<Documents>>,
     salts: &Salts,
     config: &Config,
 ) -> Vec<Attempt> {
-    let connections: Vec<_> = warehouses.iter().map(|w| Arc::clone(&w.connection)).collect();
+    let connections: Vec<_> = warehouses.iter().map(|(w, _)| Arc::clone(&w.connection)).collect();
     let mut running = JoinSet::new();
-    for (index, warehouse) in warehouses.into_iter().enumerate() {
-        let (documents, salts) = (documents.clone(), salts.clone());
-        running.spawn(async move { (index, attempt(warehouse, documents, salts).await) });
+    for (index, (warehouse, binding)) in warehouses.into_iter().enumerate() {
+        let (documents, salts, most) = (documents.clone(), salts.clone(), config.limits.bindings);
+        running.spawn(async move { (index, attempt(warehouse, documents, salts, binding, most).await) });
     }
     let mut done: BTreeMap<usize, Attempt> = BTreeMap::new();
     while let Some(joined) = running.join_next().await {
@@ -186,7 +203,8 @@ pub(super) async fn attempt_all(
 pub async fn load(config: &Arc<Config>) -> Loaded {
     let Read { documents, policies, users, mut problems, fingerprint } = read_documents(config).await;
     let documents = documents.map(Arc::new);
-    let warehouses = config.connections.values().map(|c| Warehouse::new(Arc::clone(c), &config.file)).collect();
+    let reach = |c| (Warehouse::new(Arc::clone(c), &config.file), Binding::Anew);
+    let warehouses = config.connections.values().map(reach).collect();
     let attempts = attempt_all(warehouses, documents.clone(), &salts(config), config).await;
     let acknowledgements = Arc::new(Acknowledgements::at(&config.acknowledgements));
     let mut worlds = BTreeMap::new();

@@ -7,9 +7,9 @@
 //! When only the catalog changed, the accepted documents are bound again and published even if a policy no longer fits: the data
 //! sources it touches then refuse, which is safe, while the old binding would speak of a table that is no more.
 
-use super::documents::{self, Documents, Fingerprint};
+use super::documents::{self, Documents, Fingerprint, Marks};
 use super::ends::{Ends, Ticket};
-use super::load::{self, Attempt, attempt_all, once, read_documents, salts};
+use super::load::{self, Attempt, Binding, attempt_all, once, read_documents, salts};
 use super::upkeep::Upkeep;
 use super::warehouse::Warehouse;
 use super::watch::Watch;
@@ -95,6 +95,7 @@ impl Reloader {
             upkeep: Arc::clone(&upkeep),
             documents,
             tried: fingerprint,
+            seen: None,
             legs,
             events,
             _watch: watch,
@@ -161,6 +162,8 @@ struct Keeper {
     upkeep: Arc<Upkeep>,
     /// Fingerprint of the documents last tried, good or bad.
     tried: Fingerprint,
+    /// What the system told of these before they were last found to be the same.
+    seen: Option<Marks>,
     legs: Vec<Leg>,
     events: [mpsc::Sender<()>; 2],
     _watch: Watch,
@@ -199,9 +202,17 @@ impl Keeper {
     }
 
     async fn reload_if_changed(&mut self) -> Outcome {
-        let config = Arc::clone(&self.config);
-        match tokio::task::spawn_blocking(move || documents::fingerprint(&config)).await {
-            Ok(now) if now == self.tried => Outcome::Unchanged,
+        let (config, seen) = (Arc::clone(&self.config), self.seen.take());
+        let look = move || {
+            let marks = documents::marks(&config);
+            let same = marks.is_some() && marks == seen;
+            (marks, if same { None } else { Some(documents::fingerprint(&config)) })
+        };
+        match tokio::task::spawn_blocking(look).await {
+            Ok((marks, now)) if now.is_none_or(|now| now == self.tried) => {
+                self.seen = marks;
+                Outcome::Unchanged
+            }
             _ => self.reload().await,
         }
     }
@@ -214,12 +225,13 @@ impl Keeper {
         let ticket = self.ends.ticket();
         let read = read_documents(&self.config).await;
         self.tried = read.fingerprint;
+        self.seen = None;
         let mut problems = read.problems;
         let Some(documents) = read.documents.map(Arc::new) else {
             return self.refused(problems);
         };
         problems.extend(self.lost(&documents));
-        let attempts = self.attempt(&documents).await;
+        let attempts = self.attempt(&documents, |_| Binding::Anew).await;
         for attempt in &attempts {
             problems.extend(attempt.problems.iter().cloned());
             // A warehouse that is down cannot confirm; what needs its word refuses until it is back, which is no reason to refuse the set.
@@ -262,7 +274,9 @@ impl Keeper {
     /// nothing new, or nobody to confirm it, what is published stays.
     async fn refresh_catalogs(&mut self) {
         let documents = Arc::clone(&self.documents);
-        let mut attempts = self.attempt(&documents).await;
+        // To compile every policy against every table only to find that nothing is new takes long where there are many of them.
+        let binding = |leg: &Leg| if leg.settled && !leg.stale { Binding::IfChanged } else { Binding::Anew };
+        let mut attempts = self.attempt(&documents, binding).await;
         let mut problems = Vec::new();
         for (attempt, leg) in attempts.iter_mut().zip(&self.legs) {
             let news = leg.stale || attempt.changed || (!leg.settled && attempt.settled);
@@ -278,14 +292,15 @@ impl Keeper {
         self.publish(attempts);
     }
 
-    async fn attempt(&mut self, documents: &Arc<Documents>) -> Vec<Attempt> {
+    async fn attempt(&mut self, documents: &Arc<Documents>, binding: impl Fn(&Leg) -> Binding) -> Vec<Attempt> {
         // The warehouses travel through the attempt; what is known of the legs stays here.
-        let warehouses: Vec<Warehouse> = self
+        let warehouses: Vec<(Warehouse, Binding)> = self
             .legs
             .iter_mut()
             .map(|leg| {
                 let empty = Warehouse::new(Arc::clone(&leg.warehouse.connection), &self.config.file);
-                std::mem::replace(&mut leg.warehouse, empty)
+                let binding = binding(leg);
+                (std::mem::replace(&mut leg.warehouse, empty), binding)
             })
             .collect();
         let began = Instant::now();

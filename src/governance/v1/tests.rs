@@ -53,7 +53,7 @@ fn meaning(policy: &Policy) -> String {
 fn policies(text: &str) -> Vec<String> {
     let path = if text.trim_start().starts_with(['{', '[']) { "policies/p.json" } else { "policies/p.yaml" };
     let declared = load(path, text).unwrap_or_else(|problems| panic!("{text}\n{problems:#?}"));
-    declared.policies.iter().map(meaning).collect()
+    declared.policies.iter().map(|policy| meaning(policy)).collect()
 }
 
 fn same(v1: &str, v2: &str) {
