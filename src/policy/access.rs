@@ -179,13 +179,19 @@ impl<'a> Deciding<'a> {
                     entry,
                 }));
             }
-            Effect::Rows(rows) => self.rows.push(RowPredicate {
-                sql: rows.sql.fill(self.filling).into(),
-                total: rows.total,
-                has_subquery: rows.has_subquery,
-                policy: policy.clone(),
-                summary: rows.summary.clone(),
-            }),
+            Effect::Rows(rows) => {
+                let (sql, has_subquery) = match &rows.few {
+                    Some(few) => (&few.sql, false),
+                    None => (&rows.sql, rows.has_subquery),
+                };
+                self.rows.push(RowPredicate {
+                    sql: sql.fill(self.filling).into(),
+                    total: rows.total,
+                    has_subquery,
+                    policy: policy.clone(),
+                    summary: rows.summary.clone(),
+                });
+            }
             Effect::Purpose { all, purposes } => self.purpose(policy, *all, purposes, entry),
         }
     }

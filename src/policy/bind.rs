@@ -353,6 +353,7 @@ impl Binder<'_> {
                     sql: compiled.sql,
                     total: compiled.total,
                     has_subquery: compiled.has_subquery,
+                    few: compiled.few,
                     summary: text.split_whitespace().collect::<Vec<_>>().join(" "),
                     columns: Vec::new(),
                 })
@@ -575,7 +576,11 @@ fn questions(effect: &Effect, source: &DataSource) -> Vec<(ProbeKind, String)> {
                 wanted.push((ProbeKind::TypeCheck, where_probe(&relation, &conditional.sql)));
             }
         }
-        Effect::Rows(rows) => wanted.push((ProbeKind::TypeCheck, where_probe(&relation, &rows.sql))),
+        Effect::Rows(rows) => {
+            wanted.push((ProbeKind::TypeCheck, where_probe(&relation, &rows.sql)));
+            let sizes = rows.few.iter().flat_map(|few| &few.probes);
+            wanted.extend(sizes.map(|size| (ProbeKind::Few, size.clone())));
+        }
         Effect::Purpose { .. } => {}
     }
     wanted
@@ -666,8 +671,9 @@ fn where_probe(relation: &str, predicate: &Sql) -> String {
 
 /// A second reading of the compiled text, by PostgreSQL's own grammar.
 fn checked(compiled: &Compiled) -> Result<(), String> {
-    crate::sql::parse_expression(&compiled.sql.fill(Filling::Probe))
-        .map(drop)
+    let mut forms = [&compiled.sql].into_iter().chain(compiled.few.as_ref().map(|few| &few.sql));
+    forms
+        .try_for_each(|form| crate::sql::parse_expression(&form.fill(Filling::Probe)).map(drop))
         .map_err(|_| "the compiled predicate is not SQL".to_owned())
 }
 

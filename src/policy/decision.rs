@@ -229,7 +229,7 @@ pub struct RowPredicate {
     pub sql: Arc<str>,
     /// Never raises on any row.
     pub total: bool,
-    /// Holds a sub-query (the planner may turn it into a join).
+    /// Holds a sub-query that the planner may turn into a join.
     pub has_subquery: bool,
     /// The policy that decided.
     pub policy: Arc<str>,

@@ -95,8 +95,8 @@ impl Ruleset {
         &self.binding.probes
     }
 
-    /// Takes the warehouse's answers: constants that cannot be cast become NULL with a type mismatch (a warning), any other failure
-    /// makes the data source refuse (an error). What was asked is let go.
+    /// Takes the warehouse's answers: constants that cannot be cast become NULL with a type mismatch (a warning), sets that may be large are
+    /// looked up by joins, any other failure makes the data source refuse (an error). What was asked is let go.
     pub fn settle(mut self, failures: &[ProbeFailure]) -> (Self, Vec<Problem>) {
         let mut findings = Findings::default();
         for bound in &mut self.binding.bound {
@@ -105,8 +105,9 @@ impl Ruleset {
         let probes = std::mem::take(&mut self.binding.probes);
         let targets = std::mem::take(&mut self.binding.targets);
         let failed = failures.iter().filter_map(|failure| Some((failure, probes.get(failure.probe)?)));
-        let (constants, others): (Vec<_>, Vec<_>) = failed.partition(|(_, probe)| probe.kind == ProbeKind::Constant);
-        // What constants change is told from what was asked by its address, so they come last.
+        let (altering, others): (Vec<_>, Vec<_>) =
+            failed.partition(|(_, probe)| matches!(probe.kind, ProbeKind::Constant | ProbeKind::Few));
+        // What these change is told from what was asked by its address, so they come last.
         for (failure, probe) in others {
             findings.push(Problem::error(
                 &probe.origin,
@@ -120,11 +121,11 @@ impl Ruleset {
                 self.refuse(target);
             }
         }
-        let wrong: HashSet<&str> = constants.iter().map(|(_, probe)| probe.sql.as_str()).collect();
-        let mut nulled = HashMap::new();
-        for (failure, _) in constants {
+        let wrong: HashSet<&str> = altering.iter().map(|(_, probe)| probe.sql.as_str()).collect();
+        let mut altered = HashMap::new();
+        for (failure, _) in altering {
             for target in targets.get(failure.probe).into_iter().flatten() {
-                self.null(target, &wrong, &mut nulled, &mut findings);
+                self.alter(target, &wrong, &mut altered, &mut findings);
             }
         }
         self.decisions = kept::Decisions::default();
@@ -138,18 +139,18 @@ impl Ruleset {
         bound.invalid.extend(refused.map(|chain| chain.policy.key.clone()));
     }
 
-    /// Puts NULL in the place of the constants that are wrong, wherever the data source's rules do this.
-    fn null(
+    /// Puts NULL in the place of the constants that are wrong, and joins in the place of large sets, wherever the data source's rules do this.
+    fn alter(
         &mut self,
         target: &bind::Target,
         wrong: &HashSet<&str>,
-        nulled: &mut HashMap<usize, Effects>,
+        altered: &mut HashMap<usize, Effects>,
         findings: &mut Findings,
     ) {
         let Some(bound) = self.binding.bound.get_mut(target.source) else { return };
         for chain in bound.chains.iter_mut().filter(|chain| Arc::ptr_eq(&chain.effects, &target.effects)) {
             let address = target.effects.as_ptr() as usize;
-            let effects = nulled.entry(address).or_insert_with(|| without(&target.effects, wrong));
+            let effects = altered.entry(address).or_insert_with(|| without(&target.effects, wrong));
             for (before, after) in chain.rules().zip(effects.iter()) {
                 let (Effect::Masks { masks: old, .. }, Effect::Masks { masks: new, .. }) = (before.effect, after)
                 else {
@@ -230,17 +231,24 @@ impl Ruleset {
     }
 }
 
-/// The effects with NULL for the constants that are wrong.
+/// The effects with NULL for the constants that are wrong, and without arrays of sets that are not small.
 fn without(effects: &Effects, wrong: &HashSet<&str>) -> Effects {
     let mut effects: Vec<Effect> = effects.to_vec();
     for effect in &mut effects {
-        let Effect::Masks { masks, .. } = effect else { continue };
-        for (_, mask) in masks {
-            if let Some(Check::Constant { sql, null }) = &mask.check
-                && wrong.contains(sql.as_str())
-            {
-                *mask = Arc::new(MaskSql::mismatched(mask.kind, null.clone()));
+        match effect {
+            Effect::Masks { masks, .. } => {
+                for (_, mask) in masks {
+                    if let Some(Check::Constant { sql, null }) = &mask.check
+                        && wrong.contains(sql.as_str())
+                    {
+                        *mask = Arc::new(MaskSql::mismatched(mask.kind, null.clone()));
+                    }
+                }
             }
+            Effect::Rows(rows) => {
+                rows.few.take_if(|few| few.probes.iter().any(|sql| wrong.contains(sql.as_str())));
+            }
+            Effect::Purpose { .. } => {}
         }
     }
     effects.into()

@@ -1,7 +1,7 @@
 //! What only the warehouse can tell about a bound policy: whether its SQL has a type, whether its constants can be cast.
 //!
 //! In: the compiled texts of a [`super::Ruleset`]. Out: [`Probe`]s, which the world loader runs on the catalog connection, and
-//! [`ProbeFailure`]s, which it hands back to [`super::Ruleset::settle`]. Must never: read rows, or hold a salt or a caller's values.
+//! [`ProbeFailure`]s, which it hands back to [`super::Ruleset::settle`]. Must never: read rows of relations that are not the system's, or hold a salt or a caller's values.
 
 use crate::governance::model::Origin;
 use std::sync::Arc;
@@ -15,6 +15,8 @@ pub enum ProbeKind {
     Evaluate,
     /// Executed: reads no table, returns one row. Failure = the constant does not fit the column's type; the mask becomes NULL.
     Constant,
+    /// Executed: reads statistics of the planner alone, returns one row. Failure = a set may be large; it is looked up by a join.
+    Few,
 }
 
 /// One statement to try on the warehouse before the ruleset may be published.

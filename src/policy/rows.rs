@@ -5,7 +5,7 @@
 
 use super::bytes::fixed_bytes;
 use super::decision::ROW_ALIAS;
-use super::predicate::fixed_text;
+use super::predicate::{Few, fixed_text};
 use super::source::{DataSource, DictColumn};
 use super::sqltype::{base_type, oids::*};
 use super::template::{CallerSet, Sql};
@@ -20,8 +20,10 @@ pub(crate) struct Rows {
     pub(crate) sql: Sql,
     /// Never raises on any row.
     pub(crate) total: bool,
-    /// Holds a sub-query.
+    /// Holds a sub-query that the planner may turn into a join.
     pub(crate) has_subquery: bool,
+    /// The form to send while the sets that it looks up are small.
+    pub(crate) few: Option<Box<Few>>,
     /// One line for people.
     pub(crate) summary: String,
     /// Columns it looks at.
@@ -42,7 +44,14 @@ const MAX_SECONDS: u64 = 6_000 * 31_557_600;
 impl Rows {
     /// No row at all.
     pub(crate) fn none(summary: impl Into<String>) -> Self {
-        Self { sql: Sql::text("FALSE"), total: true, has_subquery: false, summary: summary.into(), columns: Vec::new() }
+        Self {
+            sql: Sql::text("FALSE"),
+            total: true,
+            has_subquery: false,
+            few: None,
+            summary: summary.into(),
+            columns: Vec::new(),
+        }
     }
 }
 
@@ -99,7 +108,7 @@ pub(crate) fn by_entitlement(
     }
     let (word, joined) = if all { (" AND ", " and ") } else { (" OR ", " or ") };
     let sql = Sql::wrap("(", Sql::join(tests, word), ")");
-    Some(Rows { sql, total, has_subquery: false, summary: said.join(joined), columns })
+    Some(Rows { sql, total, has_subquery: false, few: None, summary: said.join(joined), columns })
 }
 
 /// The columns of a selector; `None` when it names one that does not exist.
@@ -195,6 +204,7 @@ pub(crate) fn by_time(
         sql: Sql::text(format!("({value} {op} {limit})")),
         total: true,
         has_subquery: false,
+        few: None,
         summary: format!("{} {} than {seconds} seconds", column.name, if newer { "newer" } else { "older" }),
         columns: vec![column.name.clone()],
     }
@@ -229,6 +239,7 @@ pub(crate) fn by_sample(
         sql: Sql::wrap("(", number, &format!(" < '{}'::pg_catalog.int8)", percent.min(100))),
         total: true,
         has_subquery: false,
+        few: None,
         summary: format!("{percent} percent of rows by {}", column.name),
         columns: vec![column.name.clone()],
     }

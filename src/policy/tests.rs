@@ -325,6 +325,24 @@ fn what_the_warehouse_has_not_confirmed_is_refused() {
 }
 
 #[test]
+fn sets_are_arrays_while_the_warehouse_says_that_they_are_small() {
+    let rule = rule(RuleKind::RowByWhere("id IN (SELECT p.id FROM hr.person p WHERE p.id = 5)".into()));
+    let policies = vec![anyone(), data_policy("w", vec![rule])];
+    let bind = || Ruleset::bind(&declared(policies.clone()), "main", &catalog(), &Salts::new(b"s")).0;
+    let rows = |ruleset: Ruleset| match ruleset.access(&caller("ann"), &person_name(), SystemTime::UNIX_EPOCH) {
+        Access::Visible(decision) => decision.rows.clone(),
+        other => panic!("{other:?}"),
+    };
+    let probe = bind().probes().iter().position(|p| p.kind == ProbeKind::Few).unwrap();
+    let small = rows(bind().settle(&[]).0);
+    assert!(small[0].sql.contains("= ANY (ARRAY(SELECT") && !small[0].has_subquery, "{small:?}");
+    let (ruleset, problems) = bind().settle(&[ProbeFailure { probe, message: "division by zero".into() }]);
+    assert!(problems.is_empty(), "{problems:?}");
+    let large = rows(ruleset);
+    assert!(large[0].sql.contains(" IN (SELECT") && large[0].has_subquery, "{large:?}");
+}
+
+#[test]
 fn a_constant_that_does_not_cast_becomes_null() {
     let policies = vec![
         anyone(),

@@ -26,6 +26,7 @@ mod sequence;
 mod sight;
 mod sublink;
 mod target;
+mod twice;
 mod writable;
 mod write;
 
@@ -256,6 +257,8 @@ struct Resolver<'a, 's> {
     raises: bool,
     /// Uses of which their query asks for the least and greatest values alone.
     extremes: BTreeSet<i32>,
+    /// Masked columns that the condition over a relation alone looks at more than once, by use.
+    twice: BTreeMap<i32, BTreeSet<String>>,
     /// Total conjuncts by use, ready to be copied below a barrier.
     pushable: BTreeMap<i32, Vec<pb::Node>>,
 }
@@ -278,6 +281,7 @@ impl<'a, 's> Resolver<'a, 's> {
             needs: Needs::default(),
             raises: true,
             extremes: BTreeSet::new(),
+            twice: BTreeMap::new(),
             pushable: BTreeMap::new(),
         }
     }
@@ -290,7 +294,8 @@ impl<'a, 's> Resolver<'a, 's> {
     /// and even the caller's ORDER BY (an early sort under a Gather Merge): such a relation gets the barrier unless nothing in the whole
     /// statement can raise, wherever it is run.
     /// A policy predicate that may itself raise is always evaluated behind a barrier and before everything of the caller's.
-    /// A long mask gets it so that the planner computes it once a row and does not copy it to every place that mentions the column.
+    /// A long mask gets it so that the planner computes it once a row and does not copy it to every place that mentions the column, and so
+    /// does any mask that a condition looks at twice, unless others would be computed of rows that it leaves out.
     /// A view of the warehouse hides the rows that its own conditions and joins leave out: it is taken like a row policy with a sub-query.
     /// A query source is both: its own conditions hide rows, may hold anything, and are not looked into. It always gets the barrier and
     /// nothing is copied below.
@@ -303,6 +308,7 @@ impl<'a, 's> Resolver<'a, 's> {
             let query = decision.query.is_some();
             // The sets of the virtual catalog are long, and cost less than the indexes that a barrier would keep from serving.
             let long = decision.masks_at_length() && !decision.is_of_system();
+            let long = long || self.twice.get(location).is_some_and(|twice| only_these(relation, twice));
             if rows.is_empty() && !query && !long && !decision.is_view(self.sight.catalog) {
                 continue;
             }
@@ -348,6 +354,14 @@ impl Resolver<'_, '_> {
             || decision.query.is_some()
             || decision.is_view(self.sight.catalog)
     }
+}
+
+/// Whether the masks that a view computes are of these columns and no others.
+fn only_these(relation: &RelationUse, columns: &BTreeSet<String>) -> bool {
+    let listed = |at: usize| relation.listed.as_ref().is_none_or(|listed| listed.get(at) == Some(&true));
+    let mut all = relation.permitted.decision().columns.iter().enumerate();
+    let constant = |mask: &Option<crate::policy::decision::MaskDecision>| mask.as_ref().is_none_or(|m| m.constant);
+    !columns.is_empty() && all.all(|(at, c)| constant(&c.mask) || !listed(at) || columns.contains(&c.name))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use super::extremes::extremes_of;
 use super::from::Left;
 use super::names::check_reserved;
 use super::scope::{Column, Cte, Found, Scope};
+use super::twice::{only_relation, twice};
 use super::{RelationUse, Replacement, Resolver};
 use crate::catalog::RelationKind;
 use crate::error::Refusal;
@@ -267,6 +268,15 @@ impl Resolver<'_, '_> {
         let own_aggregates = !scope.has_outer_items();
         if let Some(condition) = select.where_clause.as_deref_mut() {
             tame &= self.quals(condition, scope, Clause::Filter { copyable: true }, &mut touched)?;
+        }
+        if self.depth == 1
+            && let Some(location) = only_relation(select)
+            && let Some(relation) =
+                self.resolved.relations.get(&location).filter(|_| !self.extremes.contains(&location))
+            && let Some(condition) = select.where_clause.as_deref()
+        {
+            let copied = self.pushable.get(&location).map_or(0, Vec::len);
+            self.twice.insert(location, twice(condition, relation.permitted.decision(), copied));
         }
         if let Some(condition) = select.having_clause.as_deref_mut() {
             self.quals(condition, scope, Clause::Having { own_aggregates }, &mut touched)?;

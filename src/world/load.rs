@@ -136,6 +136,13 @@ pub(super) async fn attempt(
             Err(problem) => unreachable = Some(problem),
         }
     }
+    if documents.is_some() && binding == Binding::IfChanged && !changed && unreachable.is_none() {
+        // Sets that have grown are looked up otherwise, without any change of the catalog.
+        match warehouse.resized().await {
+            Ok(more) => changed = more,
+            Err(problem) => unreachable = Some(problem),
+        }
+    }
     let documents = documents.filter(|_| changed || binding == Binding::Anew);
     let (Some(documents), Some(catalog)) = (documents, warehouse.catalog.clone()) else {
         return Attempt { warehouse, changed, ruleset: None, settled: false, problems: Vec::new(), unreachable };
@@ -152,6 +159,7 @@ pub(super) async fn attempt(
     if unreachable.is_none() {
         match warehouse.run(ruleset.probes()).await {
             Ok(failures) => {
+                changed |= warehouse.sizes(ruleset.probes(), &failures);
                 let (confirmed, more) = ruleset.settle(&failures);
                 ruleset = confirmed;
                 problems.extend(more);

@@ -37,6 +37,10 @@ pub struct Warehouse {
     pub catalog: Option<Arc<Catalog>>,
     /// What the warehouse's own catalogs looked like when it was taken, over the client at hand.
     digest: Option<Digest>,
+    /// Sets of policies that were not small when their policies were last confirmed, by the statements that asked.
+    large: Option<BTreeSet<String>>,
+    /// How large such sets are: what is to be asked again.
+    sets: Vec<Probe>,
     /// Why it cannot be served any more: what was found when it was last connected to.
     lacking: Option<Problem>,
     /// What is to be said of it: functions that are not as was vouched, or that nobody has classified.
@@ -52,6 +56,8 @@ impl Warehouse {
             client: None,
             catalog: None,
             digest: None,
+            large: None,
+            sets: Vec::new(),
             lacking: None,
             remarks: Vec::new(),
         }
@@ -243,6 +249,28 @@ impl Warehouse {
         self.client = Some(client);
         Ok(failures)
     }
+
+    /// Notes which sets of policies may be large; whether these are others than when they were asked for last.
+    pub fn sizes(&mut self, probes: &[Probe], failures: &[ProbeFailure]) -> bool {
+        self.sets = probes.iter().filter(|probe| probe.kind == ProbeKind::Few).cloned().collect();
+        let before = self.large.replace(large(probes, failures));
+        before.is_some_and(|before| Some(before) != self.large)
+    }
+
+    /// Whether sets of the policies that were confirmed last have become small or large since.
+    ///
+    /// Cancel safe: dropping the future drops the client.
+    pub async fn resized(&mut self) -> Result<bool, Problem> {
+        let sets = self.sets.clone();
+        let failures = self.run(&sets).await?;
+        Ok(self.large.as_ref().is_some_and(|before| *before != large(&sets, &failures)))
+    }
+}
+
+/// The statements that found a set to be not small.
+fn large(probes: &[Probe], failures: &[ProbeFailure]) -> BTreeSet<String> {
+    let failed = failures.iter().filter_map(|failure| probes.get(failure.probe));
+    failed.filter(|probe| probe.kind == ProbeKind::Few).map(|probe| probe.sql.clone()).collect()
 }
 
 /// Functions that a server has and nobody has classified: message and help.

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use tokio_postgres::Client;
 
 /// Tables: `emp` (masks and a row rule), `pay` (a row rule with a sub-query), `dept` (whole), `note` (nothing hidden, no key),
-/// `vault` (registered, nobody subscribed), `hidden` (not registered). Callers: `ana` (policies apply), `max` (exempt),
-/// `eve` (subscribed to nothing).
+/// `desk` (a row rule with a sub-query that the warehouse knows to be small), `vault` (registered, nobody subscribed), `hidden` (not
+/// registered). Callers: `ana` (policies apply), `max` (exempt), `eve` (subscribed to nothing).
 const SCHEMA: &str = "
     CREATE TYPE mood AS ENUM ('sad', 'ok');
     CREATE TABLE dept (id int PRIMARY KEY, name text NOT NULL, city varchar(20));
@@ -17,6 +17,8 @@ const SCHEMA: &str = "
     CREATE TABLE pay (emp_id int, month date, amount numeric, PRIMARY KEY (emp_id, month));
     CREATE TABLE note (body text, doc jsonb);
     CREATE TABLE vault (id int, code text);
+    CREATE TABLE desk (id int PRIMARY KEY, room text, label text);
+    CREATE TABLE member (login text, room text); INSERT INTO member VALUES ('ana', 'r1'), ('ana', 'r2'), ('max', 'r1'); ANALYZE member;
     CREATE TABLE hidden (id int);
     CREATE SCHEMA hr; CREATE TABLE hr.emp (id int, remark text);
     CREATE FUNCTION leak(text) RETURNS boolean LANGUAGE sql AS 'SELECT true';
@@ -33,6 +35,8 @@ const POLICIES: &[&str] = &[
      circumstances: [{type: tags, tag: Staffed}]\n",
     "policyKey: own pay\nname: own pay\ntype: data\nactions:\n- rules:\n  - type: Row Restriction by Custom Where Clause\n    config: {predicate: \"emp_id IN (SELECT e.id FROM public.emp e WHERE e.dept_id = 1)\"}\n    exceptions: {groups: [Trusted]}\n\
      circumstances: [{type: tags, tag: Paid}]\n",
+    "policyKey: own desk\nname: own desk\ntype: data\nactions:\n- rules:\n  - type: Row Restriction by Custom Where Clause\n    config: {predicate: \"room IN (SELECT m.room FROM public.member m WHERE m.login = @username)\"}\n\
+     circumstances: [{type: tags, tag: Roomed}]\n",
     "policyKey: purpose\nname: purpose\ntype: data\nactions:\n- rules:\n  - type: Purpose Restriction\n    config: {purposes: [Audit]}\n\
      circumstances: [{type: tags, tag: Audited}]\n",
 ];
@@ -49,7 +53,8 @@ pub async fn stage() -> Stage {
         .source("table: vault\nschema: public")
         .source("query: SELECT d.name, count(*) AS staff FROM dept d JOIN emp e ON e.dept_id = d.id WHERE e.hired IS NOT NULL GROUP BY d.name\nnaming: {datasource: staffing, schema: reports, table: staffing}\ntags: {table: [Open], columns: [{columnName: name, tags: [Money]}]}")
         .source("table: emp\nschema: hr\nnaming: {datasource: hr emp, schema: hr, table: emp}\ntags: {table: [Open]}")
-        .tags(&["Open", "Staffed", "Paid", "Audited", "Id.Ssn", "Money"])
+        .source("table: desk\nschema: public\ntags: {table: [Open, Roomed]}")
+        .tags(&["Open", "Roomed", "Staffed", "Paid", "Audited", "Id.Ssn", "Money"])
         .purpose("Audit")
         .project("projectKey: audit\nname: audit\npurposes: [Audit]\nmembers: [{type: user, name: ana}]\n")
         .writes("ana", &["emp", "pay", "dept"])

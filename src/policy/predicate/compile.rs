@@ -15,6 +15,7 @@ use crate::policy::template::Sql;
 use crate::types::{Oid, quote_ident, quote_literal};
 use sqlparser::ast::{BinaryOperator, CaseWhen, CastKind, Expr, Ident, Spanned, UnaryOperator, Value};
 use sqlparser::tokenizer::Location;
+use std::collections::BTreeSet;
 
 /// A relation that column names may refer to.
 pub(super) struct Table {
@@ -35,6 +36,12 @@ pub(super) struct Compiler<'a> {
     /// Outermost first; the first is the data source itself.
     pub(super) scopes: Vec<Vec<Table>>,
     pub(super) has_subquery: bool,
+    /// Whether sets are to be arrays, as far as they can be ([`super::few`]).
+    pub(super) arrays: bool,
+    /// How large such sets are: statements that tell.
+    pub(super) sizes: BTreeSet<String>,
+    /// The outermost scope that a name was found in, as far as it was asked.
+    pub(super) outermost: usize,
     /// Inside the select list or HAVING of a sub-select, where aggregates may stand.
     pub(super) aggregates: bool,
     /// How deep the expression being compiled stands.
@@ -42,14 +49,24 @@ pub(super) struct Compiler<'a> {
 }
 
 impl<'a> Compiler<'a> {
-    pub(super) fn new(source: &'a DataSource, catalog: &'a Catalog) -> Self {
+    pub(super) fn new(source: &'a DataSource, catalog: &'a Catalog, arrays: bool) -> Self {
         let row = Table {
             alias: ROW_ALIAS.to_owned(),
             names: vec![source.logical.name.clone(), source.remote.name.clone()],
             schemas: vec![source.logical.schema.clone(), source.remote.schema.clone()],
             columns: source.columns.iter().map(|c| (c.name.clone(), c.type_oid, c.collation)).collect(),
         };
-        Self { source, catalog, scopes: vec![vec![row]], has_subquery: false, aggregates: false, depth: 0 }
+        Self {
+            source,
+            catalog,
+            scopes: vec![vec![row]],
+            has_subquery: false,
+            arrays,
+            sizes: BTreeSet::new(),
+            outermost: usize::MAX,
+            aggregates: false,
+            depth: 0,
+        }
     }
 
     /// An expression that must be a condition.
@@ -203,7 +220,7 @@ impl<'a> Compiler<'a> {
         if ident.quote_style.is_none() && VALUES.contains(&name.as_str()) {
             return self.plain_call(&name, &[], here);
         }
-        for scope in self.scopes.iter().rev() {
+        for (depth, scope) in self.scopes.iter().enumerate().rev() {
             let mut found = scope.iter().filter_map(|t| Some((t, t.columns.iter().find(|c| c.0 == name)?)));
             if let Some((table, column)) = found.next() {
                 if found.next().is_some() {
@@ -213,7 +230,9 @@ impl<'a> Compiler<'a> {
                         "qualify it with its table",
                     ));
                 }
-                return Ok(self.column(table, column));
+                let node = self.column(table, column);
+                self.outermost = self.outermost.min(depth);
+                return Ok(node);
             }
         }
         Err(self.unknown_column(&name, here))
@@ -233,7 +252,7 @@ impl<'a> Compiler<'a> {
             [schema, table, column] => (Some(schema), table, column),
             _ => return Err(Fault::new(here, "a column is named by at most schema.table.column", "")),
         };
-        for scope in self.scopes.iter().rev() {
+        for (depth, scope) in self.scopes.iter().enumerate().rev() {
             let mut found =
                 scope.iter().filter(|t| t.names.contains(table) && schema.is_none_or(|s| t.schemas.contains(s)));
             let Some(table) = found.next() else { continue };
@@ -245,7 +264,11 @@ impl<'a> Compiler<'a> {
                 ));
             }
             return match table.columns.iter().find(|c| c.0 == *column) {
-                Some(found) => Ok(self.column(table, found)),
+                Some(found) => {
+                    let node = self.column(table, found);
+                    self.outermost = self.outermost.min(depth);
+                    Ok(node)
+                }
                 None => Err(Fault::new(
                     here,
                     format!("there is no column \"{}\"", names.join(".")),

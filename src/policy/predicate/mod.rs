@@ -11,7 +11,9 @@ mod advanced;
 mod call;
 mod compile;
 mod dialect;
+mod few;
 mod operate;
+pub(crate) use few::Few;
 pub(crate) use operate::fixed_text;
 mod query;
 mod time;
@@ -30,8 +32,10 @@ pub(crate) struct Compiled {
     pub(crate) sql: Sql,
     /// Never raises on any row.
     pub(crate) total: bool,
-    /// Holds a sub-query.
+    /// Holds a sub-query that the planner may turn into a join.
     pub(crate) has_subquery: bool,
+    /// The same with arrays in the place of its sub-queries, for small sets.
+    pub(crate) few: Option<Box<Few>>,
 }
 
 /// Why a predicate does not compile.
@@ -114,10 +118,19 @@ pub(crate) fn advanced(text: &str) -> Result<Expression, Fault> {
 
 fn compile_here(text: &str, source: &DataSource, catalog: &Catalog) -> Result<Compiled, Fault> {
     let parsed = dialect::parse(text, "predicate")?;
-    let mut compiler = compile::Compiler::new(source, catalog);
-    let node = compiler.condition(&parsed)?;
-    let total = node.total || node.rowless;
-    Ok(Compiled { sql: node.sql, total, has_subquery: compiler.has_subquery })
+    let read = |arrays| {
+        let mut compiler = compile::Compiler::new(source, catalog, arrays);
+        let node = compiler.condition(&parsed)?;
+        let total = node.total || node.rowless;
+        let compiled = Compiled { sql: node.sql, total, has_subquery: compiler.has_subquery, few: None };
+        Ok((compiled, compiler.sizes))
+    };
+    let (mut compiled, _) = read(false)?;
+    if compiled.has_subquery {
+        let (arrays, sizes) = read(true)?;
+        compiled.few = Few::of(arrays, sizes).map(Box::new);
+    }
+    Ok(compiled)
 }
 
 #[cfg(test)]

@@ -35,15 +35,20 @@ impl Compiler<'_> {
         here: Location,
     ) -> Result<Node, Fault> {
         let value = self.expr(value)?;
+        let (before, own) = (self.has_subquery, self.scopes.len());
+        let around = std::mem::replace(&mut self.outermost, usize::MAX);
         let body = self.query(query, false)?;
+        let outside = self.outermost < own;
+        self.outermost = self.outermost.min(around);
         let [ty] = body.types.as_slice() else {
             return Err(Fault::new(here, "the sub-select of IN must have one column", ""));
         };
+        let size = if self.arrays { self.as_array(query, *ty, outside) } else { None };
         // The comparison is checked as if with a value of that column; a conversion of either side would be lost in the query.
         let candidate = Node { total: true, rowless: false, ..Node::constant("NULL", *ty) };
-        let (before, after) = (value.ty, *ty);
-        let mixed = before != after && [before, after].contains(&TIMESTAMPTZ);
-        if mixed || before == UNKNOWN || after == UNKNOWN {
+        let (one, other) = (value.ty, *ty);
+        let mixed = one != other && [one, other].contains(&TIMESTAMPTZ);
+        if mixed || one == UNKNOWN || other == UNKNOWN {
             return Err(Fault::new(
                 here,
                 "the value and the sub-select's column have different types",
@@ -52,7 +57,14 @@ impl Compiler<'_> {
         }
         let check = self.compare(value.clone(), "=", candidate, here)?;
         let total = check.total && body.total;
-        let sql = Sql::wrap("(", value.sql.clone(), " IN (").and(body.sql).then("))");
+        let sql = match size {
+            Some(size) if one == other => {
+                self.has_subquery = before;
+                self.sizes.insert(size);
+                Sql::wrap("(", value.sql.clone(), " = ANY (ARRAY(").and(body.sql).then(")))")
+            }
+            _ => Sql::wrap("(", value.sql.clone(), " IN (").and(body.sql).then("))"),
+        };
         let node = Node { rowless: false, ..Node::over(sql, BOOL, total, &[&value]) };
         Ok(negate(node, negated))
     }

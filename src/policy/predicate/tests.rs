@@ -131,6 +131,48 @@ fn times_do_not_depend_on_the_session() {
 }
 
 #[test]
+fn sets_of_one_column_of_one_table_can_be_arrays() {
+    let few = |text: &str| try_compile(text).unwrap_or_else(|fault| panic!("{text}: {fault}")).few;
+    let one = few("country IN (SELECT e.country FROM public.entitled e WHERE e.login = @username)").unwrap();
+    assert_eq!(
+        one.sql.fill(Filling::Probe),
+        r#"(_sv."country" = ANY (ARRAY(SELECT "e"."country" FROM "public"."entitled" AS "e" WHERE ("e"."login" = 'user'::pg_catalog.text))))"#
+    );
+    assert_eq!(one.probes.len(), 1);
+    let probe = one.probes.first().unwrap();
+    assert!(probe.contains("s.attname IN ('login')") && probe.contains("c.relname = 'entitled'"), "{probe}");
+    // Negated, beside others, of a whole table, of a part of it that no single value decides.
+    for (text, fixed) in [
+        (
+            "country NOT IN (SELECT e.country FROM public.entitled e WHERE 'x' = e.login AND e.country <> 'de')",
+            "('login')",
+        ),
+        (
+            "id > 5 OR country IN (SELECT country FROM public.entitled WHERE (login = 'a') AND country = 'b')",
+            "('country', 'login')",
+        ),
+    ] {
+        let few = few(text).unwrap();
+        assert!(few.probes.iter().all(|p| p.contains(&format!("s.attname IN {fixed}"))), "{text}: {:?}", few.probes);
+    }
+    let whole = few("country IN (SELECT country FROM public.entitled WHERE login > 'a')").unwrap();
+    assert!(whole.probes.iter().all(|p| !p.contains("pg_stats")), "{:?}", whole.probes);
+    // Looks at the row, is no plain set, or stands beside one that is none.
+    for text in [
+        "id > 1",
+        "country IN (SELECT e.country FROM public.entitled e WHERE e.login = @username AND person.id > 1)",
+        "country IN (SELECT e.country FROM public.entitled e WHERE e.country = @columnTagged('Discovered.Country'))",
+        "EXISTS (SELECT 1 FROM public.entitled WHERE login = @username)",
+        "id IN (SELECT e.id FROM public.events e JOIN public.entitled t ON t.login = 'x')",
+        "country IN (SELECT lower(e.country) FROM public.entitled e)",
+        "country IN (SELECT country FROM public.entitled UNION SELECT login FROM public.entitled)",
+        "country IN (SELECT country FROM public.entitled) AND EXISTS (SELECT 1 FROM public.entitled)",
+    ] {
+        assert!(few(text).is_none(), "{text}");
+    }
+}
+
+#[test]
 fn sub_selects_read_other_tables_by_qualified_name() {
     let compiled =
         try_compile("country IN (SELECT e.country FROM public.entitled e WHERE e.login = @username AND person.id > 1)")
