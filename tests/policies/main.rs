@@ -11,4 +11,5 @@ mod local;
 mod others;
 mod published;
 mod rows;
+mod sets;
 mod subscriptions;
