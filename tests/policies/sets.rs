@@ -32,7 +32,7 @@ async fn a_set_that_grows_is_looked_up_by_a_join() {
         .config("catalog: {refresh: 200ms}")
         .start()
         .await;
-    assert!(sent(&running, "= ANY (ARRAY(").await);
+    assert!(sent(&running, "= ANY(ARRAY(").await);
     running
         .admin()
         .batch_execute("INSERT INTO mine SELECT n FROM generate_series(6, 90) n; ANALYZE mine")
@@ -40,5 +40,5 @@ async fn a_set_that_grows_is_looked_up_by_a_join() {
         .unwrap();
     running.eventually("a join", async |running| sent(running, " IN (SELECT").await).await;
     running.admin().batch_execute("DELETE FROM mine WHERE head > 3; ANALYZE mine").await.unwrap();
-    running.eventually("an array", async |running| sent(running, "= ANY (ARRAY(").await).await;
+    running.eventually("an array", async |running| sent(running, "= ANY(ARRAY(").await).await;
 }
