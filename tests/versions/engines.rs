@@ -3,7 +3,7 @@
 
 use crate::support::{Running, Stage, server_of};
 use crate::world::{login, runtime};
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -128,18 +128,31 @@ impl Lite {
         );
         std::os::unix::fs::symlink(&modules, folder.join("node_modules")).unwrap();
         std::fs::write(folder.join("serve.mjs"), SERVE).unwrap();
+        // A port that was free may be somebody's when it is listened on: then with another one.
+        (0..3).find_map(|_| Self::listening(folder)).expect("it listens; what keeps it from that stands above")
+    }
+
+    fn listening(folder: &Path) -> Option<Self> {
         let port = sqlveil::cli::demo::private_postgres::free_port().unwrap();
         let mut node = Command::new("node")
             .args([folder.join("serve.mjs").as_os_str(), port.to_string().as_ref()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()
             .expect("node runs");
         let mut said = String::new();
         BufReader::new(node.stdout.take().unwrap()).read_line(&mut said).unwrap();
-        assert_eq!(said.trim(), "ready");
-        Self { node, port }
+        let mut complaints = node.stderr.take().unwrap();
+        let lite = Self { node, port };
+        if said.trim() == "ready" {
+            return Some(lite);
+        }
+        drop(lite);
+        let mut why = String::new();
+        let _ = complaints.read_to_string(&mut why);
+        eprintln!("{said}{why}");
+        None
     }
 }
 
