@@ -3,7 +3,8 @@
 //! A runner includes it by its path, beside `papers.rs`, which makes its certificate.
 
 use crate::papers::Papers;
-use std::net::{TcpListener, TcpStream};
+use sqlveil::cli::demo::private_postgres::free_port;
+use std::net::TcpStream;
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -87,11 +88,6 @@ pub struct Slapd {
     folder: tempfile::TempDir,
 }
 
-/// Free now; somebody may take it until it is used.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 /// Whom to run as when we are root.
 fn nobody() -> Option<u32> {
     let me = std::fs::metadata("/proc/self").map(|m| std::os::unix::fs::MetadataExt::uid(&m)).unwrap_or(0);
@@ -154,7 +150,7 @@ impl Slapd {
         let (conf, people) = (conf.to_str().unwrap(), people.to_str().unwrap());
         let filled = run(&at("slapadd"), &["-f", conf, "-l", people], Stdio::null()).status().unwrap();
         assert!(filled.success(), "slapadd: {filled}");
-        let (port, tls_port) = (free_port(), free_port());
+        let (port, tls_port) = (free_port().unwrap(), free_port().unwrap());
         let mut slapd = Self { port, tls_port, server: None, folder };
         slapd.resume();
         slapd

@@ -291,9 +291,18 @@ pub fn random_password() -> String {
     rand::rng().sample_iter(&Alphanumeric).take(24).map(char::from).collect()
 }
 
-/// A loopback port nobody listens on at this moment.
+/// Ports below those that the system itself gives to connections (ip(7), `ip_local_port_range`).
+const PORTS: std::ops::Range<u16> = 16_384..32_768;
+
+/// A loopback port nobody listens on at this moment; one that no connection gets by chance before it is listened on, as far as there is one.
 pub fn free_port() -> Result<u16> {
     let what = "looking for a free loopback port";
+    for _ in 0..100 {
+        let port = rand::rng().random_range(PORTS);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
     let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(io(what))?;
     Ok(listener.local_addr().map_err(io(what))?.port())
 }
