@@ -149,13 +149,13 @@ pub(super) fn step_aside() {
         if let Err((error, core)) = serve(&shared, core) {
             // The others wait, then.
             tracing::debug!(%error, "no thread to stand in");
-            CORE.set(core);
+            CORE.set(Some(core));
         }
     }
 }
 
 /// Has a thread serve the lane: one that waits to be needed, or a new one.
-pub(super) fn serve(shared: &Arc<Shared>, mut core: Box<Core>) -> Result<(), (io::Error, Option<Box<Core>>)> {
+pub(super) fn serve(shared: &Arc<Shared>, mut core: Box<Core>) -> Result<(), (io::Error, Box<Core>)> {
     loop {
         let Some(spare) = lock(&shared.spares).pop() else { break };
         match spare.core.send(core) {
@@ -165,14 +165,14 @@ pub(super) fn serve(shared: &Arc<Shared>, mut core: Box<Core>) -> Result<(), (io
     }
     let place = Running(Arc::clone(shared));
     if shared.threads.fetch_add(1, Relaxed) >= THREADS {
-        return Err((io::ErrorKind::QuotaExceeded.into(), Some(core)));
+        return Err((io::ErrorKind::QuotaExceeded.into(), core));
     }
     let (sender, receiver) = sync_channel(1);
     let began = std::thread::Builder::new().name(shared.name.clone()).spawn(move || stand(place, &receiver));
     if let Err(error) = began {
-        return Err((error, Some(core)));
+        return Err((error, core));
     }
-    sender.send(core).map_err(|SendError(core)| (io::ErrorKind::BrokenPipe.into(), Some(core)))
+    sender.send(core).map_err(|SendError(core)| (io::ErrorKind::BrokenPipe.into(), core))
 }
 
 /// A thread of a lane, as long as it runs.
@@ -318,18 +318,17 @@ impl Shared {
 
     /// Tells the lane: at once when it is polling the caller, or else when it comes to it.
     pub(super) fn order(&self, order: Order) {
-        let here = CORE.try_with(Cell::take).ok().flatten();
-        if let Some(mut core) = here {
-            let own = core.shared.number == self.number;
-            if own {
+        // Nobody is polled on a thread that ends.
+        match CORE.try_with(Cell::take).ok().flatten() {
+            Some(mut core) if core.shared.number == self.number => {
                 core.obey(order);
                 CORE.set(Some(core));
-            } else {
-                CORE.set(Some(core));
+            }
+            Some(other) => {
+                CORE.set(Some(other));
                 self.post(order);
             }
-        } else {
-            self.post(order);
+            None => self.post(order),
         }
     }
 

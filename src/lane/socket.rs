@@ -72,10 +72,69 @@ impl AsFd for Open {
 #[derive(Debug)]
 enum Polled {
     Lane(OnLane),
-    Tcp(Id, TcpStream),
-    Unix(Id, UnixStream),
+    Runtime(Id, OnRuntime),
     /// It could not be moved.
     Nowhere,
+}
+
+/// A socket that tokio polls.
+#[derive(Debug)]
+enum OnRuntime {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl OnRuntime {
+    fn enter(open: Open) -> io::Result<Self> {
+        Ok(match open {
+            Open::Tcp(socket) => Self::Tcp(TcpStream::from_std(socket)?),
+            Open::Unix(socket) => Self::Unix(UnixStream::from_std(socket)?),
+        })
+    }
+
+    fn leave(self) -> io::Result<Open> {
+        match self {
+            Self::Tcp(socket) => socket.into_std().map(Open::Tcp),
+            Self::Unix(socket) => socket.into_std().map(Open::Unix),
+        }
+    }
+
+    /// Tries to read once it is worth it.
+    fn poll_in<T>(&self, cx: &mut Context<'_>, attempt: impl FnOnce() -> io::Result<T>) -> Poll<io::Result<T>> {
+        Poll::Ready(match self {
+            Self::Tcp(socket) => {
+                ready!(socket.poll_read_ready(cx))?;
+                socket.try_io(Interest::READABLE, attempt)
+            }
+            Self::Unix(socket) => {
+                ready!(socket.poll_read_ready(cx))?;
+                socket.try_io(Interest::READABLE, attempt)
+            }
+        })
+    }
+
+    /// Tries to write once it is worth it.
+    fn poll_out<T>(&self, cx: &mut Context<'_>, attempt: impl FnOnce() -> io::Result<T>) -> Poll<io::Result<T>> {
+        Poll::Ready(match self {
+            Self::Tcp(socket) => {
+                ready!(socket.poll_write_ready(cx))?;
+                socket.try_io(Interest::WRITABLE, attempt)
+            }
+            Self::Unix(socket) => {
+                ready!(socket.poll_write_ready(cx))?;
+                socket.try_io(Interest::WRITABLE, attempt)
+            }
+        })
+    }
+}
+
+impl AsFd for OnRuntime {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(socket) => socket.as_fd(),
+            Self::Unix(socket) => socket.as_fd(),
+        }
+    }
 }
 
 /// A socket among those of a lane; not any more when dropped.
@@ -100,16 +159,24 @@ impl OnLane {
         }
         Ok(Self { open: Some(open), lane, place, source })
     }
+
+    /// Takes the socket away from the lane's poller; a duplicate of it would else keep it there.
+    fn leave(&mut self) -> io::Result<Open> {
+        let open = self.open.take().ok_or_else(nowhere)?;
+        let left = epoll::delete(&self.lane.epoll, &open);
+        self.lane.order(Order::Leave(self.place));
+        left?;
+        Ok(open)
+    }
 }
 
 impl Drop for OnLane {
     fn drop(&mut self) {
-        let Some(open) = &self.open else { return };
-        // A duplicate of the socket would keep it there.
-        if let Err(error) = epoll::delete(&self.lane.epoll, open) {
+        if self.open.is_some()
+            && let Err(error) = self.leave()
+        {
             tracing::debug!(%error, "a socket could not be taken from its poller");
         }
-        self.lane.order(Order::Leave(self.place));
     }
 }
 
@@ -119,23 +186,13 @@ impl Polled {
             return OnLane::enter(open, lane).map(Self::Lane);
         }
         let runtime = Handle::try_current().map_err(io::Error::other)?.id();
-        Ok(match open {
-            Open::Tcp(socket) => Self::Tcp(runtime, TcpStream::from_std(socket)?),
-            Open::Unix(socket) => Self::Unix(runtime, UnixStream::from_std(socket)?),
-        })
+        Ok(Self::Runtime(runtime, OnRuntime::enter(open)?))
     }
 
     fn into_open(self) -> io::Result<Open> {
         match self {
-            Self::Lane(mut on) => {
-                let left = epoll::delete(&on.lane.epoll, on.open.as_ref().ok_or_else(nowhere)?);
-                let open = on.open.take().ok_or_else(nowhere)?;
-                on.lane.order(Order::Leave(on.place));
-                left?;
-                Ok(open)
-            }
-            Self::Tcp(_, socket) => socket.into_std().map(Open::Tcp),
-            Self::Unix(_, socket) => socket.into_std().map(Open::Unix),
+            Self::Lane(mut on) => on.leave(),
+            Self::Runtime(_, on) => on.leave(),
             Self::Nowhere => Err(nowhere()),
         }
     }
@@ -170,7 +227,7 @@ impl Socket {
     pub fn place(&self) -> Option<Place> {
         match &self.polled {
             Polled::Lane(on) => Some(Place::Lane(on.lane.number)),
-            Polled::Tcp(id, _) | Polled::Unix(id, _) => Some(Place::Runtime(*id)),
+            Polled::Runtime(id, _) => Some(Place::Runtime(*id)),
             Polled::Nowhere => None,
         }
     }
@@ -190,8 +247,7 @@ impl Socket {
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         match &self.polled {
             Polled::Lane(on) => on.open.as_ref().map(AsFd::as_fd),
-            Polled::Tcp(_, socket) => Some(socket.as_fd()),
-            Polled::Unix(_, socket) => Some(socket.as_fd()),
+            Polled::Runtime(_, on) => Some(on.as_fd()),
             Polled::Nowhere => None,
         }
     }
@@ -252,14 +308,7 @@ impl Socket {
                     }
                     tried.map_err(io::Error::from)
                 }
-                Polled::Tcp(_, stream) => {
-                    ready!(stream.poll_read_ready(cx))?;
-                    stream.try_io(Interest::READABLE, || Ok(attempt(socket)?))
-                }
-                Polled::Unix(_, stream) => {
-                    ready!(stream.poll_read_ready(cx))?;
-                    stream.try_io(Interest::READABLE, || Ok(attempt(socket)?))
-                }
+                Polled::Runtime(_, on) => ready!(on.poll_in(cx, || Ok(attempt(socket)?))),
                 Polled::Nowhere => Err(nowhere()),
             };
             match tried {
@@ -323,14 +372,7 @@ impl Socket {
                         tried => tried,
                     }
                 }
-                Polled::Tcp(_, stream) => {
-                    ready!(stream.poll_write_ready(cx))?;
-                    stream.try_io(Interest::WRITABLE, attempt)
-                }
-                Polled::Unix(_, stream) => {
-                    ready!(stream.poll_write_ready(cx))?;
-                    stream.try_io(Interest::WRITABLE, attempt)
-                }
+                Polled::Runtime(_, on) => ready!(on.poll_out(cx, attempt)),
                 Polled::Nowhere => Err(nowhere()),
             };
             match tried {
