@@ -84,9 +84,9 @@ pub(crate) struct Site<'a> {
     /// Columns by the tags they carry, and by all that these descend from.
     by_tag: HashMap<&'a str, Vec<usize>>,
     /// Each column's number among all there are.
-    columns: Vec<u32>,
+    columns: Vec<usize>,
     /// The dictionary's number among all there are.
-    dictionary: u32,
+    dictionary: usize,
 }
 
 impl Site<'_> {
@@ -163,16 +163,16 @@ enum Reach {
 /// What the rules of an action do, in numbers: equal numbers mean equal rules, but for whom they touch and which columns they choose.
 #[derive(Clone, Copy)]
 pub(crate) struct Doing {
-    number: u32,
+    number: usize,
     reach: Reach,
 }
 
 /// Everything that compiling the rules of an action on a data source reads.
 #[derive(PartialEq, Eq, Hash)]
 pub(crate) struct Inputs {
-    doing: u32,
+    doing: usize,
     /// Each rule's masked columns: place in the dictionary, and number.
-    columns: Vec<Vec<(usize, u32)>>,
+    columns: Vec<Vec<(usize, Option<usize>)>>,
     /// How far they reach, and to what.
     reach: (Reach, usize),
 }
@@ -193,20 +193,20 @@ struct ColumnInputs {
 #[derive(Default)]
 pub(crate) struct Compilations {
     /// Numbers of what rules do, by its text.
-    doings: HashMap<String, u32>,
-    columns: HashMap<ColumnInputs, u32>,
-    dictionaries: HashMap<Vec<u32>, u32>,
-    tags: HashMap<String, u32>,
+    doings: HashMap<String, usize>,
+    columns: HashMap<ColumnInputs, usize>,
+    dictionaries: HashMap<Vec<usize>, usize>,
+    tags: HashMap<String, usize>,
     /// The actions of policies, by the place of the policy.
     actions: HashMap<(usize, usize), Doing>,
     effects: HashMap<Inputs, Effects>,
     /// Masks that look at nothing but their column.
-    masks: HashMap<(u32, u32), Arc<MaskSql>>,
+    masks: HashMap<(usize, usize), Arc<MaskSql>>,
 }
 
 /// The number of something that was perhaps seen before.
-fn number<K: std::hash::Hash + Eq>(known: &mut HashMap<K, u32>, key: K) -> u32 {
-    let next = u32::try_from(known.len()).unwrap_or(u32::MAX);
+fn number<K: std::hash::Hash + Eq>(known: &mut HashMap<K, usize>, key: K) -> usize {
+    let next = known.len();
     *known.entry(key).or_insert(next)
 }
 
@@ -222,23 +222,23 @@ impl Compilations {
                 }
             }
         }
-        let columns: Vec<u32> = source.columns.iter().map(|column| self.column(column)).collect();
+        let columns: Vec<usize> = source.columns.iter().map(|column| self.column(column)).collect();
         let mut dictionary = Vec::with_capacity(columns.len() * 2 + 4);
         for (column, of) in columns.iter().zip(&source.columns) {
             dictionary.push(*column);
             // Numbers of tags stand behind how many there are, so that no two sequences look alike.
-            dictionary.push(u32::try_from(of.tags.len()).unwrap_or(u32::MAX));
+            dictionary.push(of.tags.len());
             dictionary.extend(of.tags.iter().map(|tag| number(&mut self.tags, tag.clone())));
         }
         for role in [&source.event_time, &source.high_cardinality] {
             let role = role.as_ref().map(|column| self.column(column));
-            dictionary.extend([u32::from(role.is_some()), role.unwrap_or_default()]);
+            dictionary.extend([usize::from(role.is_some()), role.unwrap_or_default()]);
         }
         let dictionary = number(&mut self.dictionaries, dictionary);
         Site { source, index, by_tag, columns, dictionary }
     }
 
-    fn column(&mut self, column: &DictColumn) -> u32 {
+    fn column(&mut self, column: &DictColumn) -> usize {
         let DictColumn { name, type_oid, typmod, collation, not_null, tags: _, fingerprint } = column;
         let inputs = ColumnInputs {
             name: name.clone(),
@@ -265,10 +265,10 @@ impl Compilations {
 
     /// Everything that compiling the rules on the data source reads; `masked` = the columns of each.
     pub(crate) fn inputs(&self, doing: Doing, site: &Site<'_>, masked: &[Vec<usize>]) -> Inputs {
-        let numbered = |at: &usize| (*at, site.columns.get(*at).copied().unwrap_or(u32::MAX));
+        let numbered = |at: &usize| (*at, site.columns.get(*at).copied());
         let reach = match doing.reach {
             Reach::Columns => (Reach::Columns, 0),
-            Reach::Dictionary => (Reach::Dictionary, usize::try_from(site.dictionary).unwrap_or(usize::MAX)),
+            Reach::Dictionary => (Reach::Dictionary, site.dictionary),
             Reach::Relation => (Reach::Relation, site.index),
         };
         let columns = masked.iter().map(|columns| columns.iter().map(numbered).collect()).collect();
