@@ -99,6 +99,10 @@ pub fn redact(text: &str) -> Redacted {
         let is_place = is_place && word.len() <= PLACE_DIGITS;
         let before = at.checked_sub(1).and_then(|before| tokens.get(before)).map(|t| t.token);
         places.follow(before, token.token, word);
+        // `.5.` is a number and a dot, `0.` would be a number.
+        if word.starts_with('.') && before.is_some_and(|before| shown(before) == Shown::Number) {
+            apart(&mut out);
+        }
         match what {
             // It has stood between two words.
             Shown::Comment => apart(&mut out),
@@ -130,7 +134,9 @@ pub fn redact(text: &str) -> Redacted {
             }
         }
     }
-    Redacted { text: out.trim().to_owned(), fingerprint: short(plain.as_bytes()) }
+    // Other white space of Unicode is a letter to the lexer.
+    let text = out.trim_matches([' ', '\n']).to_owned();
+    Redacted { text, fingerprint: short(plain.as_bytes()) }
 }
 
 /// Whether what comes behind a number in a list of places leaves it alone.
@@ -234,6 +240,9 @@ mod tests {
             ("SET application_name = \"sqlveil user=ana expires=1 signature=ab\"", "SET application_name = '?'"),
             ("SELECT \"sqlveil user=ana expires=1 signature=ab\"", "SELECT \"?\""),
             ("SELECT 0x1F, 1_000, -5", "SELECT 0, 0, -0"),
+            (".5.", "0 ."),
+            (".5.a.b0.c", "0 .a.b0.c"),
+            ("\u{2000}1", "\u{2000}1"),
             ("SET x = 'secret'", "SET x = '?'"),
             ("SELECT 'a'\n'b'", "SELECT '?'"),
             ("SELECT 'a'E'b', 'a' /* */\n'b'", "SELECT '?' '?', '?' '?'"),
@@ -260,6 +269,8 @@ mod tests {
             ("SET x TO secret\n\"secret\"e'secret'", "SET x TO '?' '?' '?'"),
             ("SET x TO secret -- secret\n, other", "SET x TO '?'\n, '?'"),
             ("BEGIN SET x TO secret", "BEGIN SET x TO '?'"),
+            ("SET x TO begin ATOMIC", "SET x TO '?' '?'"),
+            ("FUNCTION SET E'e'. SET UPDATE TO-BEGIN", "FUNCTION SET '?'. SET UPDATE TO-'?'"),
             ("SET ROLE secret", "SET ROLE '?'"),
             ("SET LOCAL ROLE NONE", "SET LOCAL ROLE NONE"),
             ("SET SESSION AUTHORIZATION secret", "SET SESSION AUTHORIZATION '?'"),
@@ -387,6 +398,13 @@ mod tests {
             gaps in proptest::collection::vec("(| |\n| \n )", 14),
         ) {
             let text: String = words.iter().zip(&gaps).flat_map(|(word, gap)| [word.as_str(), gap]).collect();
+            let once = redact(&text).text;
+            prop_assert_eq!(redact(&once).text, once.clone(), "{}", text);
+        }
+
+        /// Whatever the bytes are that mean something to the lexer.
+        #[test]
+        fn what_is_left_of_any_bytes_is_left_of_itself(text in "[ \n\t.,;:0-3a-cexnuEBXNU_$@?'\"&/*\\\\+=<>!|()\\[\\]{}\u{2000}\u{e9}\u{feff}-]{0,16}") {
             let once = redact(&text).text;
             prop_assert_eq!(redact(&once).text, once.clone(), "{}", text);
         }

@@ -212,7 +212,9 @@ async fn what_was_done_is_not_said_to_be_undone() {
     }
     let output = command.output().unwrap();
     std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    // Lines are broken where the folder's name leaves room.
+    let said = String::from_utf8_lossy(&output.stderr).replace('│', " ");
+    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(output.status.success() && said.contains("power cut") && !said.contains("nothing is changed"), "{said}");
     assert!(std::fs::read_to_string(config.with_file_name("accounts.json")).unwrap().contains("bob"));
 }

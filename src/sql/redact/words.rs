@@ -89,6 +89,18 @@ fn withheld(word: &str, known: &[&str]) -> bool {
 impl Words {
     /// The next token, comments left out; whether it is a word that stands for a value. Literals are none of its concern.
     pub(super) fn is_value(&mut self, token: i32, text: &str) -> bool {
+        let is_value = self.follow(token, text);
+        if is_value {
+            // A BEGIN that is a value begins nothing.
+            self.last = 0;
+        }
+        is_value
+    }
+
+    fn follow(&mut self, token: i32, text: &str) -> bool {
+        // A string is no word, whatever letter stands before its quote.
+        let strings = [Token::Sconst, Token::Usconst, Token::Bconst, Token::Xconst];
+        let text = if strings.iter().any(|string| token == *string as i32) { "'" } else { text };
         let begins =
             token == Token::Ascii59 as i32 || (self.last == Token::BeginP as i32 && token == Token::Atomic as i32);
         self.last = token;
