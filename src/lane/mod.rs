@@ -14,7 +14,7 @@ mod source;
 mod tests;
 mod wakeup;
 
-pub use socket::{Place, Socket, here};
+pub use socket::{Place, Receive, Socket, here};
 
 use self::core::{Core, Shared, serve};
 use self::wakeup::{Order, Wakeup};

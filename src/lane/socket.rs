@@ -5,6 +5,8 @@
 use super::core::{Shared, lane_here, may_act};
 use super::source::{HUNG, IN, OUT, Source};
 use super::wakeup::Order;
+use bytes::{Bytes, BytesMut};
+use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown};
@@ -12,16 +14,18 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::{Handle, Id};
 
 /// What is received at once while little comes.
 const LITTLE: usize = 16 * 1024;
+/// Most bytes that a buffer may hold already when it is received into it as it is: they may have to be moved.
+const BEFORE: usize = 4 * 1024;
 
 thread_local! {
     /// Where it is received to: room of a reader's own would have to be cleared for each message.
@@ -49,7 +53,7 @@ pub fn here() -> Option<Place> {
 #[derive(Debug)]
 pub struct Socket {
     polled: Polled,
-    /// The last read was filled to the brim: more of the kind may come.
+    /// Much came last: more of the kind may come.
     much: AtomicBool,
 }
 
@@ -325,26 +329,45 @@ impl Socket {
             return Poll::Ready(Ok(()));
         }
         self.poll_in(cx, |socket| {
-            let cleared = buf.initialized().len() == buf.capacity();
-            let full = if cleared || self.much.load(Relaxed) {
-                let room = buf.initialize_unfilled();
-                let (received, _) = rustix::net::recv(socket, &mut *room, RecvFlags::DONTWAIT)?;
-                let full = received == room.len();
-                buf.advance(received);
-                full
-            } else {
-                SCRATCH.with_borrow_mut(|scratch| {
-                    let most = buf.remaining().min(scratch.len());
-                    let room = scratch.get_mut(..most).unwrap_or_default();
-                    let (received, _) = rustix::net::recv(socket, &mut *room, RecvFlags::DONTWAIT)?;
-                    buf.put_slice(room.get(..received).unwrap_or_default());
-                    Ok::<_, Errno>(received == most)
-                })?
-            };
-            if self.much.load(Relaxed) != full {
-                self.much.store(full, Relaxed);
+            if buf.initialized().len() < buf.capacity() {
+                let most = buf.remaining();
+                return little(socket, most, |received| buf.put_slice(received));
             }
-            Ok(((), full))
+            let room = buf.initialize_unfilled();
+            let (received, _) = rustix::net::recv(socket, &mut *room, RecvFlags::DONTWAIT)?;
+            let full = received == room.len();
+            buf.advance(received);
+            Ok((received, full))
+        })
+        .map_ok(drop)
+    }
+
+    /// Reads what there is to the end of a buffer, up to the room that it has there (or is given, when it has none); how much that was, 0 at the end.
+    pub fn poll_fill(&self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
+        // Nothing would be received where there is no room, which is what the end looks like.
+        if buf.len() == buf.capacity() {
+            buf.reserve(LITTLE);
+        }
+        let room = buf.capacity() - buf.len();
+        self.poll_in(cx, |socket| {
+            let (received, full) = if self.much.load(Relaxed) && buf.len() <= BEFORE {
+                // The same memory in the form in which its room can be received into without being cleared.
+                let mut whole = Vec::from(std::mem::take(buf));
+                // It is another one, without room, where somebody else holds a part of it.
+                whole.reserve(room);
+                let room = whole.capacity() - whole.len();
+                let received = rustix::net::recv(socket, spare_capacity(&mut whole), RecvFlags::DONTWAIT);
+                *buf = Bytes::from(whole).into();
+                let (received, _) = received?;
+                (received, received == room)
+            } else {
+                little(socket, room, |received| buf.extend_from_slice(received))?
+            };
+            let much = received >= LITTLE;
+            if self.much.load(Relaxed) != much {
+                self.much.store(much, Relaxed);
+            }
+            Ok((received, full))
         })
     }
 
@@ -388,8 +411,36 @@ impl Socket {
     }
 }
 
+/// Receives at most so much, and at most [`LITTLE`]; how much that was, and whether there may be more.
+fn little(socket: BorrowedFd<'_>, most: usize, put: impl FnOnce(&[u8])) -> Result<(usize, bool), Errno> {
+    SCRATCH.with_borrow_mut(|scratch| {
+        let most = most.min(scratch.len());
+        let room = scratch.get_mut(..most).unwrap_or_default();
+        let (received, _) = rustix::net::recv(socket, &mut *room, RecvFlags::DONTWAIT)?;
+        put(room.get(..received).unwrap_or_default());
+        Ok((received, received == most))
+    })
+}
+
 fn is_full(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock
+}
+
+/// A byte stream that a session reads.
+pub trait Receive: AsyncRead + Unpin {
+    /// Reads what there is to the end of a buffer, up to the room that it has there; how much that was, 0 at the end.
+    ///
+    /// # Errors
+    /// What the system or the protocol below says.
+    fn poll_fill(&mut self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
+        pin!(self.read_buf(buf)).poll(cx)
+    }
+}
+
+impl<S: Receive + ?Sized> Receive for &mut S {
+    fn poll_fill(&mut self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
+        (**self).poll_fill(cx, buf)
+    }
 }
 
 impl AsyncRead for Socket {

@@ -8,7 +8,9 @@ use super::deciding::Surroundings;
 use super::engine::{End, Engine, Outgoing};
 use super::pump::Side;
 use crate::error::Refusal;
+use crate::lane::Receive;
 use crate::upstream::{CancelTarget, Pool, Session};
+use bytes::BytesMut;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -60,6 +62,15 @@ impl AsyncRead for Berth {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().session {
             Some(session) => Pin::new(&mut session.read).poll_read(cx, buf),
+            None => Poll::Ready(Err(nobody())),
+        }
+    }
+}
+
+impl Receive for Berth {
+    fn poll_fill(&mut self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
+        match &mut self.session {
+            Some(session) => session.read.poll_fill(cx, buf),
             None => Poll::Ready(Err(nobody())),
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! In: an accepted socket. Out: one byte stream. Must never: carry a byte received in the clear into TLS.
 
-use crate::lane::Socket;
+use crate::lane::{Receive, Socket};
+use bytes::BytesMut;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -33,6 +34,17 @@ impl AsyncRead for Client {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl Receive for TlsStream<Socket> {}
+
+impl Receive for Client {
+    fn poll_fill(&mut self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tcp(stream) => stream.poll_fill(cx, buf),
+            Self::Tls(stream) => stream.poll_fill(cx, buf),
         }
     }
 }

@@ -11,6 +11,7 @@ use super::drain::{self, NEWCOMER, Phase};
 use super::engine::{End, Engine, HIGH_WATER, Outgoing};
 use super::eviction::{Word, another};
 use crate::error::{Family, Refusal, SqlState};
+use crate::lane::Receive;
 use crate::relay::errors::ended;
 use crate::telemetry::{Bytes, Traffic};
 use crate::upstream::Session;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::AsyncWrite;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
 
@@ -55,7 +56,7 @@ pub struct Side<S> {
     sent: u64,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
+impl<S: Receive + AsyncWrite + Unpin> Side<S> {
     /// A side with what was already received from it.
     pub fn new(stream: S, input: BytesMut) -> Self {
         let heard = !input.is_empty();
@@ -83,7 +84,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
             self.input.reserve(self.step);
         }
         let spare = self.input.capacity() - self.input.len();
-        match pin!(self.stream.read_buf(&mut self.input)).poll(cx) {
+        match self.stream.poll_fill(cx, &mut self.input) {
             Poll::Ready(Ok(n)) => {
                 self.ended = n == 0;
                 self.heard = true;
@@ -187,8 +188,8 @@ fn poll_sides<C, U>(
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), Trouble>>
 where
-    C: AsyncRead + AsyncWrite + Unpin,
-    U: AsyncRead + AsyncWrite + Unpin,
+    C: Receive + AsyncWrite + Unpin,
+    U: Receive + AsyncWrite + Unpin,
 {
     let mut moved = match client.poll_out(&mut out.client, cx) {
         Ok(wrote) => wrote && want.room,
@@ -303,7 +304,7 @@ pub async fn run<A: Surroundings, C>(
     control: Control,
 ) -> Ended
 where
-    C: AsyncRead + AsyncWrite + Unpin,
+    C: Receive + AsyncWrite + Unpin,
 {
     let mut taking: Option<Taking> = None;
     let mut closing = false;
@@ -557,8 +558,8 @@ fn step<A: Surroundings, C, U>(
     out: &mut Outgoing,
 ) -> Result<(), End>
 where
-    C: AsyncRead + AsyncWrite + Unpin,
-    U: AsyncRead + AsyncWrite + Unpin,
+    C: Receive + AsyncWrite + Unpin,
+    U: Receive + AsyncWrite + Unpin,
 {
     if !upstream.input.is_empty() && out.client.len() < HIGH_WATER {
         engine.upstream(&mut upstream.input, &mut out.client)?;
@@ -587,7 +588,7 @@ pub async fn settle<A: Surroundings, U>(
     out: &mut Outgoing,
 ) -> Result<(), End>
 where
-    U: AsyncRead + AsyncWrite + Unpin,
+    U: Receive + AsyncWrite + Unpin,
 {
     loop {
         if !upstream.input.is_empty() {

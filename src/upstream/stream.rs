@@ -6,7 +6,8 @@
 use super::failure::Failure;
 use crate::config::tls::{SslMode, end_point};
 use crate::config::{Connection, Host};
-use crate::lane::{Place, Socket};
+use crate::lane::{Place, Receive, Socket};
+use bytes::BytesMut;
 use rustls::pki_types::ServerName;
 use std::io;
 use std::net::SocketAddr;
@@ -55,6 +56,17 @@ impl AsyncRead for ReadHalf {
         match self.get_mut() {
             Self::Plain(socket) => socket.poll_receive(cx, buf),
             Self::Tls(half, _) => Pin::new(half).poll_read(cx, buf),
+        }
+    }
+}
+
+impl Receive for tokio::io::ReadHalf<TlsStream<Socket>> {}
+
+impl Receive for ReadHalf {
+    fn poll_fill(&mut self, cx: &mut Context<'_>, buf: &mut BytesMut) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Plain(socket) => socket.poll_fill(cx, buf),
+            Self::Tls(half, _) => half.poll_fill(cx, buf),
         }
     }
 }
