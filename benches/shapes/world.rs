@@ -94,7 +94,7 @@ async fn fill(stage: Stage, rows: usize) -> Stage {
          INSERT INTO event SELECT n, 1 + (n::bigint * 17 % {rows}), {region}, localtimestamp - (n::bigint * 101 % 345000) * interval '1 minute', n % 20,
              (n::bigint * 7919 % 100000) / 100.0 FROM generate_series(1, {rows} * 3) n;
          INSERT INTO assigned SELECT CASE k WHEN 0 THEN '{LOGIN}' ELSE 'user' || k END, n
-             FROM generate_series(0, 19) k, generate_series(2 + k, {rows}, 200) n;
+             FROM (SELECT n, (hashint8(n) >> 8 & 65535) % 200 AS k FROM generate_series(1, {rows}) n) x WHERE k < 20;
          {INDEXES}"
     ));
     stage.sql(&sql).await

@@ -102,7 +102,7 @@ impl Kind<'_> {
             }
             .into(),
             name: name.clone(),
-            args: value.map(build::string_constant).into_iter().collect(),
+            args: value.map(build::text_constant).into_iter().collect(),
             is_local: local,
             ..pb::VariableSetStmt::default()
         };

@@ -4,7 +4,7 @@
 //! says which columns it has ([`crate::catalog::Described`]). Must never: let through anything but one SELECT that only reads, or a
 //! name whose meaning a search path could change.
 //!
-//! The canonical text ends with `OFFSET 0` unless it has a LIMIT of its own: the rows that its own conditions leave out are hidden
+//! The canonical text ends with `OFFSET '0'` unless it has a LIMIT of its own: the rows that its own conditions leave out are hidden
 //! like those of a row rule, so neither a policy's predicate nor a caller's condition may run before these conditions did.
 
 use crate::catalog::Catalog;
@@ -88,8 +88,7 @@ fn checked(declared: &DeclaredQuery) -> Result<Canonical, Fault> {
         return Err(fault("not every relation of the query could be qualified", "write `schema.table` everywhere"));
     }
     if select.limit_count.is_none() && select.limit_offset.is_none() {
-        select.limit_offset = Some(Box::new(build::integer_constant(0)));
-        select.limit_option = pb::LimitOption::Count as i32;
+        build::fence(&mut select);
     }
     let unprintable = || fault("the query cannot be printed faithfully", "write it in a simpler form");
     let sql = sql::print(NodeEnum::SelectStmt(Box::new(select.clone()))).map_err(|_| unprintable())?;
@@ -237,7 +236,7 @@ mod tests {
         let shown: Vec<String> = query.relations.iter().map(ToString::to_string).collect();
         assert_eq!(shown, ["other.t", "raw.Odd t", "raw.ids", "raw.orders", "raw.parts"]);
         for part in
-            ["FROM raw.orders", "FROM raw.\"Odd t\"", "FROM big b", "FROM raw.ids", "ONLY raw.parts", "OFFSET 0"]
+            ["FROM raw.orders", "FROM raw.\"Odd t\"", "FROM big b", "FROM raw.ids", "ONLY raw.parts", "OFFSET '0'"]
         {
             assert!(query.sql.contains(part), "{part} in {}", query.sql);
         }

@@ -51,6 +51,7 @@ use crate::sql::tree::Tree;
 use crate::telemetry::{Stage, stages};
 use crate::types::{Oid, QualifiedName};
 use expression::Type;
+use extremes::Extremes;
 use needs::Needs;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -256,7 +257,7 @@ struct Resolver<'a, 's> {
     /// Something in the statement may raise, be it on groups or in the order of rows; or it was not looked at whether.
     raises: bool,
     /// Uses of which their query asks for the least and greatest values alone.
-    extremes: BTreeSet<i32>,
+    extremes: BTreeMap<i32, Extremes>,
     /// Masked columns that the condition over a relation alone looks at more than once, by use.
     twice: BTreeMap<i32, BTreeSet<String>>,
     /// Total conjuncts by use, ready to be copied below a barrier.
@@ -280,7 +281,7 @@ impl<'a, 's> Resolver<'a, 's> {
             repeated: BTreeSet::new(),
             needs: Needs::default(),
             raises: true,
-            extremes: BTreeSet::new(),
+            extremes: BTreeMap::new(),
             twice: BTreeMap::new(),
             pushable: BTreeMap::new(),
         }
@@ -319,8 +320,8 @@ impl<'a, 's> Resolver<'a, 's> {
             let exposed = self.all_exposed || self.exposed.contains(location);
             relation.barrier = !own_total || joined || exposed || query || long;
             relation.unguessed = exposed;
-            relation.row_by_row =
-                !relation.barrier && rows.iter().any(|r| r.has_subquery) && self.extremes.contains(location);
+            let ends = self.extremes.get(location).is_some_and(|ends| ends.are_ends(decision, self.sight.catalog));
+            relation.row_by_row = !relation.barrier && rows.iter().any(|r| r.has_subquery) && ends;
             #[cfg(feature = "disarm")]
             {
                 use crate::disarm::{Defence, is_off};

@@ -249,7 +249,10 @@ impl Resolver<'_, '_> {
 
     /// A SELECT with its clauses.
     fn plain(&mut self, select: &mut pb::SelectStmt, scope: &mut Scope<'_>) -> Result<Level, Refusal> {
-        self.extremes.extend(extremes_of(select));
+        // Of another row around it each time, few rows are looked at: a join finds what the rule needs for them.
+        if !scope.has_outer_items() {
+            self.extremes.extend(extremes_of(select));
+        }
         let mut touched = BTreeSet::new();
         let mut tame = true;
         let mut left = Left::default();
@@ -272,7 +275,7 @@ impl Resolver<'_, '_> {
         if self.depth == 1
             && let Some(location) = only_relation(select)
             && let Some(relation) =
-                self.resolved.relations.get(&location).filter(|_| !self.extremes.contains(&location))
+                self.resolved.relations.get(&location).filter(|_| !self.extremes.contains_key(&location))
             && let Some(condition) = select.where_clause.as_deref()
         {
             let copied = self.pushable.get(&location).map_or(0, Vec::len);

@@ -43,10 +43,7 @@ fn each_conjunct(condition: &pb::Node, computed: &[&str], all: &mut BTreeMap<Str
     {
         return and.args.iter().all(|part| each_conjunct(part, computed, all, plain));
     }
-    let mut counts = BTreeMap::new();
-    if !Tree::of(condition).is_ok_and(|tree| count(&tree, 1, &mut counts)) {
-        return false;
-    }
+    let Some(counts) = mentions(condition) else { return false };
     if !computed.iter().any(|name| counts.contains_key(*name)) {
         *plain = plain.saturating_add(1);
     }
@@ -55,6 +52,12 @@ fn each_conjunct(condition: &pb::Node, computed: &[&str], all: &mut BTreeMap<Str
         *mentions = mentions.saturating_add(n);
     }
     true
+}
+
+/// How often a condition mentions names of columns; `None` when there is a sub-select.
+pub(super) fn mentions(condition: &pb::Node) -> Option<BTreeMap<String, u32>> {
+    let mut counts = BTreeMap::new();
+    Tree::of(condition).is_ok_and(|tree| count(&tree, 1, &mut counts)).then_some(counts)
 }
 
 /// Adds up mentions; false when there is a sub-select.
@@ -87,9 +90,7 @@ mod tests {
     use super::*;
 
     fn counts(condition: &str) -> Option<BTreeMap<String, u32>> {
-        let mut counts = BTreeMap::new();
-        let tree = Tree::of(&crate::sql::parse_expression(condition).unwrap()).unwrap();
-        count(&tree, 1, &mut counts).then_some(counts)
+        mentions(&crate::sql::parse_expression(condition).unwrap())
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Pass *relations*: the policy view of one relation.
 //!
-//! Of the dictionary's columns it lists those that the statement needs: `(SELECT _sv."a", mask AS "b" FROM "s"."t" AS _sv WHERE predicate) AS alias`, for a query source `FROM (query) AS _sv`; with a barrier, `OFFSET 0` keeps the caller's
+//! Of the dictionary's columns it lists those that the statement needs: `(SELECT _sv."a", mask AS "b" FROM "s"."t" AS _sv WHERE predicate) AS alias`, for a query source `FROM (query) AS _sv`; with a barrier, `OFFSET '0'` keeps the caller's
 //! conditions above, except for copies of conjuncts that never raise. Where a caller's expression may raise, columns of types with
 //! operators that do become `COALESCE(a, a)`: no statistics belong to that. What several masks share stands beside the row:
 //! `FROM "s"."t" AS _sv LEFT JOIN LATERAL (…) AS _sk ON TRUE`.
@@ -181,8 +181,7 @@ pub fn body(
     conditions.extend(use_.pushed.iter().cloned());
     select.where_clause = build::all_of(conditions).map(Box::new);
     if use_.barrier {
-        select.limit_offset = Some(Box::new(build::integer_constant(0)));
-        select.limit_option = pb::LimitOption::Count as i32;
+        build::fence(&mut select);
     }
     Ok(NodeEnum::SelectStmt(Box::new(select)))
 }

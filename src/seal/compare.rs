@@ -524,7 +524,7 @@ fn view_text(use_: &RelationUse, only: bool) -> String {
         }
     }
     if barrier {
-        text.push_str(" OFFSET 0");
+        text.push_str(" OFFSET '0'");
     }
     text
 }

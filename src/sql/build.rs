@@ -35,10 +35,12 @@ pub fn integer_constant(value: i32) -> pb::Node {
     }))
 }
 
-/// A string constant.
-pub fn string_constant(value: &str) -> pb::Node {
-    let val = Some(pb::a_const::Val::Sval(pb::String { sval: value.to_owned() }));
-    node(NodeEnum::AConst(pb::AConst { isnull: false, location: -1, val }))
+/// `OFFSET '0'`, which changes nothing but that the planner keeps the query by itself: it neither becomes part of the one around it nor gets
+/// conditions from there (prepjointree.c `is_simple_subquery`, allpaths.c `subquery_is_pushdown_safe`). Not `OFFSET 0`: an integer has
+/// yet to be cast to bigint when the planner asks whether there is an OFFSET that workers would have to know (planner.c `limit_needed`).
+pub fn fence(select: &mut pb::SelectStmt) {
+    select.limit_offset = Some(Box::new(text_constant("0")));
+    select.limit_option = pb::LimitOption::Count as i32;
 }
 
 /// `value::pg_catalog.type`.

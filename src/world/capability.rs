@@ -28,11 +28,11 @@ use Answer::{Error as Raises, Row};
 
 /// What enforcement relies on: what it is, a question, the answer.
 const BEHAVIOURS: &[(&str, &str, Answer)] = &[
-    // A caller's condition stays above a barrier, however much cheaper it is than what is below (`OFFSET 0`).
+    // A caller's condition stays above a barrier, however much cheaper it is than what is below (`OFFSET '0'`).
     (
-        "a condition above `OFFSET 0` is evaluated on no row that the condition below leaves out",
+        "a condition above `OFFSET '0'` is evaluated on no row that the condition below leaves out",
         "SELECT pg_catalog.count(*) FROM (SELECT v.a FROM pg_catalog.generate_series(0, 3) AS v(a) \
-         WHERE pg_catalog.length(pg_catalog.repeat('x', pg_catalog.abs(v.a))) > 0 OFFSET 0) AS x WHERE 6 / x.a > 1",
+         WHERE pg_catalog.length(pg_catalog.repeat('x', pg_catalog.abs(v.a))) > 0 OFFSET '0') AS x WHERE 6 / x.a > 1",
         Row("3"),
     ),
     (

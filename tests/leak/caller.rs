@@ -5,7 +5,7 @@ use crate::wire::{Answer, Wire, bind, describe_what, execute, parse, sync};
 use crate::world::{MAX, connect, direct, world};
 
 /// What no client may ever receive: the view's own names, what only a rewritten statement holds.
-const OURS: &[&str] = &["_sv", "sha256", "OFFSET 0", "service_stage"];
+const OURS: &[&str] = &["_sv", "sha256", "OFFSET '0'", "service_stage"];
 
 /// A caller's session.
 pub struct Caller {
