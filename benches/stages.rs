@@ -13,12 +13,18 @@ use sqlveil::plan::{Plan, PlanInputs, Planner, Progress, SessionView};
 use sqlveil::policy::kept::ByDecision;
 use sqlveil::resolve::{Personal, Sight, Visible, resolve};
 use sqlveil::rewrite::rewrite;
+use sqlveil::sql::tree::Pictured;
 use sqlveil::sql::{self, NodeEnum};
 use sqlveil::types::QualifiedName;
 use sqlveil::{config::Config, seal, world};
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::SystemTime;
+
+/// The one of the binary.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const SCHEMA: &str = "
     CREATE TABLE accounts (aid int PRIMARY KEY, bid int, abalance int, filler char(84));
@@ -145,6 +151,7 @@ fn stages(c: &mut Criterion) {
             );
         });
         let caller = NodeEnum::SelectStmt(tree.clone());
+        let caller = &Pictured::of(&caller).expect("a picture");
         let mut rewritten = tree.clone();
         rewrite(&mut rewritten, &resolved, &bodies).expect("it is rewritten");
         let rewritten = NodeEnum::SelectStmt(rewritten);
@@ -153,7 +160,7 @@ fn stages(c: &mut Criterion) {
                 || rewritten.clone(),
                 |rewritten| {
                     let body = |use_: &_, with_children| sqlveil::rewrite::body(&bodies, use_, with_children, None);
-                    seal::seal(&caller, rewritten, &resolved, &world.catalog, &views, &body).expect("it is sealed")
+                    seal::seal(caller, rewritten, &resolved, &world.catalog, &views, &body).expect("it is sealed")
                 },
                 BatchSize::SmallInput,
             );

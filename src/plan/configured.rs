@@ -7,6 +7,7 @@ use super::statement::{Kind, Setting};
 use super::{Effect, Leaves, Plan, bounds, settings};
 use crate::error::Refusal;
 use crate::resolve::{Replacement, Resolved};
+use crate::sql::tree::Pictured;
 use crate::sql::{NodeEnum, build, names, pb};
 use crate::types::quote_literal;
 use std::collections::BTreeMap;
@@ -38,13 +39,14 @@ impl Kind<'_> {
         let calls: Vec<&pb::FuncCall> = select.target_list.iter().filter_map(call).collect();
         let listed = if calls.is_empty() { None } else { listed(select) };
         // Of a setting that is shown there is one row, and the call is made for it.
-        let one_row = pb::SelectStmt { from_clause: Vec::new(), where_clause: None, ..select.clone() };
-        let select = if listed == Some(true) { &one_row } else { select };
+        let one_row = || pb::SelectStmt { from_clause: Vec::new(), where_clause: None, ..select.clone() };
+        let one_row = (listed == Some(true)).then(one_row);
+        let select = one_row.as_ref().unwrap_or(select);
         let calls: Vec<&pb::FuncCall> = select.target_list.iter().filter_map(call).collect();
         if listed == Some(false) {
             let nothing = Replacement::Constant { value: None, type_name: "text", array: false };
             let replaced = calls.iter().map(|call| (call.location, nothing.clone())).collect();
-            return self.settings_query(select, replaced, Effect::None).map(Some);
+            return self.query(select, replaced, Effect::None).map(Some);
         }
         if calls.is_empty() || !is_one_row(select) {
             return Ok(None);
@@ -74,7 +76,7 @@ impl Kind<'_> {
                 }
             };
         }
-        let plan = self.settings_query(select, replaced, effect)?;
+        let plan = self.query(select, replaced, effect)?;
         Ok(Some(if ties { Plan { leaves: Leaves::Ties, ..plan } } else { plan }))
     }
 
@@ -114,7 +116,8 @@ impl Kind<'_> {
         match self.setting(&set)? {
             Setting::Forwarded(Effect::Forwarded { name: of, back, local }) => {
                 let node = NodeEnum::VariableSetStmt(set);
-                let plan = self.sealed(&node, node.clone(), &Resolved::default(), Effect::None, false)?;
+                let plan =
+                    self.sealed(&Pictured::of(&node)?, node.clone(), &Resolved::default(), Effect::None, false)?;
                 let statement = (!back).then_some(plan.sealed);
                 Ok((passed, Effect::Configured { name: of, statement, local }))
             }

@@ -14,7 +14,7 @@ use crate::error::{Family, Refusal, SqlState};
 use crate::policy::decision::RelationDecision;
 use crate::resolve::{self, Replacement, Resolved};
 use crate::rewrite;
-use crate::sql::tree::Tree;
+use crate::sql::tree::{Pictured, Tree};
 use crate::sql::{self, NodeEnum, build, names, pb};
 use std::sync::Arc;
 
@@ -200,7 +200,7 @@ impl Kind<'_> {
             options.refuse_measured()?;
         }
         rewrite::rewrite(&mut tree, &resolved, &self.kept.bodies)?;
-        let plan = self.sealed(&hold(select.clone()), hold(tree), &resolved, Effect::None, true)?;
+        let plan = self.sealed(&Pictured::of(&hold(select.clone()))?, hold(tree), &resolved, Effect::None, true)?;
         if open {
             return Ok(plan);
         }
@@ -219,10 +219,11 @@ impl Kind<'_> {
         options.refuse_measured()?;
         let catalog = &self.inputs.world.catalog;
         let mut tree = write.clone();
-        let (resolved, _) = resolve::resolve_write(&mut tree, self.sight, &self.inputs.param_types)?;
+        let picture = Tree::of(write)?;
+        let (resolved, _) = resolve::resolve_write(&mut tree, &picture, self.sight, &self.inputs.param_types)?;
         rewrite::rewrite_write(&mut tree, &resolved, &self.kept.bodies)?;
         let hold = |node: NodeEnum| explained(options.unshown(), node);
-        let plan = self.sealed(&hold(write.clone()), hold(tree), &resolved, Effect::None, true)?;
+        let plan = self.sealed(&Pictured::of(&hold(write.clone()))?, hold(tree), &resolved, Effect::None, true)?;
         let hides = |location: i32| {
             let read = resolved.relations.get(&location).map(|use_| use_.permitted.decision());
             let written = resolved.targets.get(&location).map(|target| target.permitted.decision());
@@ -240,7 +241,8 @@ impl Kind<'_> {
         rewrite::rewrite_expressions(&mut rewritten.params, &resolved, &self.kept.bodies)?;
         let hold = |e: pb::ExecuteStmt| explained(options.unshown(), NodeEnum::ExecuteStmt(e));
         let effect = Effect::Execute { name: execute.name.clone() };
-        let plan = self.sealed(&hold(execute.clone()), hold(rewritten), &resolved, effect, true).map(cautious)?;
+        let caller = hold(execute.clone());
+        let plan = self.sealed(&Pictured::of(&caller)?, hold(rewritten), &resolved, effect, true).map(cautious)?;
         Ok(Plan { instead: Some(Shown::Executed(options.form)), ..plan })
     }
 

@@ -10,6 +10,7 @@ use crate::error::{Family, Refusal, SqlState};
 use crate::policy::decision::Access;
 use crate::resolve::{self, Output, Resolved, UNKNOWN_COLLATION};
 use crate::rewrite;
+use crate::sql::tree::Tree;
 use crate::sql::{NodeEnum, build, names, pb};
 use crate::types::Oid;
 use std::collections::BTreeMap;
@@ -39,7 +40,7 @@ impl Kind<'_> {
             until_commit: create.oncommit == pb::OnCommitAction::OncommitDrop as i32,
             unless_there: tree.if_not_exists,
         });
-        self.sealed(&self.statement.node, NodeEnum::CreateStmt(tree), &resolved, effect, false)
+        self.sealed(self.caller, NodeEnum::CreateStmt(tree), &resolved, effect, false)
     }
 
     /// CREATE TABLE AS.
@@ -52,8 +53,7 @@ impl Kind<'_> {
         };
         let relation = self.into(into, "CREATE TABLE AS")?;
         let mut tree = (**select).clone();
-        let (mut resolved, output) =
-            resolve::resolve_with_output(&mut tree, self.sight, &self.inputs.param_types, BTreeMap::new())?;
+        let (mut resolved, output) = self.resolved(&mut tree)?;
         resolved.temporaries.insert(relation.location);
         rewrite::rewrite(&mut tree, &resolved, &self.kept.bodies)?;
         let mut rewritten = create.clone();
@@ -62,7 +62,13 @@ impl Kind<'_> {
         rewritten.if_not_exists = create.if_not_exists && self.is_there(relation)?;
         let effect = made_from(into, output, rewritten.if_not_exists)?;
         let rewritten = NodeEnum::CreateTableAsStmt(Box::new(rewritten));
-        self.sealed(&self.statement.node, rewritten, &resolved, effect, false)
+        self.sealed(self.caller, rewritten, &resolved, effect, false)
+    }
+
+    /// A query whose result becomes a table.
+    fn resolved(&self, select: &mut pb::SelectStmt) -> Result<(Resolved, Output), Refusal> {
+        let picture = Tree::of(select)?;
+        resolve::resolve_with_output(select, &picture, self.sight, &self.inputs.param_types, BTreeMap::new())
     }
 
     /// SELECT INTO; `None` when the SELECT has no such clause.
@@ -78,14 +84,13 @@ impl Kind<'_> {
         let mut tree = select.clone();
         let Some(into) = first_arm(&mut tree).into_clause.take() else { return Ok(None) };
         let relation = self.into(&into, "SELECT INTO")?;
-        let (mut resolved, output) =
-            resolve::resolve_with_output(&mut tree, self.sight, &self.inputs.param_types, BTreeMap::new())?;
+        let (mut resolved, output) = self.resolved(&mut tree)?;
         resolved.temporaries.insert(relation.location);
         rewrite::rewrite(&mut tree, &resolved, &self.kept.bodies)?;
         first_arm(&mut tree).into_clause = Some(Box::new(placed(&into)));
         let effect = made_from(&into, output, false)?;
         let rewritten = NodeEnum::SelectStmt(Box::new(tree));
-        self.sealed(&self.statement.node, rewritten, &resolved, effect, false).map(Some)
+        self.sealed(self.caller, rewritten, &resolved, effect, false).map(Some)
     }
 
     /// CREATE INDEX.
@@ -101,7 +106,7 @@ impl Kind<'_> {
         let resolved = resolve::resolve_index(&mut tree, table, self.sight)?;
         rewrite::rewrite_index(&mut tree, &resolved, &self.kept.bodies)?;
         let rewritten = NodeEnum::IndexStmt(Box::new(tree));
-        self.sealed(&self.statement.node, rewritten, &resolved, Effect::Scratch(Change::Detail), false)
+        self.sealed(self.caller, rewritten, &resolved, Effect::Scratch(Change::Detail), false)
     }
 
     /// ALTER TABLE.
@@ -115,7 +120,7 @@ impl Kind<'_> {
         rewrite::rewrite_alter(&mut tree, &resolved, &self.kept.bodies)?;
         let name = alter.relation.as_ref().map(|r| r.relname.clone()).unwrap_or_default();
         let effect = Effect::Scratch(Change::Columns { name, columns });
-        self.sealed(&self.statement.node, NodeEnum::AlterTableStmt(tree), &resolved, effect, false)
+        self.sealed(self.caller, NodeEnum::AlterTableStmt(tree), &resolved, effect, false)
     }
 
     /// ALTER TABLE … RENAME.
@@ -141,7 +146,7 @@ impl Kind<'_> {
         tree.relation.iter_mut().for_each(rewrite::own_schema);
         let resolved = only(rename.relation.iter());
         let rewritten = NodeEnum::RenameStmt(Box::new(tree));
-        self.sealed(&self.statement.node, rewritten, &resolved, Effect::Scratch(change), false)
+        self.sealed(self.caller, rewritten, &resolved, Effect::Scratch(change), false)
     }
 
     /// DROP TABLE.
@@ -166,7 +171,7 @@ impl Kind<'_> {
             dropped.push(relation.relname);
         }
         let effect = Effect::Scratch(Change::Drop(dropped));
-        self.sealed(&self.statement.node, NodeEnum::DropStmt(tree), &Resolved::default(), effect, false)
+        self.sealed(self.caller, NodeEnum::DropStmt(tree), &Resolved::default(), effect, false)
     }
 
     /// A name that DROP may drop: a temporary table, or nothing at all when that is fine.
@@ -207,7 +212,7 @@ impl Kind<'_> {
             resolved.temporaries.extend(item.relation.iter().map(|r| r.location));
             item.relation.iter_mut().for_each(rewrite::own_schema);
         }
-        self.sealed(&self.statement.node, NodeEnum::VacuumStmt(tree), &resolved, Effect::None, false)
+        self.sealed(self.caller, NodeEnum::VacuumStmt(tree), &resolved, Effect::None, false)
     }
 
     /// COPY FROM STDIN into a temporary table, its schema already written in `rewritten`.
@@ -218,7 +223,7 @@ impl Kind<'_> {
         let columns = names::parts(&copy.attlist).unwrap_or_default();
         self.sight.copied(relation, &columns)?;
         let resolved = only(std::iter::once(relation));
-        self.sealed(&self.statement.node, NodeEnum::CopyStmt(Box::new(rewritten)), &resolved, Effect::None, false)
+        self.sealed(self.caller, NodeEnum::CopyStmt(Box::new(rewritten)), &resolved, Effect::None, false)
     }
 
     /// DISCARD TEMP.

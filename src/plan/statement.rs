@@ -15,6 +15,7 @@ use crate::policy::decision::RelationDecision;
 use crate::resolve::{self, Personal, Replacement, Resolved, Sight, Visible};
 use crate::rewrite;
 use crate::seal::{self, Sealed};
+use crate::sql::tree::{Pictured, Tree};
 use crate::sql::{NodeEnum, Statement, build, names, pb};
 use crate::types::{Oid, quote_ident};
 use std::collections::BTreeMap;
@@ -51,7 +52,8 @@ pub(super) fn plan(
     }
     let own_text = text.get(statement.range.clone()).unwrap_or(text);
     // A look at the catalog that comes too early may have found too little.
-    let plan = Kind { statement, own_text, inputs, sight: &sight, kept }.plan();
+    let caller = &Pictured::of(&statement.node)?;
+    let plan = Kind { statement, caller, own_text, inputs, sight: &sight, kept }.plan();
     plan.map_err(|refusal| sight.catalog_is_current().err().unwrap_or(refusal))
 }
 
@@ -74,6 +76,8 @@ pub(super) enum Setting {
 
 pub(super) struct Kind<'a> {
     pub(super) statement: &'a Statement,
+    /// Its node, to hold against what is made of it.
+    pub(super) caller: &'a Pictured<'a>,
     own_text: &'a str,
     pub(super) inputs: &'a PlanInputs,
     pub(super) sight: &'a Sight<'a>,
@@ -91,7 +95,7 @@ impl Kind<'_> {
                 if let Some(plan) = self.configure(select)? {
                     return Ok(plan);
                 }
-                self.query(select, &self.inputs.param_types, Effect::None, true, |s| N::SelectStmt(Box::new(s)))
+                self.query(select, BTreeMap::new(), Effect::None)
             }
             N::PrepareStmt(prepare) => self.prepare(prepare),
             N::ExecuteStmt(execute) => self.execute(execute),
@@ -144,49 +148,39 @@ impl Kind<'_> {
             .at(at)
     }
 
-    /// Everything that reads: resolved, rewritten, sealed inside whatever statement holds it.
-    fn query(
-        &self,
-        select: &pb::SelectStmt,
-        params: &[Oid],
-        effect: Effect,
-        returns_rows: bool,
-        hold: impl Fn(pb::SelectStmt) -> NodeEnum,
-    ) -> Result<Plan, Refusal> {
-        self.held_query(select, params, BTreeMap::new(), effect, returns_rows, hold)
-    }
-
-    /// A query in which calls of `set_config` are replaced as was decided.
-    pub(super) fn settings_query(
+    /// The statement is a query: resolved, rewritten, sealed. Calls of `set_config` in it are replaced as was decided.
+    pub(super) fn query(
         &self,
         select: &pb::SelectStmt,
         replaced: BTreeMap<i32, Replacement>,
         effect: Effect,
     ) -> Result<Plan, Refusal> {
-        let hold = |s| NodeEnum::SelectStmt(Box::new(s));
-        self.held_query(select, &self.inputs.param_types, replaced, effect, true, hold)
+        let (mut tree, picture, params) = (select.clone(), self.caller.picture(), &self.inputs.param_types);
+        let (resolved, gives) = resolve::resolve_with_output(&mut tree, picture, self.sight, params, replaced)?;
+        rewrite::rewrite(&mut tree, &resolved, &self.kept.bodies)?;
+        let plan = self.sealed(self.caller, NodeEnum::SelectStmt(Box::new(tree)), &resolved, effect, true)?;
+        Ok(Plan { gives: gives.map(Into::into), ..plan })
     }
 
+    /// A query without parameters inside a statement that gives no rows of its own, or gives them as COPY does.
     fn held_query(
         &self,
         select: &pb::SelectStmt,
-        params: &[Oid],
-        replaced: BTreeMap<i32, Replacement>,
         effect: Effect,
-        returns_rows: bool,
         hold: impl Fn(pb::SelectStmt) -> NodeEnum,
     ) -> Result<Plan, Refusal> {
         let mut tree = select.clone();
-        let (resolved, gives) = resolve::resolve_with_output(&mut tree, self.sight, params, replaced)?;
-        let caller = hold(select.clone());
+        let picture = Tree::of(select)?;
+        let (resolved, gives) = resolve::resolve_with_output(&mut tree, &picture, self.sight, &[], BTreeMap::new())?;
         rewrite::rewrite(&mut tree, &resolved, &self.kept.bodies)?;
-        let plan = self.sealed(&caller, hold(tree), &resolved, effect, returns_rows)?;
+        let caller = hold(select.clone());
+        let plan = self.sealed(&Pictured::of(&caller)?, hold(tree), &resolved, effect, false)?;
         Ok(Plan { gives: gives.map(Into::into), ..plan })
     }
 
     pub(super) fn sealed(
         &self,
-        caller: &NodeEnum,
+        caller: &Pictured<'_>,
         rewritten: NodeEnum,
         resolved: &Resolved,
         effect: Effect,
@@ -241,7 +235,7 @@ impl Kind<'_> {
             },
             notices,
             instead: None,
-            touched: Arc::new(Touched::of(resolved, caller, self.inputs.world.catalog.version)),
+            touched: Arc::new(Touched::of(resolved, caller.picture(), self.inputs.world.catalog.version)),
             returns_rows,
             quotable: Quotable {
                 calls: Arc::new(resolved.functions.values().cloned().collect()),
@@ -303,8 +297,7 @@ impl Kind<'_> {
 
     /// A statement without anything to rewrite.
     pub(super) fn utility(&self, effect: Effect, returns_rows: bool) -> Result<Plan, Refusal> {
-        let node = &self.statement.node;
-        self.sealed(node, node.clone(), &Resolved::default(), effect, returns_rows)
+        self.sealed(self.caller, self.caller.node().clone(), &Resolved::default(), effect, returns_rows)
     }
 
     /// A statement the proxy makes itself.
@@ -342,13 +335,16 @@ impl Kind<'_> {
         let mut gives = None;
         let mut resolved = match &mut tree {
             NodeEnum::SelectStmt(select) => {
-                let (resolved, output) = resolve::resolve_with_output(select, self.sight, &params, BTreeMap::new())?;
+                let picture = Tree::of(select)?;
+                let (resolved, output) =
+                    resolve::resolve_with_output(select, &picture, self.sight, &params, BTreeMap::new())?;
                 gives = output.map(Into::into);
                 rewrite::rewrite(select, &resolved, &self.kept.bodies)?;
                 resolved
             }
             written => {
-                let (resolved, _) = resolve::resolve_write(written, self.sight, &params)?;
+                let picture = Tree::of(written)?;
+                let (resolved, _) = resolve::resolve_write(written, &picture, self.sight, &params)?;
                 rewrite::rewrite_write(written, &resolved, &self.kept.bodies)?;
                 resolved
             }
@@ -358,8 +354,7 @@ impl Kind<'_> {
         rewritten.argtypes = argtypes;
         rewritten.query = Some(Box::new(build::node(tree)));
         let effect = Effect::Prepare { name: prepare.name.clone(), sql: self.own_text.to_owned() };
-        let plan =
-            self.sealed(&self.statement.node, NodeEnum::PrepareStmt(Box::new(rewritten)), &resolved, effect, false)?;
+        let plan = self.sealed(self.caller, NodeEnum::PrepareStmt(Box::new(rewritten)), &resolved, effect, false)?;
         Ok(Plan { gives, ..plan })
     }
 
@@ -368,7 +363,7 @@ impl Kind<'_> {
         let resolved = resolve::resolve_expressions(&mut rewritten.params, self.sight)?;
         rewrite::rewrite_expressions(&mut rewritten.params, &resolved, &self.kept.bodies)?;
         let effect = Effect::Execute { name: execute.name.clone() };
-        self.sealed(&self.statement.node, NodeEnum::ExecuteStmt(rewritten), &resolved, effect, true).map(cautious)
+        self.sealed(self.caller, NodeEnum::ExecuteStmt(rewritten), &resolved, effect, true).map(cautious)
     }
 
     fn declare(&self, declare: &pb::DeclareCursorStmt) -> Result<Plan, Refusal> {
@@ -376,7 +371,7 @@ impl Kind<'_> {
             return Err(Refusal::unsupported("DECLARE is supported for SELECT"));
         };
         let effect = Effect::Declare { name: declare.portalname.clone(), sql: self.own_text.to_owned() };
-        self.query(select, &[], effect, false, |s| {
+        self.held_query(select, effect, |s| {
             let mut held = declare.clone();
             held.query = Some(Box::new(build::node(NodeEnum::SelectStmt(Box::new(s)))));
             NodeEnum::DeclareCursorStmt(Box::new(held))
@@ -417,7 +412,7 @@ impl Kind<'_> {
             }
         };
         let options: Vec<pb::Node> = copy.options.clone();
-        self.query(&select, &[], Effect::None, false, |s| {
+        self.held_query(&select, Effect::None, |s| {
             NodeEnum::CopyStmt(Box::new(pb::CopyStmt {
                 relation: None,
                 query: Some(Box::new(build::node(NodeEnum::SelectStmt(Box::new(s))))),
@@ -577,7 +572,7 @@ impl Kind<'_> {
         let bounded = pb::VariableSetStmt { args: vec![build::integer_constant(longest_value)], ..set.clone() };
         let node = NodeEnum::VariableSetStmt(bounded);
         let effect = self.forwarded(&set.name, false, set.is_local);
-        let plan = self.sealed(&node, node.clone(), &Resolved::default(), effect, false)?;
+        let plan = self.sealed(&Pictured::of(&node)?, node.clone(), &Resolved::default(), effect, false)?;
         let notice = format!("statement_timeout is set to {longest} ms, the longest that is allowed here");
         Ok(Plan { notices: vec![("statement_timeout".into(), notice)], ..plan })
     }

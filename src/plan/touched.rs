@@ -6,7 +6,6 @@
 use crate::policy::decision::RelationDecision;
 use crate::policy::kept::Listed;
 use crate::resolve::{Resolved, Verb};
-use crate::sql::NodeEnum;
 use crate::sql::tree::Tree;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
@@ -54,7 +53,7 @@ impl PartialEq for Touched {
 
 impl Touched {
     /// What a resolved statement touches.
-    pub fn of(resolved: &Resolved, statement: &NodeEnum, catalog_version: u64) -> Self {
+    pub fn of(resolved: &Resolved, statement: &Tree, catalog_version: u64) -> Self {
         let mut uses: Vec<Use> = Vec::new();
         let mut add = |decision: &Arc<RelationDecision>, access: Access| {
             let same = |use_: &&Use| Arc::ptr_eq(&use_.decision, decision) && use_.access == access;
@@ -108,10 +107,9 @@ impl Touched {
 }
 
 /// Columns that INSERT, UPDATE and MERGE name as those they write, by the location of the relation.
-fn written(statement: &NodeEnum) -> BTreeMap<i32, BTreeSet<String>> {
+fn written(statement: &Tree) -> BTreeMap<i32, BTreeSet<String>> {
     let mut found: BTreeMap<i32, BTreeSet<String>> = BTreeMap::new();
-    let Ok(tree) = Tree::of(statement) else { return found };
-    tree.each(&mut |node| {
+    statement.each(&mut |node| {
         let Tree::Node("InsertStmt" | "UpdateStmt" | "MergeStmt", _) = node else { return };
         let at = node.field("relation").and_then(|relation| relation.field("location"));
         let Some(at) = at.and_then(|at| if let Tree::Int(at) = at { i32::try_from(*at).ok() } else { None }) else {

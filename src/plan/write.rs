@@ -75,9 +75,10 @@ impl Kind<'_> {
     /// INSERT, UPDATE, DELETE, MERGE.
     pub(super) fn write(&self) -> Result<Plan, Refusal> {
         let mut tree = self.statement.node.clone();
-        let (resolved, returns) = resolve::resolve_write(&mut tree, self.sight, &self.inputs.param_types)?;
+        let picture = self.caller.picture();
+        let (resolved, returns) = resolve::resolve_write(&mut tree, picture, self.sight, &self.inputs.param_types)?;
         rewrite::rewrite_write(&mut tree, &resolved, &self.kept.bodies)?;
-        self.sealed(&self.statement.node, tree, &resolved, Effect::None, returns)
+        self.sealed(self.caller, tree, &resolved, Effect::None, returns)
     }
 
     /// What a statement writes.
@@ -190,7 +191,7 @@ impl Kind<'_> {
                     .with_hint("Some of its rows are hidden from you; DELETE removes those you see."));
             }
         }
-        self.sealed(&self.statement.node, NodeEnum::TruncateStmt(rewritten), &resolved, Effect::None, false)
+        self.sealed(self.caller, NodeEnum::TruncateStmt(rewritten), &resolved, Effect::None, false)
     }
 
     /// A relation that is named alone, decided and under its name in the warehouse.
@@ -262,7 +263,7 @@ impl Kind<'_> {
             }
         }
         rewritten.attlist = read.into_iter().map(build::string).collect();
-        self.sealed(&self.statement.node, NodeEnum::CopyStmt(Box::new(rewritten)), &resolved, Effect::None, false)
+        self.sealed(self.caller, NodeEnum::CopyStmt(Box::new(rewritten)), &resolved, Effect::None, false)
     }
 }
 

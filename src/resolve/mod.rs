@@ -135,18 +135,20 @@ pub enum Replacement {
 /// # Errors
 /// 42P01, 42501, 42883, 42704 for names; 0A000 for constructs that are not supported; all with the caller's position.
 pub fn resolve(select: &mut pb::SelectStmt, sight: &Sight<'_>, params: &[Oid]) -> Result<Resolved, Refusal> {
-    resolve_with_output(select, sight, params, BTreeMap::new()).map(|(resolved, _)| resolved)
+    let picture = Tree::of(select)?;
+    resolve_with_output(select, &picture, sight, params, BTreeMap::new()).map(|(resolved, _)| resolved)
 }
 
 /// Columns that a query gives, by name and type; `None` for what is not known.
 pub type Output = Option<Vec<(String, Option<Oid>)>>;
 
-/// As [`resolve`], with the columns that the query gives: name and type, as far as they are known.
+/// As [`resolve`], by the query's picture, with the columns that the query gives: name and type, as far as they are known.
 ///
 /// # Errors
 /// As [`resolve`].
 pub fn resolve_with_output(
     select: &mut pb::SelectStmt,
+    picture: &Tree,
     sight: &Sight<'_>,
     params: &[Oid],
     configured: BTreeMap<i32, Replacement>,
@@ -156,28 +158,27 @@ pub fn resolve_with_output(
     resolver.configured = configured;
     resolver.raises = false;
     resolver.shown = alias::shown(select);
-    let tree = Tree::of(select)?;
-    resolver.repeated = repeated_params(&tree);
-    resolver.needs = Needs::of(&tree);
+    resolver.repeated = repeated_params(picture);
+    resolver.needs = Needs::of(picture);
     let output = resolver.select(select, None, None)?;
     let columns = output.columns.map(|c| c.into_iter().map(|c| (c.name, expanded::told(c.type_oid))).collect());
     Ok((resolver.finish(), columns))
 }
 
-/// Resolves one INSERT, UPDATE, DELETE or MERGE with everything below it.
+/// Resolves one INSERT, UPDATE, DELETE or MERGE with everything below it, by its picture.
 ///
 /// # Errors
 /// As [`resolve`].
 pub fn resolve_write(
     node: &mut crate::sql::NodeEnum,
+    picture: &Tree,
     sight: &Sight<'_>,
     params: &[Oid],
 ) -> Result<(Resolved, bool), Refusal> {
     let _stage = stages::enter(Stage::Resolve);
     let mut resolver = Resolver::new(sight, params);
-    let tree = Tree::of(node)?;
-    resolver.repeated = repeated_params(&tree);
-    resolver.needs = Needs::of(&tree);
+    resolver.repeated = repeated_params(picture);
+    resolver.needs = Needs::of(picture);
     let (_, returns) = resolver.write(node, None)?;
     Ok((resolver.finish(), returns))
 }

@@ -8,6 +8,8 @@ use super::RelationUse;
 use super::scope::Item;
 use crate::policy::kept::Listed;
 use crate::sql::tree::Tree;
+use ahash::AHashSet;
+use compact_str::CompactString;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -15,7 +17,7 @@ use std::rc::Rc;
 #[derive(Debug)]
 pub(super) struct Needs {
     /// Every text of the statement outside of constants, names of columns among them.
-    names: BTreeSet<String>,
+    names: AHashSet<CompactString>,
     /// Names that a column reference ends with, or that stand before its star: rows are taken by these.
     rows: BTreeSet<String>,
     /// Places of column references that resolution has yet to meet.
@@ -34,7 +36,7 @@ impl Default for Needs {
     /// Of a statement that was not looked at: everything.
     fn default() -> Self {
         Self {
-            names: BTreeSet::new(),
+            names: AHashSet::new(),
             rows: BTreeSet::new(),
             unmet: BTreeSet::new(),
             whole: BTreeSet::new(),
@@ -69,9 +71,7 @@ impl Needs {
                 fields.iter().for_each(|(_, value)| self.look(value));
             }
             Tree::Text(text) => {
-                if !self.names.contains(text) {
-                    self.names.insert(text.clone());
-                }
+                self.names.insert(text.clone());
             }
             Tree::Node(_, fields) => fields.iter().for_each(|(_, value)| self.look(value)),
             Tree::Variant(_, inner) => self.look(inner),
@@ -102,7 +102,7 @@ impl Needs {
 
     /// A column that is mentioned by an addition of the rewriter.
     pub fn mention(&mut self, column: &str) {
-        self.names.insert(column.to_owned());
+        self.names.insert(column.into());
     }
 
     /// A join has a name, under which its rows can be taken.
@@ -129,7 +129,7 @@ impl Needs {
             if decision.is_of_system() || self.whole.contains(location) || self.rows.contains(&relation.alias) {
                 continue;
             }
-            let mut listed: Vec<bool> = decision.columns.iter().map(|c| self.names.contains(&c.name)).collect();
+            let mut listed: Vec<bool> = decision.columns.iter().map(|c| self.names.contains(c.name.as_str())).collect();
             if listed.iter().all(|needed| *needed) {
                 continue;
             }

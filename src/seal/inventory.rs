@@ -9,9 +9,12 @@ use crate::catalog::{Catalog, Function, NamedKind};
 use crate::policy::decision::{COMPANION_PREFIX, ROW_ALIAS};
 use crate::resolve::Resolved;
 use crate::sql::tree::Tree;
+use ahash::AHashSet;
+use std::sync::LazyLock;
 
 /// Node kinds that may stand in a sealed statement.
-const KINDS: &[&str] = &[
+static KINDS: LazyLock<AHashSet<&str>> = LazyLock::new(|| LISTED.iter().copied().collect());
+const LISTED: &[&str] = &[
     "AArrayExpr",
     "AConst",
     "AExpr",

@@ -8,6 +8,7 @@ use super::compare::Verdict;
 use super::inventory::location;
 use crate::resolve::Resolved;
 use crate::sql::tree::Tree;
+use ahash::AHashSet;
 use std::collections::BTreeSet;
 
 pub(super) fn take(caller: &Tree, resolved: &Resolved) -> Verdict {
@@ -43,7 +44,7 @@ pub(super) fn take(caller: &Tree, resolved: &Resolved) -> Verdict {
 #[derive(Default)]
 struct Mentioned<'t> {
     /// Every text outside of constants.
-    names: BTreeSet<&'t str>,
+    names: AHashSet<&'t str>,
     /// What column references end with, or have before their star.
     rows: BTreeSet<&'t str>,
     /// Relations whose columns are counted or matched by position or by NATURAL.

@@ -23,7 +23,7 @@ use crate::error::Refusal;
 use crate::plan::PositionMap;
 use crate::policy::kept::ByDecision;
 use crate::resolve::{RelationUse, Resolved};
-use crate::sql::tree::Tree;
+use crate::sql::tree::{Pictured, Tree};
 use crate::sql::{self, NodeEnum};
 use crate::telemetry::{Stage, stages};
 
@@ -100,7 +100,7 @@ pub type BodyOf<'b> = &'b dyn Fn(&RelationUse, bool) -> Result<NodeEnum, Refusal
 /// # Errors
 /// XX000 when the text does not stand for what the caller wrote under the permit: a defect of ours, logged without the text.
 pub fn seal(
-    caller: &NodeEnum,
+    caller: &Pictured<'_>,
     rewritten: NodeEnum,
     resolved: &Resolved,
     catalog: &Catalog,
@@ -156,7 +156,7 @@ impl From<Refusal> for Broken {
 
 /// The check itself: the text, parsed again, must be the caller's tree but for the documented rewrites.
 fn check(
-    caller: &NodeEnum,
+    caller: &Pictured<'_>,
     text: &str,
     resolved: &Resolved,
     catalog: &Catalog,
@@ -167,15 +167,15 @@ fn check(
     let (Some(sealed), None) = (statements.next(), statements.next()) else {
         return Err(Broken::at("not exactly one statement"));
     };
-    if resolved.bare && !matches!(caller, NodeEnum::ExplainStmt(_)) {
+    if resolved.bare && !matches!(caller.node(), NodeEnum::ExplainStmt(_)) {
         return Err(Broken::at("bare relations outside EXPLAIN"));
     }
-    let caller = Tree::of(caller)?;
+    let caller = caller.picture();
     let sealed = Tree::of(&sealed.node)?;
-    inventory::take(&caller, resolved, catalog)?;
-    left_out::take(&caller, resolved)?;
+    inventory::take(caller, resolved, catalog)?;
+    left_out::take(caller, resolved)?;
     let mut comparison = compare::Comparison::new(resolved, catalog, &views.expected);
-    comparison.nodes(&caller, &sealed)?;
+    comparison.nodes(caller, &sealed)?;
     Ok(comparison.checked())
 }
 

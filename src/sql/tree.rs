@@ -3,7 +3,9 @@
 //!
 //! In: any pg_query value. Out: [`Tree`]. Must never: skip a field.
 
+use super::NodeEnum;
 use crate::error::Refusal;
+use compact_str::CompactString;
 use serde::ser::{self, Serialize};
 
 /// A value as serde sees it.
@@ -16,7 +18,7 @@ pub enum Tree {
     /// Any integer.
     Int(i64),
     /// Text.
-    Text(String),
+    Text(CompactString),
     /// A list.
     List(Vec<Tree>),
     /// A node: its type's name and fields in order.
@@ -105,6 +107,33 @@ impl Tree {
     }
 }
 
+/// A statement, or what holds one, that nobody changes any more, with its picture.
+#[derive(Debug)]
+pub struct Pictured<'n> {
+    node: &'n NodeEnum,
+    picture: Tree,
+}
+
+impl<'n> Pictured<'n> {
+    /// Paints it.
+    ///
+    /// # Errors
+    /// As [`Tree::of`].
+    pub fn of(node: &'n NodeEnum) -> Result<Self, Refusal> {
+        Ok(Self { node, picture: Tree::of(node)? })
+    }
+
+    /// The node.
+    pub fn node(&self) -> &'n NodeEnum {
+        self.node
+    }
+
+    /// Its picture.
+    pub fn picture(&self) -> &Tree {
+        &self.picture
+    }
+}
+
 /// A shape the picture cannot hold.
 #[derive(Debug)]
 pub struct Unpaintable;
@@ -175,7 +204,7 @@ impl ser::Serializer for Painter {
         Err(Unpaintable)
     }
     fn serialize_str(self, v: &str) -> Painted {
-        Ok(Tree::Text(v.to_owned()))
+        Ok(Tree::Text(v.into()))
     }
     fn serialize_bytes(self, _: &[u8]) -> Painted {
         Err(Unpaintable)
