@@ -41,12 +41,14 @@ impl Kind<'_> {
         // Of a setting that is shown there is one row, and the call is made for it.
         let one_row = || pb::SelectStmt { from_clause: Vec::new(), where_clause: None, ..select.clone() };
         let one_row = (listed == Some(true)).then(one_row);
-        let select = one_row.as_ref().unwrap_or(select);
+        let node = one_row.clone().map(|select| NodeEnum::SelectStmt(Box::new(select)));
+        let pictured = node.as_ref().map(Pictured::of).transpose()?;
+        let (caller, select) = (pictured.as_ref().unwrap_or(self.caller), one_row.as_ref().unwrap_or(select));
         let calls: Vec<&pb::FuncCall> = select.target_list.iter().filter_map(call).collect();
         if listed == Some(false) {
             let nothing = Replacement::Constant { value: None, type_name: "text", array: false };
             let replaced = calls.iter().map(|call| (call.location, nothing.clone())).collect();
-            return self.query(select, replaced, Effect::None).map(Some);
+            return self.query(caller, select, replaced, Effect::None).map(Some);
         }
         if calls.is_empty() || !is_one_row(select) {
             return Ok(None);
@@ -76,7 +78,7 @@ impl Kind<'_> {
                 }
             };
         }
-        let plan = self.query(select, replaced, effect)?;
+        let plan = self.query(caller, select, replaced, effect)?;
         Ok(Some(if ties { Plan { leaves: Leaves::Ties, ..plan } } else { plan }))
     }
 

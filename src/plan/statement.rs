@@ -95,7 +95,7 @@ impl Kind<'_> {
                 if let Some(plan) = self.configure(select)? {
                     return Ok(plan);
                 }
-                self.query(select, BTreeMap::new(), Effect::None)
+                self.query(self.caller, select, BTreeMap::new(), Effect::None)
             }
             N::PrepareStmt(prepare) => self.prepare(prepare),
             N::ExecuteStmt(execute) => self.execute(execute),
@@ -148,17 +148,18 @@ impl Kind<'_> {
             .at(at)
     }
 
-    /// The statement is a query: resolved, rewritten, sealed. Calls of `set_config` in it are replaced as was decided.
+    /// A query by itself, whose picture is given: resolved, rewritten, sealed. Calls of `set_config` in it are replaced as was decided.
     pub(super) fn query(
         &self,
+        caller: &Pictured<'_>,
         select: &pb::SelectStmt,
         replaced: BTreeMap<i32, Replacement>,
         effect: Effect,
     ) -> Result<Plan, Refusal> {
-        let (mut tree, picture, params) = (select.clone(), self.caller.picture(), &self.inputs.param_types);
+        let (mut tree, picture, params) = (select.clone(), caller.picture(), &self.inputs.param_types);
         let (resolved, gives) = resolve::resolve_with_output(&mut tree, picture, self.sight, params, replaced)?;
         rewrite::rewrite(&mut tree, &resolved, &self.kept.bodies)?;
-        let plan = self.sealed(self.caller, NodeEnum::SelectStmt(Box::new(tree)), &resolved, effect, true)?;
+        let plan = self.sealed(caller, NodeEnum::SelectStmt(Box::new(tree)), &resolved, effect, true)?;
         Ok(Plan { gives: gives.map(Into::into), ..plan })
     }
 
