@@ -141,6 +141,9 @@ impl AsFd for OnRuntime {
     }
 }
 
+/// What is told of every socket of a lane.
+const TOLD: EventFlags = EventFlags::IN.union(EventFlags::RDHUP).union(EventFlags::ET);
+
 /// A socket among those of a lane; not any more when dropped.
 #[derive(Debug)]
 struct OnLane {
@@ -149,6 +152,9 @@ struct OnLane {
     lane: Arc<Shared>,
     place: usize,
     source: Arc<Source>,
+    /// It was full once, and is told since when there is room. Not before: of a Unix socket that comes with each message that the other
+    /// side takes (Linux, af_unix.c `unix_write_space`), and nobody waits for it.
+    tells_room: AtomicBool,
 }
 
 impl OnLane {
@@ -156,12 +162,21 @@ impl OnLane {
         let (source, place) = (Arc::new(Source::new(lane.number)), lane.place());
         // It has to be known before its first event.
         lane.order(Order::Enter(place, Arc::clone(&source)));
-        let (data, events) = (EventData::new_u64(place as u64), EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP);
-        if let Err(error) = epoll::add(&lane.epoll, &open, data, events | EventFlags::ET) {
+        if let Err(error) = epoll::add(&lane.epoll, &open, EventData::new_u64(place as u64), TOLD) {
             lane.order(Order::Leave(place));
             return Err(error.into());
         }
-        Ok(Self { open: Some(open), lane, place, source })
+        Ok(Self { open: Some(open), lane, place, source, tells_room: AtomicBool::new(false) })
+    }
+
+    /// From now on it is told that there is room to write; at once, if there is.
+    fn tell_room(&self) -> io::Result<()> {
+        if !self.tells_room.load(Relaxed) {
+            let data = EventData::new_u64(self.place as u64);
+            epoll::modify(&self.lane.epoll, self.open.as_ref().ok_or_else(nowhere)?, data, TOLD | EventFlags::OUT)?;
+            self.tells_room.store(true, Relaxed);
+        }
+        Ok(())
     }
 
     /// Takes the socket away from the lane's poller; a duplicate of it would else keep it there.
@@ -386,7 +401,7 @@ impl Socket {
                         Err(error) if is_full(&error) => {
                             source.take(OUT);
                             // Room may have come before that.
-                            let tried = attempt();
+                            let tried = on.tell_room().and_then(|()| attempt());
                             if !tried.as_ref().is_err_and(is_full) {
                                 source.give(OUT);
                             }

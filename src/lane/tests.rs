@@ -1,6 +1,7 @@
 use super::{Lane, Place, Socket, here, spawn, step_aside};
 use bytes::BytesMut;
 use std::future::poll_fn;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::task::Poll;
@@ -34,6 +35,19 @@ async fn pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let there = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     (listener.accept().await.unwrap().0, there)
+}
+
+/// A socket that is polled by who asks for it.
+type Later = Box<dyn FnOnce() -> io::Result<Socket> + Send>;
+
+async fn tcp_pair() -> (Later, Later) {
+    let (one, two) = pair().await;
+    (Box::new(move || Socket::tcp(one)), Box::new(move || Socket::tcp(two)))
+}
+
+fn unix_pair() -> (Later, Later) {
+    let (one, two) = UnixStream::pair().unwrap();
+    (Box::new(move || Socket::unix(one)), Box::new(move || Socket::unix(two)))
 }
 
 #[tokio::test]
@@ -231,13 +245,14 @@ async fn echo(mut socket: Socket) -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn much_and_little_comes_back_whole() {
     let lane = lane();
-    for sizes in [vec![1, 2, 100], vec![16 * 1024, 16 * 1024 + 1, 5], vec![3 << 20, 7, 9 << 20]] {
-        let (near, far) = pair().await;
-        let echoing = tokio::spawn(async move { echo(Socket::tcp(far).unwrap()).await });
+    let all_sizes = [vec![1, 2, 100], vec![16 * 1024, 16 * 1024 + 1, 5], vec![3 << 20, 7, 9 << 20]];
+    for (sizes, local) in all_sizes.into_iter().flat_map(|sizes| [(sizes.clone(), false), (sizes, true)]) {
+        let (near, far) = if local { unix_pair() } else { tcp_pair().await };
+        let echoing = tokio::spawn(async move { echo(far().unwrap()).await });
         let wanted: Vec<u8> = (0..sizes.iter().sum::<usize>()).map(|n| (n % 251) as u8).collect();
         let sent = wanted.clone();
         let came = on(&lane, async move {
-            let (mut read, mut write) = tokio::io::split(Socket::tcp(near).unwrap());
+            let (mut read, mut write) = tokio::io::split(near().unwrap());
             spawn(async move {
                 let mut rest = sent.as_slice();
                 for size in sizes {
